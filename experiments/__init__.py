@@ -1,0 +1,1 @@
+"""Commands: train, impute, sample, evaluate, and the benchmarks."""

@@ -1,0 +1,31 @@
+"""Make metrics and figures of a finished run again.
+
+python -m experiments.evaluate --workdir=RUN
+"""
+
+import pathlib
+import sys
+import time
+
+from absl import flags
+
+from experiments import cli, report, settings
+from mnar_ebm import training
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
+
+
+def main() -> None:
+    """Evaluate the run on the table that it was trained on."""
+    started = time.perf_counter()
+    workdir = pathlib.Path(WORKDIR.value)
+    training.load(workdir)  # refuses a folder without a finished run, in one line
+    sys.argv[1:] = [f"--flagfile={workdir / 'run.cfg'}", *sys.argv[1:]]
+    cli.parse(sys.argv)
+    table, csv = settings.load_table()
+    fitted, tilt_report = training.train(settings.config_from_flags(), table, workdir, resume=True)
+    report.evaluate(fitted, tilt_report, table, csv, workdir, started)
+
+
+if __name__ == "__main__":
+    cli.main(main)

@@ -1,0 +1,128 @@
+"""Figures of a run: how it trained, what it imputed, and the energy over a 2-d latent space."""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+
+from mnar_ebm import data, models, sampling  # noqa: E402
+from mnar_ebm.imputation import Imputation  # noqa: E402
+from mnar_ebm.training import FittedModel  # noqa: E402
+
+_COLOURS = {"base": "#4477aa", "tilt": "#cc6677", "joint": "#228833"}
+_OBSERVED, _TRUE, _IMPUTED = "#888888", "#222222", "#cc6677"
+_MAX_COLUMNS = 16
+
+plt.rcParams.update(
+    {
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": "medium",
+        "font.size": 9,
+        "legend.frameon": False,
+        "savefig.dpi": 150,
+    }
+)
+
+
+def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
+    """Draw the bound, in training and held out, and the effective share of base draws."""
+    figure, (top, bottom) = plt.subplots(
+        2, 1, sharex=True, figsize=(7, 4.5), height_ratios=(3, 1), layout="constrained"
+    )
+    offset = 0
+    for stage in dict.fromkeys(record["stage"] for record in log):
+        records = [record for record in log if record["stage"] == stage]
+        steps = [offset + record["step"] for record in records]
+        colour = _COLOURS[stage]
+        top.plot(
+            steps, [r["bound"] for r in records], ":.", ms=3, color=colour, label=f"{stage}, batch"
+        )
+        top.plot(
+            steps,
+            [r["held_out"] for r in records],
+            "-o",
+            ms=2,
+            color=colour,
+            label=f"{stage}, held out",
+        )
+        if stage != "base":
+            bottom.plot(steps, [r["ess_fraction"] for r in records], "-o", color=colour, ms=2)
+        offset = steps[-1]
+    held_out = [record["held_out"] for record in log]
+    batch = [record["bound"] for record in log]
+    low = np.percentile(held_out, 10)
+    top.set_ylim(low - 0.1 * abs(low), max(*held_out, *batch) + 0.05 * abs(low))
+    top.set_ylabel("bound (nats a row)")
+    top.legend(loc="lower right")
+    bottom.set(ylim=(0, 1), xlabel="step", ylabel="ESS / N")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def draw_densities(table: data.Table, imputed: Imputation, path: pathlib.Path) -> None:
+    """Draw, for each column with gaps, what was observed, is true and was imputed."""
+    columns = np.flatnonzero(~table.mask.all(axis=0))[:_MAX_COLUMNS]
+    if not columns.size:
+        return
+    num_across = min(4, columns.size)
+    num_down = -(-columns.size // num_across)
+    figure, axes = plt.subplots(
+        num_down,
+        num_across,
+        figsize=(2.6 * num_across, 1.9 * num_down + 0.4),
+        squeeze=False,
+        layout="constrained",
+    )
+    for axis, column in zip(axes.flat, columns, strict=False):
+        mask = table.mask[:, column]
+        drawn = imputed.draws[:, 0, column]
+        everything = drawn if table.truth is None else np.append(drawn, table.truth[:, column])
+        edges = np.linspace(*np.percentile(everything, (0.5, 99.5)), 31)
+        axis.hist(table.x[mask, column], edges, color=_OBSERVED, alpha=0.35, label="observed")
+        if table.truth is not None:
+            axis.hist(table.truth[~mask, column], edges, color=_TRUE, histtype="step", label="true")
+        axis.hist(
+            drawn[~mask], edges, color=_IMPUTED, histtype="step", linewidth=1.5, label="imputed"
+        )
+        axis.set_title(table.columns[column])
+        axis.set_yticks([])
+    for axis in axes.flat[columns.size :]:
+        axis.axis("off")
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=3, loc="outside upper center")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def draw_latent(fitted: FittedModel, path: pathlib.Path) -> None:
+    """Draw samples of a 2-d latent before and after the tilt, over contours of the energy.
+
+    An energy that reads x is shown at the mean of x given z.
+    """
+    model, params = fitted.model, fitted.params
+    key = jax.random.key(fitted.config.seed)
+    before = jax.random.normal(key, (1000, 2))
+    after = sampling.sample_by_weights(key, model, params, 1000, 50_000).z
+    grid = np.linspace(-3.5, 3.5, 101)
+    z = jnp.stack(jnp.meshgrid(grid, grid), axis=-1)
+    x = model.vae.likelihood.mean(model.vae.decode(params.base, z))
+    energy = models.energy(model, params, x, z)
+    figure, axes = plt.subplots(
+        1, 2, figsize=(8, 4), sharex=True, sharey=True, layout="constrained"
+    )
+    contours = None
+    for axis, samples, title in zip(axes, (before, after), ("prior", "tilted prior"), strict=True):
+        contours = axis.contourf(grid, grid, energy, levels=20, cmap="RdBu_r", alpha=0.7)
+        axis.plot(samples[:, 0], samples[:, 1], ".", color=_TRUE, markersize=2)
+        axis.set(title=title, xlabel="$z_1$", aspect="equal", xlim=(-3.5, 3.5), ylim=(-3.5, 3.5))
+    axes[0].set_ylabel("$z_2$")
+    figure.colorbar(contours, ax=axes, label="energy (nats)", shrink=0.8)
+    figure.savefig(path)
+    plt.close(figure)

@@ -1,0 +1,72 @@
+"""Complete a CSV file with a trained model.
+
+python -m experiments.impute --workdir=RUN --input=in.csv --output=out.csv --num_imputations=20
+"""
+
+import pathlib
+
+import numpy as np
+import pandas as pd
+from absl import flags
+
+from experiments import cli
+from mnar_ebm import data, training
+
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
+INPUT = flags.DEFINE_string("input", None, "CSV file with empty cells.", required=True)
+OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
+NUM_IMPUTATIONS = flags.DEFINE_integer(
+    "num_imputations",
+    1,
+    "1: gaps hold their posterior mean. More: a long table of draws from the posterior, with "
+    "OUTPUT.mean.csv and OUTPUT.std.csv beside it.",
+)
+NUM_SAMPLES = flags.DEFINE_integer(
+    "num_importance_samples", None, "Importance samples for each row; as in training by default."
+)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output files if they exist.")
+
+
+def main() -> None:
+    """Read, impute, write."""
+    if NUM_IMPUTATIONS.value < 1:
+        raise ValueError(f"--num_imputations: expected at least 1, got {NUM_IMPUTATIONS.value}")
+    if NUM_SAMPLES.value is not None and NUM_SAMPLES.value < 1:
+        raise ValueError(f"--num_importance_samples: expected at least 1, got {NUM_SAMPLES.value}")
+    cli.check_seed(SEED.value)
+    output = pathlib.Path(OUTPUT.value)
+    several = NUM_IMPUTATIONS.value > 1
+    mean_path, std_path = (output.with_suffix(f".{name}.csv") for name in ("mean", "std"))
+    for path in (output, mean_path, std_path) if several else (output,):
+        cli.check_output(path, OVERWRITE.value)
+
+    fitted = training.load(WORKDIR.value)
+    csv = data.align(data.read_csv(INPUT.value), fitted.facts.columns)
+    imputed = fitted.impute(
+        csv.x,
+        num_imputations=NUM_IMPUTATIONS.value if several else 0,
+        num_samples=NUM_SAMPLES.value,
+        seed=SEED.value,
+    )
+    if several:
+        draws = np.moveaxis(imputed.draws, 1, 0)
+        data.long_table(csv, draws).to_csv(output, index=False)
+        data.write_completed(mean_path, csv, imputed.mean)
+        std = np.where(np.isnan(csv.x), draws.std(axis=0, ddof=1), 0.0)
+        std = pd.DataFrame(std, columns=list(csv.columns))
+        std[list(csv.file_columns)].to_csv(std_path, index=False, float_format="%.6g")
+    else:
+        data.write_completed(output, csv, imputed.mean)
+    missing = np.isnan(csv.x)
+    print(f"{INPUT.value}: {len(csv.x)} rows, {missing.sum()} gaps filled; wrote {output}")
+    with_gaps = missing.any(axis=1)
+    if with_gaps.any() and (ess := np.median(imputed.ess[with_gaps])) < 5:
+        print(
+            f"warning: half of the rows rest on fewer than {ess:.1f} effective samples; "
+            "raise --num_importance_samples"
+        )
+
+
+if __name__ == "__main__":
+    cli.main(main)

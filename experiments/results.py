@@ -1,0 +1,75 @@
+"""Make the results table of a README from the metrics.json of run folders.
+
+python -m experiments.results --readme=README.md --runs=runs/RUN1,runs/RUN2
+"""
+
+import json
+import pathlib
+from typing import Any
+
+from absl import flags
+
+from experiments import cli
+
+README = flags.DEFINE_string(
+    "readme", None, "File whose lines between the two markers are replaced; printed if not given."
+)
+RUNS = flags.DEFINE_list("runs", [], "Run folders, separated by commas.")
+
+BEGIN = "<!-- results: python -m experiments.results -->"
+END = "<!-- end of results -->"
+
+_HEADER = (
+    "| data set | tilt | seed | column mean | IterativeImputer | base | tilted | gain "
+    "| λ | ESS/N | k̂ | seconds |"
+)
+
+
+def main() -> None:
+    """Print the table, or put it into the README."""
+    if not RUNS.value:
+        raise ValueError("--runs: expected run folders separated by commas, got none")
+    table = "\n".join([_HEADER, "|" + "---|" * _HEADER.count(" |"), *map(row, RUNS.value)])
+    if README.value is None:
+        print(table)
+        return
+    path = pathlib.Path(README.value)
+    text = path.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{path}: expected the markers {BEGIN} and {END}, found none")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    print(f"{path}: {len(RUNS.value)} rows")
+
+
+def row(run: str) -> str:
+    """Return the line of one run folder.
+
+    Raises:
+        ValueError: it has no ``metrics.json``.
+    """
+    path = pathlib.Path(run) / "metrics.json"
+    if not path.is_file():
+        raise ValueError(f"{path}: expected the metrics of a finished run, found none")
+    metrics = json.loads(path.read_text())
+    rmse = metrics["rmse"] or {}
+    cells: list[Any] = [metrics["dataset"], metrics["tilt"], metrics["seed"]]
+    cells += [_number(rmse.get(name), 3) for name in ("mean", "iterative", "base", "tilted")]
+    gain = metrics["bound"]["tilted"] - metrics["bound"]["base"]
+    cells += [
+        _number(gain, 2),
+        _number(metrics["tilt_scale"], 2),
+        _number(metrics["ess_fraction"], 2),
+        _number(metrics["pareto_k"], 2),
+        _number(metrics["wall_seconds"], 0),
+    ]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+if __name__ == "__main__":
+    cli.main(main)

@@ -1,0 +1,110 @@
+"""The flags of training, and the config and the table that they ask for."""
+
+import dataclasses
+import pathlib
+
+from absl import flags
+
+from mnar_ebm import data
+from mnar_ebm.config import (
+    DECODERS,
+    LIKELIHOODS,
+    MECHANISMS,
+    NEGATIVE_PHASES,
+    SCALES,
+    SIGNS,
+    TILTS,
+    Config,
+)
+
+_DEFAULT = Config()
+
+DATASET = flags.DEFINE_string(
+    "dataset", "breast_cancer", f"Named data set: one of {', '.join(data.names())}."
+)
+DATA_PATH = flags.DEFINE_string(
+    "data_path", None, "CSV file of one's own, with empty cells; it goes before --dataset."
+)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of named data sets.")
+
+_ENUMS = {
+    "tilt": (TILTS, "What the energy reads: nothing, x, z, or both."),
+    "mechanism": (MECHANISMS, "Model of why values are missing; none ignores it."),
+    "sign": (SIGNS, "Values that a self-masking mechanism hides; unknown: learned per column."),
+    "likelihood": (LIKELIHOODS, "Distribution of a value given the latent."),
+    "decoder": (DECODERS, "Map from the latent to the mean: network, linear, or their sum."),
+    "decoder_scale": (SCALES, "One scale for all, one per column, or one per column and latent."),
+    "negative_phase": (NEGATIVE_PHASES, "Estimator of the tilt's negative phase."),
+}
+_NUMBERS = {
+    "latent_dim": "Dimensions of the latent.",
+    "hidden_dim": "Units in each hidden layer.",
+    "num_importance_samples": "Importance samples of the bound that is trained.",
+    "batch_size": "Rows in a step.",
+    "learning_rate": "Peak learning rate of the base.",
+    "num_steps": "Steps of the stage base.",
+    "tilt_learning_rate": "Peak learning rate of the tilt.",
+    "tilt_steps": "Steps of the stage tilt.",
+    "joint_steps": "Steps of the stage joint, after the tilt; 0: none.",
+    "num_negatives": "Base draws in one estimate of the negative phase.",
+    "weight_decay": "Decoupled weight decay of the base; 0: none.",
+    "tilt_weight_decay": "Decoupled weight decay of the tilt; 0: none.",
+    "ema_decay": "Decay of the running mean of parameters that is evaluated; 0: none.",
+    "validation_fraction": "Share of rows held out, from 0.01 to 0.5.",
+    "patience": "Evaluations without a better held-out bound before a stage stops.",
+    "num_imputation_samples": "Importance samples for each row of the final imputation.",
+    "seed": "Seed of everything random.",
+}
+
+
+def _define_flags() -> None:
+    for name, (choices, text) in _ENUMS.items():
+        flags.DEFINE_enum(name, getattr(_DEFAULT, name), list(choices), text)
+    for name, text in _NUMBERS.items():
+        default = getattr(_DEFAULT, name)
+        define = flags.DEFINE_integer if isinstance(default, int) else flags.DEFINE_float
+        define(name, default, text)
+
+
+_define_flags()
+
+
+def config_from_flags() -> Config:
+    """Return the config that the flags describe.
+
+    Raises:
+        ValueError: a value is not allowed.
+    """
+    names = [field.name for field in dataclasses.fields(Config)]
+    return Config(**{name: flags.FLAGS[name].value for name in names})
+
+
+def dataset_name() -> str:
+    """Return the name of the data set, for a run folder and a report."""
+    return pathlib.Path(DATA_PATH.value).stem if DATA_PATH.value else DATASET.value
+
+
+def load_table() -> tuple[data.Table, data.Csv]:
+    """Return the table that the flags ask for, and the CSV file that it is or would be.
+
+    Raises:
+        ValueError: the name is unknown, a file is missing or cannot be read as a table.
+    """
+    if DATA_PATH.value is None:
+        table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
+        return table, data.from_table(table)
+    csv = data.read_csv(DATA_PATH.value, require_observed=True)
+    return data.to_table(csv, dataset_name()), csv
+
+
+def to_flagfile() -> str:
+    """Return a flag file that repeats the run, whatever the defaults will be by then."""
+    names = ["dataset", "data_path", "data_dir", *_ENUMS, *_NUMBERS]
+    lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
+    for name in names:
+        value = flags.FLAGS[name].value
+        if name in ("data_path", "data_dir") and value is not None:
+            value = pathlib.Path(value).absolute()
+        if value is not None:
+            lines.append(f"--{name}={value}")
+    return "\n".join(lines) + "\n"

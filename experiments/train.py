@@ -1,0 +1,94 @@
+"""Train a tilted VAE on incomplete data, impute the gaps, and compare.
+
+python -m experiments.train --flagfile=latent.cfg
+"""
+
+import pathlib
+import signal
+import time
+
+from absl import flags
+from tqdm import tqdm
+
+from experiments import cli, report, settings
+from mnar_ebm import training
+
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Run folder (runs/DATASET-TILT-seedSEED): checkpoints, metrics, figures."
+)
+RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint of the run folder.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the run folder if it exists.")
+flags.adopt_module_key_flags(settings)
+
+
+def main() -> None:
+    """Train, then evaluate, as the flags say."""
+    started = time.perf_counter()
+    config = settings.config_from_flags()
+    table, csv = settings.load_table()
+    training.check(config, table)
+    default = f"runs/{settings.dataset_name()}-{config.tilt}-seed{config.seed}"
+    workdir = pathlib.Path(WORKDIR.value or default)
+    cli.open_run_folder(workdir, resume=RESUME.value, overwrite=OVERWRITE.value)
+    if not training.checkpoints.has_checkpoint(workdir):
+        (workdir / "run.cfg").write_text(settings.to_flagfile())
+
+    with Bar() as bar, StopOnSignal() as stop:
+        fitted, tilt_report = training.train(
+            config, table, workdir, resume=RESUME.value, report=bar, should_stop=stop
+        )
+    report.evaluate(fitted, tilt_report, table, csv, workdir, started)
+
+
+class Bar:
+    """A progress bar for each stage, with the bound and the steps per second."""
+
+    def __enter__(self) -> "Bar":
+        """Show nothing yet."""
+        self._stage, self._bar = "", tqdm(disable=True)
+        return self
+
+    def __call__(self, record: dict) -> None:
+        """Show the record of a chunk of steps."""
+        if record["stage"] != self._stage:
+            self._bar.close()
+            self._stage = record["stage"]
+            self._bar = tqdm(total=record["num_steps"], desc=f"{self._stage:5}", unit="step")
+        self._bar.set_postfix_str(
+            f"bound {record['bound']:.2f}, held out {record['held_out']:.2f}, "
+            f"{record['steps_per_second']:.0f} steps/s",
+            refresh=False,
+        )
+        self._bar.update(record["step"] - self._bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the last state on the screen."""
+        self._bar.close()
+
+
+class StopOnSignal:
+    """Turns SIGTERM and Ctrl-C into an answer, until the end of the ``with`` block."""
+
+    def __enter__(self) -> "StopOnSignal":
+        """Catch the signals."""
+        self._stopping = False
+        self._previous = {
+            number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        return self
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+
+    def __call__(self) -> bool:
+        """Return whether a signal came."""
+        return self._stopping
+
+    def __exit__(self, *_: object) -> None:
+        """Let the signals do what they did before."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    cli.main(main)

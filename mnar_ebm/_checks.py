@@ -1,0 +1,64 @@
+"""Checks at the door: one line that names what was given and what is expected."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def check_choice(name: str, value: str, known: Iterable[str]) -> None:
+    """Raise ``ValueError`` with the list of known names unless ``value`` is one of them."""
+    known = tuple(known)
+    if value not in known:
+        raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+
+
+def check_at_least(name: str, value: float, minimum: float) -> None:
+    """Raise ``ValueError`` unless ``value >= minimum`` (NaN fails too)."""
+    if not value >= minimum:
+        raise ValueError(f"{name}: expected at least {minimum}, got {value}")
+
+
+def check_between(name: str, value: float, low: float, high: float) -> None:
+    """Raise ``ValueError`` unless ``low <= value <= high`` (NaN fails too)."""
+    if not low <= value <= high:
+        raise ValueError(f"{name}: expected a value from {low} to {high}, got {value}")
+
+
+def check_positive(name: str, value: float) -> None:
+    """Raise ``ValueError`` unless ``0 < value < inf`` (NaN fails too)."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{name}: expected a positive number, got {value}")
+
+
+def check_table(
+    name: str, x: Any, num_columns: int | None = None, columns: Sequence[str] | None = None
+) -> np.ndarray:
+    """Return ``x`` as a float64 table in which only missing cells (NaN) are not finite.
+
+    Args:
+        name: the argument's name, for the message.
+        x: anything that NumPy reads as a two-dimensional numeric array. [N, D]
+        num_columns: the number of columns expected, if it is known.
+        columns: their names, for the message.
+
+    Raises:
+        TypeError: ``x`` is not numeric.
+        ValueError: ``x`` is not two-dimensional, is empty, holds an infinite value or has
+            another number of columns than expected.
+    """
+    try:
+        x = np.asarray(x, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected a numeric table, got {error}") from None
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(f"{name}: expected a table of shape [rows, columns], got shape {x.shape}")
+    if num_columns is not None and x.shape[1] != num_columns:
+        raise ValueError(f"{name}: expected {num_columns} columns, got {x.shape[1]}")
+    if np.isinf(x).any():
+        row, column = np.argwhere(np.isinf(x))[0]
+        raise ValueError(
+            f"{name}: expected finite values or NaN, got {x[row, column]} in row {row}, "
+            f"column {column if columns is None else repr(columns[column])}"
+        )
+    return x

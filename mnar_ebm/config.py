@@ -1,0 +1,112 @@
+"""All settings of a run, in one frozen dataclass: what the flags fill in and a checkpoint keeps."""
+
+import dataclasses
+
+from mnar_ebm import _checks
+
+TILTS = ("none", "data", "latent", "joint")
+MECHANISMS = (
+    "none",
+    "mcar",
+    "mar",
+    "selfmasking_probit",
+    "selfmasking_logistic",
+    "linear",
+    "nonlinear",
+)
+SIGNS = ("unknown", "high", "low")
+LIKELIHOODS = ("gaussian", "student_t", "bernoulli")
+DECODERS = ("mlp", "linear", "linear_mlp")
+SCALES = ("shared", "per_feature", "per_latent")
+NEGATIVE_PHASES = ("snis", "jensen", "nce")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of model, training and evaluation; ``Config()`` is ``latent.cfg``.
+
+    Attributes:
+        tilt: what the energy reads: nothing, ``x``, ``z``, or both.
+        mechanism: the model of why values are missing; ``none`` ignores it.
+        sign: which values a self-masking mechanism hides: ``high``, ``low``, or ``unknown``,
+            learned per column.
+        likelihood: the distribution of a value given the latent.
+        decoder: the map from the latent to the mean: network, linear, or their sum.
+        decoder_scale: one scale for all, one per column, or one per column and latent.
+        latent_dim: L.
+        hidden_dim: units in each hidden layer of encoder, decoder and energy.
+        num_importance_samples: K of the bound that is trained.
+        batch_size: rows in a step.
+        learning_rate: peak of Adam's schedule for the base; it warms up, then decays to 0.
+        num_steps: steps of the stage ``base``.
+        tilt_learning_rate: as ``learning_rate``, for the stage ``tilt``.
+        tilt_steps: steps of the stage ``tilt``.
+        joint_steps: steps of the stage ``joint``, in which base and tilt move together; 0: none.
+        negative_phase: the estimator of the tilt's negative phase.
+        num_negatives: N, base draws in one estimate of the negative phase.
+        weight_decay: decoupled weight decay of the base; 0: none.
+        tilt_weight_decay: decoupled weight decay of the tilt; 0: none.
+        ema_decay: decay of the running mean of parameters that is evaluated. 0: none.
+        validation_fraction: share of rows held out for early stopping and for the tilt's scale.
+        patience: evaluations without a better held-out bound before a stage stops.
+        num_imputation_samples: K of the final bound and imputation.
+        seed: of everything random.
+    """
+
+    tilt: str = "latent"
+    mechanism: str = "selfmasking_probit"
+    sign: str = "unknown"
+    likelihood: str = "gaussian"
+    decoder: str = "linear"
+    decoder_scale: str = "per_feature"
+    latent_dim: int = 20
+    hidden_dim: int = 128
+    num_importance_samples: int = 20
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    num_steps: int = 6000
+    tilt_learning_rate: float = 3e-4
+    tilt_steps: int = 2000
+    joint_steps: int = 0
+    negative_phase: str = "snis"
+    num_negatives: int = 1024
+    weight_decay: float = 0.0
+    tilt_weight_decay: float = 0.0
+    ema_decay: float = 0.0
+    validation_fraction: float = 0.1
+    patience: int = 20
+    num_imputation_samples: int = 5000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every value; raise ``ValueError`` naming the setting and what is allowed."""
+        _checks.check_choice("tilt", self.tilt, TILTS)
+        _checks.check_choice("mechanism", self.mechanism, MECHANISMS)
+        _checks.check_choice("sign", self.sign, SIGNS)
+        _checks.check_choice("likelihood", self.likelihood, LIKELIHOODS)
+        _checks.check_choice("decoder", self.decoder, DECODERS)
+        _checks.check_choice("decoder_scale", self.decoder_scale, SCALES)
+        _checks.check_choice("negative_phase", self.negative_phase, NEGATIVE_PHASES)
+        for name in (
+            "latent_dim",
+            "hidden_dim",
+            "num_importance_samples",
+            "batch_size",
+            "num_steps",
+            "num_negatives",
+            "patience",
+            "num_imputation_samples",
+        ):
+            _checks.check_at_least(name, getattr(self, name), 1)
+        for name in ("tilt_steps", "joint_steps", "weight_decay", "tilt_weight_decay"):
+            _checks.check_at_least(name, getattr(self, name), 0)
+        for name in ("learning_rate", "tilt_learning_rate"):
+            _checks.check_positive(name, getattr(self, name))
+        _checks.check_between("seed", self.seed, 0, 2**32 - 1)
+        _checks.check_between("ema_decay", self.ema_decay, 0, 0.9999)
+        _checks.check_between("validation_fraction", self.validation_fraction, 0.01, 0.5)
+
+    def model_fields(self) -> dict[str, str | int]:
+        """Return the settings that fix the shape and the meaning of the parameters."""
+        names = ("tilt", "mechanism", "sign", "likelihood", "decoder", "decoder_scale")
+        return {name: getattr(self, name) for name in (*names, "latent_dim", "hidden_dim")}

@@ -1,0 +1,67 @@
+"""Tables to train on, by name or from a CSV file.
+
+Every named set is complete; :func:`load` hides cells by the protocol of
+:func:`mask_above_mean` and keeps the complete values as ``truth``.
+"""
+
+import os
+
+from mnar_ebm import _checks
+from mnar_ebm.data import embedded, toys
+from mnar_ebm.data.csv import (
+    Csv,
+    align,
+    from_table,
+    long_table,
+    read_csv,
+    to_table,
+    write_completed,
+)
+from mnar_ebm.data.table import Standardiser, Table, benchmark_table, make_table, mask_above_mean
+
+__all__ = [
+    "Csv",
+    "Standardiser",
+    "Table",
+    "align",
+    "benchmark_table",
+    "from_table",
+    "load",
+    "long_table",
+    "make_table",
+    "mask_above_mean",
+    "names",
+    "read_csv",
+    "to_table",
+    "write_completed",
+]
+
+ON_DISK = ("banknote", "breast", "concrete", "fashion_mnist", "mnist", "red")
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that :func:`load` knows."""
+    return (*embedded.LOADERS, *toys.TOYS, *ON_DISK)
+
+
+def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 0) -> Table:
+    """Return a named data set, masked by the benchmark protocol.
+
+    Args:
+        name: one of :func:`names`.
+        data_dir: the folder of source files, for the sets that scikit-learn does not carry.
+        seed: of the rows of a toy.
+
+    Raises:
+        ValueError: the name is unknown, or a source file is missing.
+    """
+    _checks.check_choice("dataset", name, names())
+    if name in embedded.LOADERS:
+        return embedded.load(name)
+    if name in toys.TOYS:
+        return toys.load(name, seed)
+    if data_dir is None:
+        raise ValueError(f"{name}: expected a folder of source files, got none; pass --data_dir")
+    from mnar_ebm.data import builders  # imports TFDS
+
+    return builders.load(name, data_dir)

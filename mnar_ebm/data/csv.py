@@ -1,0 +1,206 @@
+"""A person's CSV file: in as text, out with every observed cell as it came in.
+
+A file has a header line, commas and numbers; blank lines are skipped. A cell is missing if,
+stripped and in lower case, it is in :data:`MISSING`. Filled values follow ``Csv.columns``.
+"""
+
+import dataclasses
+import math
+import os
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+from csv import Error, reader, writer
+
+import numpy as np
+import pandas as pd
+
+from mnar_ebm.data.table import Table, make_table
+
+MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "."})
+"""Marks of a missing value, in lower case."""
+
+Path = str | os.PathLike[str]
+Names = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Csv:
+    """A CSV file, as text and as numbers.
+
+    Attributes:
+        path: the file, for messages.
+        columns: names, in the order of ``text`` and ``x``.
+        text: the cells as they stand in the file. [N, D]
+        x: the cells as numbers; NaN where missing. [N, D]
+        file_columns: names, in the order of the file.
+    """
+
+    path: str
+    columns: Names
+    text: np.ndarray
+    x: np.ndarray
+    file_columns: Names
+
+
+def read_csv(path: Path, require_observed: bool = False) -> Csv:
+    """Read a table of numbers with missing cells.
+
+    Args:
+        path: the file.
+        require_observed: refuse a column without a single value, as training must.
+
+    Raises:
+        ValueError: the file is not a table of numbers; one line names file, line and column.
+    """
+    columns, lines, text = read_text(path)
+    x = to_numbers(path, columns, lines, text)
+    if require_observed:
+        make_table(str(path), columns, x)
+    return Csv(str(path), columns, text, x, columns)
+
+
+def read_text(path: Path) -> tuple[Names, list[int], np.ndarray]:
+    """Return the header's names [D], each row's line in the file [N], and its cells [N, D].
+
+    Raises:
+        ValueError: the file cannot be read, is empty, or its rows differ in length.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            cells = reader(file, strict=True)
+            numbered = [(cells.line_num, row) for row in cells if row]
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: expected text in UTF-8") from None
+    except Error as error:
+        raise ValueError(f"{path}, line {cells.line_num}: {error}") from None
+    if not numbered:
+        raise ValueError(f"{path}: expected a header line, got an empty file")
+    columns = _check_header(path, numbered.pop(0)[1])
+    for line, row in numbered:
+        if len(row) != len(columns):
+            raise ValueError(f"{path}, line {line}: expected {len(columns)} cells, got {len(row)}")
+    if not numbered:
+        raise ValueError(f"{path}: expected at least one row below the header, got none")
+    return columns, [line for line, _ in numbered], np.array([row for _, row in numbered], object)
+
+
+def to_numbers(path: Path, columns: Names, lines: list[int], text: np.ndarray) -> np.ndarray:
+    """Return the numbers [N, D] in what :func:`read_text` gave, NaN where missing.
+
+    Raises:
+        ValueError: a cell is neither missing nor a finite number.
+    """
+    x = np.array([_number(cell) for cell in text.flat]).reshape(text.shape)
+    if np.isinf(x).any():
+        row, column = np.argwhere(np.isinf(x))[0]
+        raise ValueError(
+            f"{path}, line {lines[row]}, column {columns[column]!r}: "
+            f"expected a finite number or a mark of a missing value, got {text[row, column]!r}"
+        )
+    return x
+
+
+def to_table(csv: Csv, name: str) -> Table:
+    """Return the numbers as a table to train on, in the order of ``csv.columns``."""
+    return make_table(name, csv.columns, csv.x)
+
+
+def from_table(table: Table) -> Csv:
+    """Return a table as the CSV file that would hold it, its numbers in their shortest form."""
+    text = np.array([[repr(value) for value in row] for row in table.x.tolist()], object)
+    text[~table.mask] = ""
+    return Csv(table.name, table.columns, text, table.x, table.columns)
+
+
+def align(csv: Csv, columns: Iterable[str]) -> Csv:
+    """Return the CSV with its columns in a model's order; written files keep the file's.
+
+    Raises:
+        ValueError: the names are not the same.
+    """
+    columns = tuple(columns)
+    missing = [name for name in columns if name not in csv.columns]
+    unexpected = [name for name in csv.columns if name not in columns]
+    if missing or unexpected:
+        raise ValueError(
+            f"{csv.path}: expected the model's {len(columns)} columns, got {len(csv.columns)}; "
+            f"missing: {_listed(missing)}; unexpected: {_listed(unexpected)}"
+        )
+    order = [csv.columns.index(name) for name in columns]
+    return dataclasses.replace(csv, columns=columns, text=csv.text[:, order], x=csv.x[:, order])
+
+
+def write_completed(path: Path, csv: Csv, x: np.ndarray) -> None:
+    """Write the file again, missing cells filled from ``x`` [N, D], observed cells as text.
+
+    Raises:
+        ValueError: ``x`` has another shape than the file.
+    """
+    cells = _complete(csv, x)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        lines = writer(file, lineterminator="\n")
+        lines.writerow(csv.file_columns)
+        lines.writerows(cells.tolist())
+
+
+def long_table(csv: Csv, draws: np.ndarray) -> pd.DataFrame:
+    """Return the file completed with each of the draws [M, N, D], one below the other.
+
+    Returns:
+        Columns ``draw`` (from 1), ``row`` (from 0), then the file's own. [M * N, 2 + D]
+
+    Raises:
+        ValueError: a draw has another shape, or the file has a ``draw`` or ``row`` itself.
+    """
+    for name in ("draw", "row"):
+        if name in csv.columns:
+            raise ValueError(f"{csv.path}: column {name!r} is in the way of the one to be added")
+    text = np.concatenate([_complete(csv, x) for x in draws])
+    table = pd.DataFrame(text, columns=csv.file_columns, dtype=object)
+    table.insert(0, "row", np.tile(np.arange(len(csv.x)), len(draws)))
+    table.insert(0, "draw", np.repeat(np.arange(len(draws)) + 1, len(csv.x)))
+    return table
+
+
+def _check_header(path: Path, header: list[str]) -> Names:
+    """Return the names in the header; raise ``ValueError`` unless commas part distinct names."""
+    if len(header) == 1 and (found := set(";\t") & set(header[0])):
+        raise ValueError(f"{path}: expected cells separated by ',', got {found.pop()!r}")
+    name, count = Counter(header).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f"{path}: expected distinct column names, got {name!r} {count} times")
+    return tuple(header)
+
+
+def _number(cell: str) -> float:
+    """Return the number in a cell: NaN if it is missing, infinity if it is not a number."""
+    token = cell.strip().lower()
+    if token in MISSING:
+        return math.nan
+    try:
+        return float(token.replace("_", "?"))  # to Python, 1_000 is a number
+    except ValueError:
+        return math.inf
+
+
+def _format(value: float) -> str:
+    """Return six significant digits of a number, or as many as reach its unit."""
+    return f"{value:.{min(max(6, len(f'{abs(value):.0f}')), 15)}g}"
+
+
+def _complete(csv: Csv, x: np.ndarray) -> np.ndarray:
+    """Return the file's cells [N, D] in its own order of columns, the missing ones filled."""
+    x = np.asarray(x)
+    if x.shape != csv.x.shape:
+        raise ValueError(f"{csv.path}: expected values of shape {csv.x.shape}, got {x.shape}")
+    text, missing = csv.text.copy(), np.isnan(csv.x)
+    text[missing] = [_format(value) for value in x[missing].tolist()]
+    return text[:, [csv.columns.index(name) for name in csv.file_columns]]
+
+
+def _listed(names: list[str]) -> str:
+    """Return as many of the names as fit in a message."""
+    return textwrap.shorten(", ".join(names) or "none", 80, placeholder=" ...")

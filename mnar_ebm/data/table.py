@@ -1,0 +1,149 @@
+"""A table with missing cells, the benchmark protocol that hides cells, and standardisation."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mnar_ebm import _checks
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """Rows in their original units.
+
+    Attributes:
+        name: what the table is called.
+        columns: the D names.
+        x: values; NaN where missing. [N, D]
+        mask: ``True`` where the value was observed. [N, D]
+        truth: the complete values, where they are known. [N, D]
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    x: np.ndarray
+    mask: np.ndarray
+    truth: np.ndarray | None = None
+
+
+def make_table(name: str, columns: Iterable[str], x: Any, truth: Any = None) -> Table:
+    """Return a table, checked; the mask is where ``x`` is not NaN.
+
+    Rows without any value and columns with one value only are allowed.
+
+    Args:
+        name: what the table is called.
+        columns: the D names.
+        x: numbers; NaN where missing. [N, D]
+        truth: the complete values, if they are known. [N, D]
+
+    Returns:
+        The table, in float64.
+
+    Raises:
+        TypeError: a value is not a number.
+        ValueError: the shapes disagree, a value is infinite or a column has no value.
+    """
+    columns = tuple(columns)
+    x = _checks.check_table(name, x, len(columns), columns)
+    mask = ~np.isnan(x)
+    for column, observed in zip(columns, mask.any(axis=0), strict=True):
+        if not observed:
+            raise ValueError(f"{name}: expected a value in column {column!r}, got none")
+    if truth is not None:
+        truth = _checks.check_table(f"{name} (truth)", truth, len(columns), columns)
+        if truth.shape != x.shape:
+            raise ValueError(f"{name} (truth): expected shape {x.shape}, got {truth.shape}")
+    return Table(name, columns, x, mask, truth)
+
+
+def mask_above_mean(x: np.ndarray) -> np.ndarray:
+    """Hide the high values of the first half of the columns.
+
+    ``mask[n, d] = False`` where ``d < D // 2`` and ``x[n, d] > mean_n x[n, d]``.
+
+    Args:
+        x: complete values. [N, D]
+
+    Returns:
+        The mask, ``True`` where observed. [N, D]
+
+    Raises:
+        ValueError: a value is missing.
+
+    References:
+        Ipsen, Mattei and Frellsen, "not-MIWAE: Deep Generative Modelling with Missing not at
+        Random Data", 2021, Appendix A.1.
+    """
+    x = _checks.check_table("x", x)
+    if np.isnan(x).any():
+        raise ValueError("x: expected complete values, got NaN")
+    # Rounding can put the mean of a constant column just below the constant.
+    mean = np.maximum(x.mean(axis=0), x.min(axis=0))
+    hideable = np.arange(x.shape[1]) < x.shape[1] // 2
+    return ~(hideable & (x > mean))
+
+
+def benchmark_table(name: str, columns: Iterable[str], truth: np.ndarray) -> Table:
+    """Return complete values as a table masked by :func:`mask_above_mean`.
+
+    Args:
+        name: what the table is called.
+        columns: the D names.
+        truth: complete values. [N, D]
+    """
+    return make_table(name, columns, np.where(mask_above_mean(truth), truth, np.nan), truth)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Standardiser:
+    """The map to standard units, ``(x - mean) / scale``.
+
+    Attributes:
+        mean: the mean of each column. [D]
+        scale: the standard deviation of each column, 1 where the column is constant. [D]
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, x: np.ndarray, mask: np.ndarray) -> "Standardiser":
+        """Return the means and standard deviations of the observed cells.
+
+        A column without an observed cell gets mean 0 and scale 1.
+
+        Args:
+            x: values; what a missing cell holds is never read. [N, D]
+            mask: ``True`` where observed. [N, D]
+        """
+        x = np.where(mask, x, 0.0)
+        count = np.maximum(mask.sum(axis=0), 1)
+        mean = x.sum(axis=0) / count
+        scale = np.sqrt(np.where(mask, (x - mean) ** 2, 0.0).sum(axis=0) / count)
+        constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
+        return cls(mean, np.where(constant, 1.0, scale))
+
+    @classmethod
+    def identity(cls, num_columns: int) -> "Standardiser":
+        """Return the standardiser that changes nothing."""
+        return cls(np.zeros(num_columns), np.ones(num_columns))
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Return ``x`` [..., D] in standard units."""
+        return (x - self.mean) / self.scale
+
+    def invert(self, x: np.ndarray) -> np.ndarray:
+        """Return standard ``x`` [..., D] in original units."""
+        return x * self.scale + self.mean
+
+    def to_json(self) -> dict[str, list[float]]:
+        """Return lists of floats, which JSON keeps exactly."""
+        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Sequence[float]]) -> "Standardiser":
+        """Return the standardiser that ``to_json`` described."""
+        return cls(np.asarray(fields["mean"]), np.asarray(fields["scale"]))

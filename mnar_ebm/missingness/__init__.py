@@ -1,0 +1,49 @@
+"""Why values are missing: mechanisms that draw masks, score them and complete rows."""
+
+from mnar_ebm import _checks
+from mnar_ebm.config import MECHANISMS
+from mnar_ebm.likelihoods import Likelihood
+from mnar_ebm.missingness.agnostic import agnostic
+from mnar_ebm.missingness.base import Mechanism, mar, mcar, none
+from mnar_ebm.missingness.selfmasking import self_masking
+
+__all__ = ["Mechanism", "agnostic", "make_mechanism", "mar", "mcar", "none", "self_masking"]
+
+
+def make_mechanism(
+    name: str,
+    likelihood: Likelihood,
+    num_features: int,
+    *,
+    sign: str = "unknown",
+    hidden_dim: int = 128,
+    observed_columns: tuple[int, ...] = (),
+) -> Mechanism:
+    """Return the mechanism called ``name``.
+
+    Args:
+        name: one of ``config.MECHANISMS``.
+        likelihood: p(x|z), which decides whether a missing value can be integrated out.
+        num_features: D.
+        sign: of the self-masking mechanisms.
+        hidden_dim: units of the nonlinear mechanism.
+        observed_columns: indices of the columns without a gap, which ``mar`` reads.
+
+    Raises:
+        ValueError: the name is unknown, or the mechanism does not go with the likelihood or
+            the data; the message says what is expected.
+    """
+    _checks.check_choice("mechanism", name, MECHANISMS)
+    match name:
+        case "none":
+            return none(likelihood)
+        case "mcar":
+            return mcar(likelihood)
+        case "mar":
+            return mar(likelihood, observed_columns)
+        case "linear":
+            return agnostic(likelihood, num_features, ())
+        case "nonlinear":
+            return agnostic(likelihood, num_features, (hidden_dim,))
+        case _:
+            return self_masking(likelihood, name.removeprefix("selfmasking_"), sign)

@@ -1,0 +1,44 @@
+"""Mechanisms that may read the whole row: a linear map or a network from x to the logits.
+
+    logit P(missing_d|x) = f_d(x),     f linear, or one hidden layer of tanh units
+
+References:
+    N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, sec. 3 (agnostic models).
+"""
+
+import jax
+
+from mnar_ebm.likelihoods import Likelihood
+from mnar_ebm.missingness import base
+from mnar_ebm.nets.mlp import MLP
+from mnar_ebm.types import Array, Key, PyTree
+
+
+def agnostic(
+    likelihood: Likelihood, num_features: int, hidden_dims: tuple[int, ...]
+) -> base.Mechanism:
+    """Return the mechanism with f an MLP of the given hidden layers; none makes it linear.
+
+    Args:
+        likelihood: p(x|z), continuous.
+        num_features: D.
+        hidden_dims: units per hidden layer.
+
+    Raises:
+        ValueError: the likelihood is discrete.
+    """
+    network = MLP((*hidden_dims, num_features), activation="tanh", zero_last=True)
+
+    def init(key: Key, missing_rate: Array) -> PyTree:
+        offset = jax.scipy.special.logit(missing_rate)
+        return {"network": network.init(key, missing_rate), "offset": offset}
+
+    def logits(params: PyTree, x: Array) -> Array:
+        return network.apply(params["network"], x) + params["offset"]
+
+    return base.sampled(
+        likelihood,
+        init,
+        sample=lambda key, params, x: ~jax.random.bernoulli(key, jax.nn.sigmoid(logits(params, x))),
+        log_prob=lambda params, x, mask: base.logistic_log_prob(logits(params, x), mask),
+    )

@@ -1,0 +1,180 @@
+"""The contract of a missingness mechanism p(s|x), and the mechanisms that no missing value enters.
+
+A mechanism is one thing that draws masks, scores them, and completes a row: it draws the missing
+values that go with a latent and returns the term m of the log-weights (``objectives.bounds``),
+
+    ignorable   x_mis ~ p(x_mis|z),      m = log p(s|x_obs) or 0
+    sampled     x_mis ~ p(x_mis|z),      m = log p(s|x)
+    collapsed   x_mis ~ p(x_mis|z, s),   m = log p(s|x_obs, z)
+
+so that the code of a bound or an imputer never asks which of the three it has.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mnar_ebm.likelihoods import Likelihood
+from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
+
+
+class Mechanism(NamedTuple):
+    """Pure functions of one row; ``params`` comes first, ``eta`` is the decoder's output [K, D].
+
+    Attributes:
+        init: ``(key, missing_rate [D]) -> params``.
+        sample: ``(key, params, x [..., D]) -> mask [..., D]``, a draw from p(s|x).
+        log_prob: ``(params, x [..., D], mask [D]) -> [...]``, log p(s|x).
+        complete: ``(key, params, eta, x [D], mask [D]) -> (x [K, D], m [K])``, the row with its
+            missing values drawn, and the mechanism's term of the log-weights.
+        mean: ``(params, eta, x [D], mask [D]) -> [K, D]``, the row with its missing values at
+            their mean under the law that ``complete`` draws from; ``None`` where m depends on
+            what was drawn, so that only the drawn values may be averaged.
+    """
+
+    init: Callable[[Key, Array], PyTree]
+    sample: Callable[[Key, PyTree, Array], Array]
+    log_prob: Callable[[PyTree, Array, Array], Array]
+    complete: Callable[[Key, PyTree, DecoderOutput, Array, Array], tuple[Array, Array]]
+    mean: Callable[[PyTree, DecoderOutput, Array, Array], Array] | None
+
+
+def mask_log_prob(log_cdf: Callable[[Array], Array], t: Array, mask: Array) -> Array:
+    """Return log p(s|x), the sum over columns of log F(t_d) if missing and log F(-t_d) if not.
+
+    Args:
+        log_cdf: log F, of a distribution that is symmetric about 0.
+        t: P(missing_d) = F(t_d). [..., D]
+        mask: ``True`` where observed. [D]
+    """
+    return log_cdf(jnp.where(mask, -t, t)).sum(axis=-1)
+
+
+def logistic_log_prob(logits: Array, mask: Array) -> Array:
+    """Return log p(s|x) where ``logits`` are those of *missing*. [..., D] -> [...]."""
+    return mask_log_prob(jax.nn.log_sigmoid, logits, mask)
+
+
+def draw_missing(
+    key: Key, likelihood: Likelihood, eta: DecoderOutput, x: Array, mask: Array
+) -> Array:
+    """Return the row with its missing values drawn from p(x_mis|z). [K, D]."""
+    return jnp.where(mask, x, likelihood.sample(key, eta))
+
+
+def sampled(
+    likelihood: Likelihood,
+    init: Callable[[Key, Array], PyTree],
+    sample: Callable[[Key, PyTree, Array], Array],
+    log_prob: Callable[[PyTree, Array, Array], Array],
+) -> Mechanism:
+    """Return the mechanism that draws x_mis from p(x_mis|z) and scores the completed row.
+
+    Raises:
+        ValueError: the likelihood is discrete, so that the draws would carry no gradient.
+
+    References:
+        N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE: Deep Generative Modelling with
+        Missing not at Random Data", ICLR 2021, https://arxiv.org/abs/2006.12871, eq. 7.
+    """
+    if likelihood.is_discrete:
+        raise ValueError(
+            "mechanism: linear and nonlinear need a continuous likelihood "
+            f"(gaussian, student_t), got {likelihood.name}"
+        )
+
+    def complete(
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+    ) -> tuple[Array, Array]:
+        completed = draw_missing(key, likelihood, eta, x, mask)
+        return completed, log_prob(params, completed, mask)
+
+    return Mechanism(init, sample, log_prob, complete, mean=None)
+
+
+def ignorable(
+    likelihood: Likelihood,
+    init: Callable[[Key, Array], PyTree],
+    sample: Callable[[Key, PyTree, Array], Array],
+    log_prob: Callable[[PyTree, Array, Array], Array],
+) -> Mechanism:
+    """Return the mechanism whose ``log_prob`` reads no missing value, so that z never meets it."""
+
+    def complete(
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+    ) -> tuple[Array, Array]:
+        completed = draw_missing(key, likelihood, eta, x, mask)
+        log_m = log_prob(params, x, mask)
+        return completed, jnp.broadcast_to(log_m, completed.shape[:-1])
+
+    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
+        del params
+        return jnp.where(mask, x, likelihood.mean(eta))
+
+    return Mechanism(init, sample, log_prob, complete, mean)
+
+
+def none(likelihood: Likelihood) -> Mechanism:
+    """Return the mechanism that is not modelled: m = 0, and every cell is observed."""
+    return ignorable(
+        likelihood,
+        init=lambda key, missing_rate: {},
+        sample=lambda key, params, x: jnp.ones(x.shape, bool),
+        log_prob=lambda params, x, mask: jnp.zeros(x.shape[:-1], x.dtype),
+    )
+
+
+def mcar(likelihood: Likelihood) -> Mechanism:
+    """Return missing completely at random: P(missing_d) = sigmoid(logit_d)."""
+
+    def logits(params: PyTree, x: Array) -> Array:
+        return jnp.broadcast_to(params["logit"], x.shape)
+
+    return ignorable(
+        likelihood,
+        init=lambda key, missing_rate: {"logit": _logit(missing_rate)},
+        sample=lambda key, params, x: ~jax.random.bernoulli(key, jax.nn.sigmoid(logits(params, x))),
+        log_prob=lambda params, x, mask: logistic_log_prob(logits(params, x), mask),
+    )
+
+
+def mar(likelihood: Likelihood, observed_columns: tuple[int, ...]) -> Mechanism:
+    """Return missing at random: logit P(missing_d|x) = c_d + sum_j A_dj x_j.
+
+    The sum runs over the columns that are always observed, so no missing value enters.
+
+    Args:
+        likelihood: p(x|z).
+        observed_columns: indices of the columns without any gap.
+
+    Raises:
+        ValueError: there is no such column.
+    """
+    if not observed_columns:
+        raise ValueError("mechanism: mar needs a column without any gap, got none")
+    columns = jnp.asarray(observed_columns)
+
+    def init(key: Key, missing_rate: Array) -> PyTree:
+        shape = (len(observed_columns), missing_rate.shape[-1])
+        return {"intercept": _logit(missing_rate), "slope": jnp.zeros(shape, missing_rate.dtype)}
+
+    def logits(params: PyTree, x: Array) -> Array:
+        # A row may lack even these columns at imputation time; the mean, 0, stands in.
+        observed = jnp.nan_to_num(x[..., columns])
+        return params["intercept"] + observed @ params["slope"]
+
+    def log_prob(params: PyTree, x: Array, mask: Array) -> Array:
+        return logistic_log_prob(logits(params, jnp.where(mask, x, 0.0)), mask)
+
+    return ignorable(
+        likelihood,
+        init=init,
+        sample=lambda key, params, x: ~jax.random.bernoulli(key, jax.nn.sigmoid(logits(params, x))),
+        log_prob=log_prob,
+    )
+
+
+def _logit(rate: Array) -> Array:
+    return jnp.log(rate) - jnp.log1p(-rate)

@@ -1,0 +1,169 @@
+r"""Self-masking: whether a value is missing depends on that value.
+
+    P(missing_d|x) = F(w_d x_d + c_d sqrt(1 + w_d²)),     F = \Phi (probit) or sigmoid (logistic)
+
+written so that both ends are well conditioned: at w = 0 the missing rate is F(c), and as w grows
+the cut-off is at b = -c sqrt(1 + w²)/w -> -c. Under x ~ N(0, 1) the probit's missing rate is
+\Phi(c) for *every* w, so c starts at the rate seen. w = sinh(a) is linear near 0 and exponential
+far out, and so reaches steep mechanisms in few steps.
+
+Two pairs of likelihood and link integrate the missing value out in closed form:
+
+* Bernoulli with either link, a sum over x in {0, 1};
+* N(\mu, \sigma²) with the probit. With w(x - b) in place of the linear function above,
+  s = sqrt(1 + w²\sigma²), t = w(\mu - b)/s and \rho = w\sigma/s,
+
+      P(missing|z) = \Phi(t),      E[x|missing, z] = \mu + \sigma \rho \phi(t)/\Phi(t),
+
+  and x|missing, z is the extended skew normal \mu + \sigma(\rho v + \xi/s), v ~ N(0, 1)
+  truncated to v > -t, \xi ~ N(0, 1).
+
+References:
+    B. C. Arnold, R. J. Beaver, "Skewed multivariate models related to hidden truncation and/or
+    selective reporting", Test 11, 2002, sec. 3.
+    N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, sec. 3 (self-masking).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mnar_ebm import _checks, normal
+from mnar_ebm.likelihoods import Likelihood
+from mnar_ebm.missingness import base
+from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
+
+
+class _Link(NamedTuple):
+    """log F with F(-t) = 1 - F(t), and a quantile function for the first guess of c."""
+
+    log_cdf: Callable[[Array], Array]
+    quantile: Callable[[Array], Array]
+
+
+_LINKS = {
+    "probit": _Link(normal.log_cdf, jax.scipy.special.ndtri),
+    "logistic": _Link(jax.nn.log_sigmoid, jax.scipy.special.logit),
+}
+
+
+def slope(params: PyTree, sign: str) -> Array:
+    """Return w. [D]: any sign if it is ``unknown``, above 0 if ``high`` values go missing."""
+    if sign == "unknown":
+        return jnp.sinh(params["slope"])
+    steepness = jnp.sinh(jax.nn.softplus(params["slope"]))
+    return steepness if sign == "high" else -steepness
+
+
+def intercept(params: PyTree, sign: str) -> Array:
+    """Return c sqrt(1 + w²). [D]."""
+    return params["rate"] * jnp.sqrt(1.0 + slope(params, sign) ** 2)
+
+
+def self_masking(likelihood: Likelihood, link: str, sign: str = "unknown") -> base.Mechanism:
+    """Return the self-masking mechanism, collapsed where a closed form exists, else sampled.
+
+    Args:
+        likelihood: p(x|z).
+        link: ``probit`` or ``logistic``.
+        sign: ``high`` or ``low`` if it is known which values go missing, else ``unknown``.
+
+    Raises:
+        ValueError: link or sign is unknown.
+    """
+    _checks.check_choice("link", link, _LINKS)
+    _checks.check_choice("sign", sign, ("unknown", "high", "low"))
+    log_cdf, quantile = _LINKS[link]
+
+    def init(key: Key, missing_rate: Array) -> PyTree:
+        return {"slope": jnp.zeros_like(missing_rate), "rate": quantile(missing_rate)}
+
+    def linear(params: PyTree, x: Array) -> Array:
+        return slope(params, sign) * x + intercept(params, sign)
+
+    def sample(key: Key, params: PyTree, x: Array) -> Array:
+        return ~jax.random.bernoulli(key, jnp.exp(log_cdf(linear(params, x))))
+
+    def log_prob(params: PyTree, x: Array, mask: Array) -> Array:
+        return base.mask_log_prob(log_cdf, linear(params, x), mask)
+
+    if likelihood.is_discrete:
+        return _collapsed_bernoulli(init, sample, log_prob, linear, log_cdf)
+    if link == "probit" and likelihood.name == "gaussian":
+        return _collapsed_gaussian(init, sample, log_prob, sign)
+    return base.sampled(likelihood, init, sample, log_prob)
+
+
+class _Selection(NamedTuple):
+    """What decides whether N(mu, sigma²) is missing; see the module's equations. [K, D]."""
+
+    t: Array
+    rho: Array
+    s: Array
+
+
+def select(eta: DecoderOutput, w: Array, c: Array) -> _Selection:
+    r"""Return t, rho and s for x ~ N(loc, scale²) and P(missing|x) = \Phi(w x + c)."""
+    s = jnp.sqrt(1.0 + (w * eta.scale) ** 2)
+    return _Selection(t=(w * eta.loc + c) / s, rho=w * eta.scale / s, s=s)
+
+
+def missing_mean(eta: DecoderOutput, selection: _Selection) -> Array:
+    r"""Return E[x|missing, z] = \mu + \sigma \rho \phi(t)/\Phi(t). [K, D]."""
+    return eta.loc + eta.scale * selection.rho * normal.hazard(selection.t)
+
+
+def missing_sample(key: Key, eta: DecoderOutput, selection: _Selection) -> Array:
+    """Draw from x|missing, z, an extended skew normal. [K, D]."""
+    key_truncated, key_normal = jax.random.split(key)
+    shape = jnp.broadcast_shapes(eta.loc.shape, selection.t.shape)
+    v = normal.sample_above(key_truncated, -selection.t, shape)
+    xi = jax.random.normal(key_normal, shape, v.dtype)
+    return eta.loc + eta.scale * (selection.rho * v + xi / selection.s)
+
+
+def _collapsed_gaussian(init: Any, sample: Any, log_prob: Any, sign: str) -> base.Mechanism:
+    def selection_of(params: PyTree, eta: DecoderOutput) -> _Selection:
+        return select(eta, slope(params, sign), intercept(params, sign))
+
+    def complete(
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+    ) -> tuple[Array, Array]:
+        selection = selection_of(params, eta)
+        observed = slope(params, sign) * jnp.where(mask, x, 0.0) + intercept(params, sign)
+        t = jnp.where(mask, observed, selection.t)
+        log_m = base.mask_log_prob(normal.log_cdf, t, mask)
+        return jnp.where(mask, x, missing_sample(key, eta, selection)), log_m
+
+    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
+        return jnp.where(mask, x, missing_mean(eta, selection_of(params, eta)))
+
+    return base.Mechanism(init, sample, log_prob, complete, mean)
+
+
+def _collapsed_bernoulli(
+    init: Any, sample: Any, log_prob: Any, linear: Any, log_cdf: Callable[[Array], Array]
+) -> base.Mechanism:
+    def log_joint(params: PyTree, eta: DecoderOutput) -> tuple[Array, Array]:
+        """Return log P(x = 1, missing|z) and log P(x = 0, missing|z). [K, D] each."""
+        one, zero = jnp.ones_like(eta.loc), jnp.zeros_like(eta.loc)
+        log_one = jax.nn.log_sigmoid(eta.loc) + log_cdf(linear(params, one))
+        log_zero = jax.nn.log_sigmoid(-eta.loc) + log_cdf(linear(params, zero))
+        return log_one, log_zero
+
+    def complete(
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+    ) -> tuple[Array, Array]:
+        log_one, log_zero = log_joint(params, eta)
+        draw = jax.random.bernoulli(key, jax.nn.sigmoid(log_one - log_zero)).astype(eta.loc.dtype)
+        observed = log_cdf(-linear(params, jnp.where(mask, x, 0.0)))
+        log_m = jnp.where(mask, observed, jnp.logaddexp(log_one, log_zero)).sum(axis=-1)
+        return jnp.where(mask, x, draw), log_m
+
+    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
+        log_one, log_zero = log_joint(params, eta)
+        return jnp.where(mask, x, jax.nn.sigmoid(log_one - log_zero))
+
+    return base.Mechanism(init, sample, log_prob, complete, mean)

@@ -1,0 +1,31 @@
+"""Models as tuples of pure functions: the base VAE, the tilt, and the density they make."""
+
+from mnar_ebm.models.model import (
+    Model,
+    Params,
+    energy,
+    init_params,
+    joint_log_prob,
+    log_prior,
+    make_model,
+    without_tilt,
+)
+from mnar_ebm.models.tilt import Tilt, make_tilt, no_tilt
+from mnar_ebm.models.vae import VAE, make_vae, sample_base
+
+__all__ = [
+    "VAE",
+    "Model",
+    "Params",
+    "Tilt",
+    "energy",
+    "init_params",
+    "joint_log_prob",
+    "log_prior",
+    "make_model",
+    "make_tilt",
+    "make_vae",
+    "no_tilt",
+    "sample_base",
+    "without_tilt",
+]

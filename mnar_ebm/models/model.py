@@ -1,0 +1,107 @@
+"""The one density p(x, z, s) = p(z) p(x|z) exp(-E(x, z)) / Z p(s|x), put together."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mnar_ebm.config import Config
+from mnar_ebm.likelihoods import masked_log_prob
+from mnar_ebm.missingness import Mechanism, make_mechanism
+from mnar_ebm.models.tilt import Tilt, make_tilt, no_tilt
+from mnar_ebm.models.vae import VAE, make_vae
+from mnar_ebm.normal import log_density
+from mnar_ebm.types import Array, Key, PyTree
+
+
+class Model(NamedTuple):
+    """The three factors, each a tuple of pure functions; static under ``jit``."""
+
+    vae: VAE
+    mechanism: Mechanism
+    tilt: Tilt
+
+
+class Params(NamedTuple):
+    """Everything that is learned.
+
+    Attributes:
+        base: of encoder and decoder.
+        mechanism: of p(s|x).
+        energy: of E.
+        tilt_scale: lambda in [0, 1]; the tilt is lambda E. []
+        log_z: log Z of lambda E, in nats: estimated, or learned by noise contrast. []
+    """
+
+    base: PyTree
+    mechanism: PyTree
+    energy: PyTree
+    tilt_scale: Array
+    log_z: Array
+
+
+def make_model(config: Config, num_features: int, observed_columns: tuple[int, ...]) -> Model:
+    """Return the model that ``config`` describes.
+
+    Args:
+        config: settings.
+        num_features: D.
+        observed_columns: indices of the columns without a gap.
+
+    Raises:
+        ValueError: mechanism, likelihood and data do not go together.
+    """
+    vae = make_vae(config, num_features)
+    mechanism = make_mechanism(
+        config.mechanism,
+        vae.likelihood,
+        num_features,
+        sign=config.sign,
+        hidden_dim=config.hidden_dim,
+        observed_columns=observed_columns,
+    )
+    tilt = make_tilt(config.tilt, num_features, config.latent_dim, config.hidden_dim)
+    return Model(vae, mechanism, tilt)
+
+
+def init_params(key: Key, model: Model, missing_rate: Array) -> Params:
+    """Return fresh parameters; the tilt starts at 0, so Z starts at 1.
+
+    Args:
+        key: random key.
+        model: the model.
+        missing_rate: share of missing cells in each column, strictly in (0, 1). [D]
+    """
+    key_base, key_mechanism, key_energy = jax.random.split(key, 3)
+    return Params(
+        base=model.vae.init(key_base),
+        mechanism=model.mechanism.init(key_mechanism, missing_rate),
+        energy=model.tilt.init(key_energy),
+        tilt_scale=jnp.ones(()),
+        log_z=jnp.zeros(()),
+    )
+
+
+def without_tilt(model: Model) -> Model:
+    """Return the base model: the same but for E = 0."""
+    return model._replace(tilt=no_tilt())
+
+
+def energy(model: Model, params: Params, x: Array, z: Array) -> Array:
+    """Return lambda E(x, z). [..., D], [..., L] -> [...]."""
+    return params.tilt_scale * model.tilt.energy(params.energy, x, z)
+
+
+def log_prior(z: Array) -> Array:
+    """Return log N(z; 0, I). [..., L] -> [...]."""
+    return log_density(z).sum(axis=-1)
+
+
+def joint_log_prob(model: Model, params: Params, x: Array, z: Array, mask: Array) -> Array:
+    """Return log p(x, z, s) + log Z of a complete row, the sum of the model's four terms. []."""
+    everything = jnp.ones_like(mask)
+    log_likelihood = masked_log_prob(
+        model.vae.likelihood, model.vae.decode(params.base, z), x, everything
+    )
+    log_mechanism = model.mechanism.log_prob(params.mechanism, x, mask)
+    return log_prior(z) + log_likelihood + log_mechanism - energy(model, params, x, z)

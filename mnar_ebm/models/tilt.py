@@ -1,0 +1,54 @@
+"""The tilt exp(-E): one energy, and the space decides what it is shown."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import jax.numpy as jnp
+
+from mnar_ebm import _checks
+from mnar_ebm.config import TILTS
+from mnar_ebm.nets.energy import Energy
+from mnar_ebm.types import Array, Key, PyTree
+
+
+class Tilt(NamedTuple):
+    """An energy E; low energy makes a state likely.
+
+    Attributes:
+        reads_x: whether E depends on x.
+        reads_z: whether E depends on z.
+        init: ``(key) -> params``.
+        energy: ``(params, x [..., D], z [..., L]) -> [...]``, in nats.
+    """
+
+    reads_x: bool
+    reads_z: bool
+    init: Callable[[Key], PyTree]
+    energy: Callable[[PyTree, Array, Array], Array]
+
+
+@functools.cache
+def no_tilt() -> Tilt:
+    """Return E = 0, with which the model is its base; always the same one, so that jit knows it."""
+    return Tilt(False, False, lambda key: {}, lambda params, x, z: jnp.zeros(z.shape[:-1], z.dtype))
+
+
+def make_tilt(space: str, num_features: int, latent_dim: int, hidden_dim: int) -> Tilt:
+    """Return the tilt of ``space``: ``none``, ``data`` E(x), ``latent`` E(z), ``joint`` E(x, z).
+
+    Raises:
+        ValueError: the space is unknown; the message lists the known ones.
+    """
+    _checks.check_choice("tilt", space, TILTS)
+    if space == "none":
+        return no_tilt()
+    reads_x, reads_z = space in ("data", "joint"), space in ("latent", "joint")
+    network = Energy(hidden_dim)
+    num_inputs = num_features * reads_x + latent_dim * reads_z
+
+    def energy(params: PyTree, x: Array, z: Array) -> Array:
+        shown = [x] * reads_x + [z] * reads_z
+        return cast(Array, network.apply(params, jnp.concatenate(shown, axis=-1)))
+
+    return Tilt(reads_x, reads_z, lambda key: network.init(key, jnp.zeros(num_inputs)), energy)

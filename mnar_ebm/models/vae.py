@@ -1,0 +1,77 @@
+"""The base model p(z) p(x|z) with its encoder: a tuple of pure functions."""
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+
+from mnar_ebm.config import Config
+from mnar_ebm.likelihoods import Likelihood, make_likelihood
+from mnar_ebm.nets.autoencoder import Decoder, Encoder
+from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
+
+
+class VAE(NamedTuple):
+    """p(z) = N(0, I), p(x|z), and q(z|x_obs, s) = N(loc, scale²).
+
+    Attributes:
+        init: ``(key) -> params``.
+        encode: ``(params, x [D], mask [D]) -> (loc [L], scale [L])``; it never reads what a
+            missing cell holds.
+        decode: ``(params, z [..., L]) -> DecoderOutput`` with leaves [..., D].
+        likelihood: p(x|z) from the decoder's output.
+        num_features: D.
+        latent_dim: L.
+    """
+
+    init: Callable[[Key], PyTree]
+    encode: Callable[[PyTree, Array, Array], tuple[Array, Array]]
+    decode: Callable[[PyTree, Array], DecoderOutput]
+    likelihood: Likelihood
+    num_features: int
+    latent_dim: int
+
+
+def make_vae(config: Config, num_features: int) -> VAE:
+    """Return the VAE that ``config`` describes, for rows of ``num_features`` columns."""
+    likelihood = make_likelihood(config.likelihood)
+    encoder = Encoder(config.latent_dim, config.hidden_dim)
+    decoder = Decoder(
+        num_features,
+        config.hidden_dim,
+        kind=config.decoder,
+        scale="none" if likelihood.is_discrete else config.decoder_scale,
+        has_df=config.likelihood == "student_t",
+    )
+
+    def init(key: Key) -> PyTree:
+        key_encoder, key_decoder = jax.random.split(key)
+        x, mask = jnp.zeros(num_features), jnp.ones(num_features, bool)
+        return {
+            "encoder": encoder.init(key_encoder, x, mask),
+            "decoder": decoder.init(key_decoder, jnp.zeros(config.latent_dim)),
+        }
+
+    def encode(params: PyTree, x: Array, mask: Array) -> tuple[Array, Array]:
+        filled = jnp.where(mask, x, 0.0)
+        return cast(tuple[Array, Array], encoder.apply(params["encoder"], filled, mask))
+
+    def decode(params: PyTree, z: Array) -> DecoderOutput:
+        return cast(DecoderOutput, decoder.apply(params["decoder"], z))
+
+    return VAE(
+        init=init,
+        encode=encode,
+        decode=decode,
+        likelihood=likelihood,
+        num_features=num_features,
+        latent_dim=config.latent_dim,
+    )
+
+
+def sample_base(key: Key, vae: VAE, params: PyTree, num_samples: int) -> tuple[Array, Array]:
+    """Draw (x, z) from p(z) p(x|z). Returns x [N, D] and z [N, L]."""
+    key_z, key_x = jax.random.split(key)
+    z = jax.random.normal(key_z, (num_samples, vae.latent_dim))
+    return vae.likelihood.sample(key_x, vae.decode(params, z)), z

@@ -1,0 +1,1 @@
+"""Architecture in flax.linen: arrays in, parameters of distributions or energies out."""

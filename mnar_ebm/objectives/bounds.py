@@ -1,0 +1,121 @@
+"""The log-weights of a row, and the bounds that are reductions of them.
+
+For one row, with z_k ~ q(z|x_obs, s) and x_k the row completed by the mechanism,
+
+    log w_k = log p(x_obs|z_k) + log p(z_k) - log q(z_k|x_obs, s) + m_k - lambda E(x_k, z_k)
+
+| reduction                 | mechanism                | bound                                |
+|---------------------------|--------------------------|--------------------------------------|
+| mean                      | any                      | ELBO                                 |
+| log mean exp              | none, nothing is missing | IWAE (Burda et al., 2016, eq. 8)     |
+| log mean exp              | none                     | MIWAE (Mattei & Frellsen, 2019, eq. 6) |
+| log mean exp              | sampled                  | not-MIWAE (Ipsen et al., 2021, eq. 7) |
+| log mean exp              | collapsed                | not-MIWAE with x_mis integrated out  |
+| log mean exp, less log Z  | any                      | of the tilted model                  |
+
+References:
+    Y. Burda, R. Grosse, R. Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016,
+    https://arxiv.org/abs/1509.00519.
+    P.-A. Mattei, J. Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete
+    Data Sets", ICML 2019, https://arxiv.org/abs/1812.02633.
+    N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE: Deep Generative Modelling with Missing
+    not at Random Data", ICLR 2021, https://arxiv.org/abs/2006.12871.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mnar_ebm import models
+from mnar_ebm.likelihoods import masked_log_prob
+from mnar_ebm.models import Model, Params
+from mnar_ebm.samplers.importance import log_mean_exp
+from mnar_ebm.types import Array, Batch, Key
+
+
+class Draws(NamedTuple):
+    """K weighted draws from the posterior of one row.
+
+    Attributes:
+        log_w: log-weights, unnormalised. [K]
+        z: latents. [K, L]
+        x: the row with its missing values drawn. [K, D]
+        mean: the row with its missing values at their mean given z_k, where that is in closed
+            form and no weight depends on the draw; else ``x``. Weighted, either has the
+            posterior mean as its expectation; the mean has less variance. [K, D]
+    """
+
+    log_w: Array
+    z: Array
+    x: Array
+    mean: Array
+
+
+def log_weights(
+    key: Key, model: Model, params: Params, x: Array, mask: Array, num_samples: int
+) -> Draws:
+    """Draw K posterior samples of one row and their log-weights.
+
+    Args:
+        key: random key.
+        model: the model.
+        params: its parameters.
+        x: a row; what a missing cell holds is not read. [D]
+        mask: ``True`` where observed. [D]
+        num_samples: K.
+
+    Returns:
+        The draws; unused fields cost nothing under ``jit``.
+    """
+    chex.assert_rank([x, mask], 1)
+    chex.assert_equal_shape([x, mask])
+    key_z, key_x = jax.random.split(key)
+    x = jnp.where(mask, x, 0.0)
+
+    loc, scale = model.vae.encode(params.base, x, mask)
+    noise = jax.random.normal(key_z, (num_samples, *loc.shape), loc.dtype)
+    z = loc + scale * noise
+    log_q = models.log_prior(noise) - jnp.log(scale).sum()
+
+    eta = model.vae.decode(params.base, z)
+    completed, log_m = model.mechanism.complete(key_x, params.mechanism, eta, x, mask)
+    log_w = (
+        masked_log_prob(model.vae.likelihood, eta, x, mask)
+        + models.log_prior(z)
+        - log_q
+        + log_m
+        - models.energy(model, params, completed, z)
+    )
+    if model.mechanism.mean is None or model.tilt.reads_x:
+        mean = completed
+    else:
+        mean = model.mechanism.mean(params.mechanism, eta, x, mask)
+    return Draws(log_w, z, completed, mean)
+
+
+def elbo(log_w: Array, log_z: Array | float = 0.0) -> Array:
+    """Return mean_k log w_k - log Z, the evidence lower bound. [K] -> []."""
+    chex.assert_rank(log_w, 1)
+    return jnp.mean(log_w) - log_z
+
+
+def importance_bound(log_w: Array, log_z: Array | float = 0.0) -> Array:
+    """Return log mean_k w_k - log Z, the importance-weighted bound. [K] -> []."""
+    chex.assert_rank(log_w, 1)
+    return log_mean_exp(log_w) - log_z
+
+
+def batch_draws(key: Key, model: Model, params: Params, batch: Batch, num_samples: int) -> Draws:
+    """Return the draws of every row of a batch: the one place with a batch axis. [B, K, ...]."""
+    keys = jax.random.split(key, batch.x.shape[0])
+    return jax.vmap(log_weights, in_axes=(0, None, None, 0, 0, None))(
+        keys, model, params, batch.x, batch.mask, num_samples
+    )
+
+
+def batch_bound(key: Key, model: Model, params: Params, batch: Batch, num_samples: int) -> Array:
+    """Return the importance-weighted bound of every row, less ``params.log_z``. [B]."""
+    log_w = batch_draws(key, model, params, batch, num_samples).log_w
+    return jax.vmap(importance_bound, in_axes=(0, None))(log_w, params.log_z)

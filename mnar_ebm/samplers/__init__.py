@@ -1,0 +1,41 @@
+"""Samplers for anybody's log-density: Markov chains and importance sampling, on jax and chex alone.
+
+A chain sampler is a pair of pure functions, and one loop runs them all:
+
+>>> import jax
+>>> from mnar_ebm import samplers
+>>> algorithm = samplers.mala(lambda x: -0.5 * (x**2).sum(), step_size=0.5)
+>>> start = jax.numpy.zeros(2)
+>>> _, (draws, info) = samplers.sample(jax.random.key(0), algorithm, start, num_steps=100)
+>>> draws.shape, info.acceptance_rate.shape
+((100, 2), (100,))
+
+Many chains are a ``jax.vmap`` over keys and positions; speed is a ``jax.jit`` around the whole.
+"""
+
+from mnar_ebm.samplers.adaptation import adapt_step_size, dual_averaging
+from mnar_ebm.samplers.base import SamplingAlgorithm, sample
+from mnar_ebm.samplers.importance import (
+    effective_sample_size,
+    log_mean_exp,
+    log_mean_exp_standard_error,
+    normalise,
+    sir,
+    snis,
+)
+from mnar_ebm.samplers.langevin import mala, ula
+
+__all__ = [
+    "SamplingAlgorithm",
+    "adapt_step_size",
+    "dual_averaging",
+    "effective_sample_size",
+    "log_mean_exp",
+    "log_mean_exp_standard_error",
+    "mala",
+    "normalise",
+    "sample",
+    "sir",
+    "snis",
+    "ula",
+]

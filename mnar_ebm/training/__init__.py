@@ -1,0 +1,16 @@
+"""Training: the stages, the loop over their steps, checkpoints, and the choice of the tilt."""
+
+from mnar_ebm.training.fitted import FittedModel
+from mnar_ebm.training.loop import NonFiniteLossError
+from mnar_ebm.training.run import InterruptedTraining, check, load, train
+from mnar_ebm.training.tilt_scale import TiltReport
+
+__all__ = [
+    "FittedModel",
+    "InterruptedTraining",
+    "NonFiniteLossError",
+    "TiltReport",
+    "check",
+    "load",
+    "train",
+]

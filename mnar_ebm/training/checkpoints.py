@@ -1,0 +1,101 @@
+"""Checkpoints of a run, by orbax: arrays and a JSON record, written whole or not at all.
+
+A checkpoint is ``arrays``, a pytree, and ``record``, plain JSON that says what model and data
+the arrays belong to and carries a digest of every byte of them. This is the one module that
+knows orbax.
+"""
+
+import hashlib
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from mnar_ebm.types import PyTree
+
+_FOLDER = "checkpoints"
+
+
+def open_manager(workdir: pathlib.Path) -> ocp.CheckpointManager:
+    """Open the checkpoints of a run folder; the last two are kept."""
+    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+    return ocp.CheckpointManager((workdir / _FOLDER).absolute(), options=options)
+
+
+def has_checkpoint(workdir: pathlib.Path) -> bool:
+    """Return whether the run folder holds a finished checkpoint."""
+    folder = workdir / _FOLDER
+    return folder.is_dir() and any(child.name.isdigit() for child in folder.iterdir())
+
+
+def save(manager: ocp.CheckpointManager, step: int, arrays: PyTree, record: dict[str, Any]) -> None:
+    """Write a checkpoint and wait until it is on disk; a step already written is left alone."""
+    if manager.latest_step() is not None and manager.latest_step() >= step:
+        return
+    record = record | {"digest": _digest(arrays)}
+    args = ocp.args.Composite(
+        arrays=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record)
+    )
+    manager.save(step, args=args, force=True)
+    manager.wait_until_finished()
+
+
+def load_record(manager: ocp.CheckpointManager, workdir: pathlib.Path) -> dict[str, Any]:
+    """Return the JSON record of the newest checkpoint.
+
+    Raises:
+        ValueError: there is none, or it cannot be read.
+    """
+    step = manager.latest_step()
+    if step is None:
+        raise ValueError(f"{workdir}: expected a checkpoint, found none")
+    try:
+        return manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))[
+            "record"
+        ]
+    except Exception as error:
+        raise _damaged(workdir, step, error) from None
+
+
+def load_arrays(manager: ocp.CheckpointManager, workdir: pathlib.Path, like: PyTree) -> PyTree:
+    """Return the arrays of the newest checkpoint.
+
+    Args:
+        manager: the run's checkpoints.
+        workdir: the run folder, for messages.
+        like: a pytree of the same structure, shapes and types.
+
+    Raises:
+        ValueError: the arrays cannot be read, are of another shape, or are not those written.
+    """
+    step = manager.latest_step()
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    try:
+        arrays = manager.restore(
+            step, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(target))
+        )["arrays"]
+        expected = load_record(manager, workdir)["digest"]
+    except Exception as error:
+        raise _damaged(workdir, step, error) from None
+    if _digest(arrays) != expected:
+        raise _damaged(workdir, step, ValueError("its digest is not the one recorded"))
+    return arrays
+
+
+def _damaged(workdir: pathlib.Path, step: int | None, error: Exception) -> ValueError:
+    first_line = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return ValueError(f"{workdir}: checkpoint {step} is damaged or of another model: {first_line}")
+
+
+def _digest(arrays: PyTree) -> str:
+    """Return a digest of the bytes, shapes and paths of all leaves."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(arrays):
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        leaf = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)}{leaf.shape}{leaf.dtype}".encode())
+        digest.update(leaf.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,141 @@
+"""A trained model and what is needed to use it on rows in their original units."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnar_ebm import _checks, imputation
+from mnar_ebm.config import Config
+from mnar_ebm.data.table import Standardiser, Table
+from mnar_ebm.imputation import Imputation
+from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
+
+
+class TableFacts(NamedTuple):
+    """What a model must know of the table that it is fitted to.
+
+    Attributes:
+        columns: the D names.
+        standardiser: the map to standard units.
+        missing_rate: share of missing cells of each column, kept off 0 and 1. [D]
+        observed_columns: indices of the columns without a gap.
+    """
+
+    columns: tuple[str, ...]
+    standardiser: Standardiser
+    missing_rate: np.ndarray
+    observed_columns: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists, which JSON keeps exactly."""
+        return {
+            "columns": list(self.columns),
+            "standardiser": self.standardiser.to_json(),
+            "missing_rate": self.missing_rate.tolist(),
+            "observed_columns": list(self.observed_columns),
+        }
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "TableFacts":
+        """Return the facts that ``to_json`` described."""
+        return cls(
+            tuple(fields["columns"]),
+            Standardiser.from_json(fields["standardiser"]),
+            np.asarray(fields["missing_rate"], np.float32),
+            tuple(fields["observed_columns"]),
+        )
+
+
+def table_facts(config: Config, table: Table) -> TableFacts:
+    """Return the facts of a table.
+
+    Raises:
+        ValueError: the likelihood is Bernoulli and a value is outside [0, 1].
+    """
+    if config.likelihood == "bernoulli":
+        observed = table.x[table.mask]
+        outside = observed[(observed < 0) | (observed > 1)]
+        if outside.size:
+            raise ValueError(
+                "likelihood: bernoulli expects values from 0 to 1, "
+                f"got {outside[0]:g} in {table.name}"
+            )
+        standardiser = Standardiser.identity(len(table.columns))
+    else:
+        standardiser = Standardiser.fit(table.x, table.mask)
+    least = 0.5 / len(table.x)
+    missing_rate = np.clip(1.0 - table.mask.mean(axis=0), least, 1.0 - least)
+    observed_columns = tuple(int(column) for column in np.flatnonzero(table.mask.all(axis=0)))
+    return TableFacts(
+        table.columns, standardiser, missing_rate.astype(np.float32), observed_columns
+    )
+
+
+class FittedModel(NamedTuple):
+    """A trained model: settings, facts of its table, pure functions and parameters."""
+
+    config: Config
+    facts: TableFacts
+    model: Model
+    params: Params
+
+    def base(self) -> "FittedModel":
+        """Return the same model without its tilt."""
+        params = self.params._replace(log_z=jnp.zeros(()))
+        return self._replace(model=without_tilt(self.model), params=params)
+
+    def standardise(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows in standard units with 0 in missing cells, and their mask. [N, D]."""
+        mask = ~np.isnan(x)
+        x = np.where(mask, self.facts.standardiser.apply(x), 0.0)
+        return x.astype(np.float32), mask
+
+    def impute(
+        self,
+        x: np.ndarray,
+        *,
+        num_imputations: int = 0,
+        num_samples: int | None = None,
+        seed: int = 0,
+    ) -> Imputation:
+        """Impute rows in their original units; new rows are as good as old ones.
+
+        Args:
+            x: rows with NaN in missing cells; a row may be all missing. [N, D]
+            num_imputations: M, draws of the completed row, beside its mean.
+            num_samples: K, importance samples for each row; the config's by default.
+            seed: of the draws. A row's answer depends on the seed and on the row alone.
+
+        Returns:
+            The imputation in original units, float64; observed cells are ``x``, bit for bit.
+
+        Raises:
+            TypeError: ``x`` is not numeric.
+            ValueError: ``x`` has another number of columns than the training table, or holds
+                an infinite value.
+        """
+        x = _checks.check_table("x", x, len(self.facts.columns), self.facts.columns)
+        standard, mask = self.standardise(x)
+        imputed = imputation.impute(
+            jax.random.key(seed),
+            self.model,
+            self.params,
+            standard,
+            mask,
+            num_samples=num_samples or self.config.num_imputation_samples,
+            num_imputations=num_imputations,
+        )
+        invert = self.facts.standardiser.invert
+        return imputed._replace(
+            mean=np.where(mask, x, invert(imputed.mean)),
+            draws=np.where(mask[:, None], x[:, None], invert(imputed.draws)),
+        )
+
+
+def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
+    """Return the model of ``config`` for such a table, with fresh parameters."""
+    model = make_model(config, len(facts.columns), facts.observed_columns)
+    params = init_params(jax.random.key(config.seed), model, jnp.asarray(facts.missing_rate))
+    return FittedModel(config, facts, model, params)

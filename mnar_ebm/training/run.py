@@ -1,0 +1,121 @@
+"""Train, from a config and a table to a fitted model; killed at any moment, it can go on."""
+
+import pathlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnar_ebm.config import Config
+from mnar_ebm.data.table import Table
+from mnar_ebm.training import checkpoints, loop
+from mnar_ebm.training.fitted import FittedModel, TableFacts, make_fitted, table_facts
+from mnar_ebm.training.run_folder import Record, RunFolder
+from mnar_ebm.training.stages import make_stages
+from mnar_ebm.training.tilt_scale import TiltReport, choose_tilt_scale
+from mnar_ebm.types import Batch
+
+
+class InterruptedTraining(RuntimeError):
+    """Training was asked to stop; what it had done is in the last checkpoint."""
+
+
+def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the training and of the held-out rows, at random by the seed."""
+    if num_rows < 2:
+        raise ValueError(f"table: expected at least 2 rows, got {num_rows}")
+    order = np.random.default_rng(config.seed).permutation(num_rows)
+    num_held_out = max(1, round(config.validation_fraction * num_rows))
+    return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
+
+
+def check(config: Config, table: Table) -> None:
+    """Raise the ``ValueError`` that ``train`` would, before anything is written."""
+    make_fitted(config, table_facts(config, table))
+    split_rows(config, len(table.x))
+
+
+def train(
+    config: Config,
+    table: Table,
+    workdir: str | pathlib.Path | None = None,
+    *,
+    resume: bool = False,
+    report: Callable[[Record], None] = lambda record: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[FittedModel, TiltReport]:
+    """Fit base and mechanism, then the tilt, then its scale.
+
+    Args:
+        config: settings.
+        table: incomplete rows in original units.
+        workdir: run folder for checkpoints and ``log.jsonl``; nothing is written without it.
+        resume: go on from the newest checkpoint of ``workdir``.
+        report: called with a record after every chunk of steps.
+        should_stop: asked after every chunk; ``True`` saves and raises.
+
+    Returns:
+        The fitted model, and what choosing the tilt's scale found.
+
+    Raises:
+        ValueError: config, table and checkpoint do not go together.
+        NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
+        InterruptedTraining: ``should_stop`` said so; the state was saved first.
+    """
+    facts = table_facts(config, table)
+    fitted = make_fitted(config, facts)
+    x, mask = fitted.standardise(table.x)
+    rows_train, rows_held_out = split_rows(config, len(table.x))
+    train_data, held_out = (
+        Batch(jnp.asarray(x[rows]), jnp.asarray(mask[rows])) for rows in (rows_train, rows_held_out)
+    )
+    key = jax.random.key(config.seed)
+    run = RunFolder(config, facts, pathlib.Path(workdir) if workdir is not None else None)
+    stages = make_stages(config, fitted.model)
+    params, first, state = fitted.params, 0, None
+    if resume:
+        params, first, state = run.restore(stages, params)
+    else:
+        run.start_log()
+
+    for index, stage in enumerate(stages[first:], start=first):
+        state = state if state is not None else loop.init_state(stage, params)
+        key_stage = jax.random.fold_in(key, 1 + index)
+        chunks = loop.run_stage(config, stage, params, state, train_data, held_out, key_stage)
+        for state, record in chunks:
+            run.log(record)
+            report(record)
+            stopping = should_stop()
+            run.save(stages, index, params, state, force=stopping)
+            if stopping:
+                raise InterruptedTraining(f"stopped at step {record['step']} of stage {stage.name}")
+        run.save(stages, index, params, state, force=True)
+        params = loop.finish(stage, params, state)
+        state = None
+
+    key_scale = jax.random.fold_in(key, 1 + len(stages))
+    params, tilt_report = choose_tilt_scale(key_scale, fitted.model, params, held_out)
+    run.save_finished(stages, params)
+    return fitted._replace(params=params), tilt_report
+
+
+def load(workdir: str | pathlib.Path) -> FittedModel:
+    """Return the fitted model of a finished run.
+
+    Raises:
+        ValueError: the folder has no checkpoint, an unfinished or a damaged one.
+    """
+    workdir = pathlib.Path(workdir)
+    if not checkpoints.has_checkpoint(workdir):
+        raise ValueError(f"{workdir}: expected a checkpoint, found none")
+    with checkpoints.open_manager(workdir) as manager:
+        record = checkpoints.load_record(manager, workdir)
+        if record["stage"] != "finished":
+            raise ValueError(
+                f"{workdir}: expected a finished run, got one in stage {record['stage']}; "
+                "finish it with experiments.train --resume"
+            )
+        fitted = make_fitted(Config(**record["config"]), TableFacts.from_json(record["facts"]))
+        arrays = checkpoints.load_arrays(manager, workdir, {"params": fitted.params})
+    return fitted._replace(params=arrays["params"])

@@ -1,0 +1,120 @@
+"""The run folder of a training run: its checkpoints and its log."""
+
+import dataclasses
+import json
+import pathlib
+import time
+from typing import Any
+
+from mnar_ebm.config import Config
+from mnar_ebm.training import checkpoints, loop
+from mnar_ebm.training.fitted import TableFacts
+from mnar_ebm.training.stages import Stage
+from mnar_ebm.types import PyTree
+
+SECONDS_BETWEEN_CHECKPOINTS = 10.0
+
+Record = dict[str, Any]
+
+
+class RunFolder:
+    """The run folder: its checkpoints and its log; without a folder, every method does nothing."""
+
+    def __init__(self, config: Config, facts: TableFacts, workdir: pathlib.Path | None):
+        """Open the folder, which must exist."""
+        self._config, self._facts, self._workdir = config, facts, workdir
+        self._manager = checkpoints.open_manager(workdir) if workdir is not None else None
+        self._last_save = time.monotonic()
+
+    def _record(self, stage: str) -> Record:
+        config = dataclasses.asdict(self._config)
+        return {"stage": stage, "config": config, "facts": self._facts.to_json()}
+
+    def save(
+        self, stages: list[Stage], index: int, params: PyTree, state: loop.TrainState, force: bool
+    ) -> None:
+        """Save a stage's state, if asked or if the last time is long ago."""
+        due = time.monotonic() - self._last_save >= SECONDS_BETWEEN_CHECKPOINTS
+        if self._manager is None or not (force or due):
+            return
+        step = _steps_before(stages, index) + int(state.step)
+        arrays = {"params": params, "state": state}
+        checkpoints.save(self._manager, step, arrays, self._record(stages[index].name))
+        self._last_save = time.monotonic()
+
+    def save_finished(self, stages: list[Stage], params: PyTree) -> None:
+        """Save the parameters of the finished run."""
+        if self._manager is None:
+            return
+        step = _steps_before(stages, len(stages)) + 1
+        checkpoints.save(self._manager, step, {"params": params}, self._record("finished"))
+        self._manager.close()
+
+    def restore(
+        self, stages: list[Stage], params: PyTree
+    ) -> tuple[PyTree, int, loop.TrainState | None]:
+        """Return the parameters, the stage to go on with, and its state."""
+        if self._manager is None or self._workdir is None:
+            raise ValueError("resume: expected a workdir, got none")
+        if self._manager.latest_step() is None:  # killed before its first checkpoint
+            self.start_log()
+            return params, 0, None
+        record = checkpoints.load_record(self._manager, self._workdir)
+        self._check_same(record)
+        names = [stage.name for stage in stages]
+        if record["stage"] == "finished":
+            arrays = checkpoints.load_arrays(self._manager, self._workdir, {"params": params})
+            return arrays["params"], len(stages), None
+        index = names.index(record["stage"])
+        like = {"params": params, "state": loop.init_state(stages[index], params)}
+        arrays = checkpoints.load_arrays(self._manager, self._workdir, like)
+        self._truncate_log(names, index, int(arrays["state"].step))
+        return arrays["params"], index, arrays["state"]
+
+    def _check_same(self, record: Record) -> None:
+        ours = json.loads(json.dumps(self._record(record["stage"])))
+        for name, value in ours["config"].items():
+            theirs = record["config"].get(name)
+            if theirs != value:
+                raise ValueError(
+                    f"resume: {self._workdir} was started with {name}={theirs}, got {value}"
+                )
+        if record["facts"] != ours["facts"]:
+            raise ValueError(f"resume: {self._workdir} was started on another table")
+
+    @property
+    def _log_path(self) -> pathlib.Path | None:
+        return self._workdir / "log.jsonl" if self._workdir is not None else None
+
+    def start_log(self) -> None:
+        """Begin an empty log, and drop the checkpoints of an older run."""
+        if self._manager is not None:
+            for step in self._manager.all_steps():
+                self._manager.delete(step)
+        if self._log_path is not None:
+            self._log_path.write_text("")
+
+    def log(self, record: Record) -> None:
+        """Append a record to the log."""
+        if self._log_path is not None:
+            with self._log_path.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+
+    def _truncate_log(self, names: list[str], index: int, step: int) -> None:
+        """Drop what was logged after the checkpoint: it will be done, and logged, again."""
+        path = self._log_path
+        if path is None or not path.exists():
+            return
+        kept = []
+        for line in path.read_text().splitlines(keepends=True):
+            if not line.endswith("\n"):
+                continue  # the run was killed within this line
+            record = json.loads(line)
+            if (names.index(record["stage"]), record["step"]) <= (index, step):
+                kept.append(line)
+        path.write_text("".join(kept))
+
+
+def _steps_before(stages: list[Stage], index: int) -> int:
+    """Return the number that the checkpoints of stage ``index`` count from."""
+    return sum(stage.num_steps + 1 for stage in stages[:index])

@@ -1,0 +1,214 @@
+"""The stages of training: what moves, what is minimised, and the bound that is watched.
+
+    base    encoder, decoder and mechanism    by the bound of the base model
+    tilt    the energy, on the frozen base    by the bound of the tilted model
+    joint   everything                        by the bound of the tilted model
+
+Each stage differentiates in ``trainable`` alone, a part of the parameters that ``select`` takes
+out and ``merge`` puts back. This is also the one place where a bound is negated into a loss.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mnar_ebm.config import Config
+from mnar_ebm.models import Model, Params, without_tilt
+from mnar_ebm.objectives import bounds, contrastive, negative_phase
+from mnar_ebm.samplers.importance import effective_sample_size
+from mnar_ebm.types import Array, Batch, Key, PyTree
+
+Info = dict[str, Array]
+
+
+class Stage(NamedTuple):
+    """One stage of training.
+
+    Attributes:
+        name: ``base``, ``tilt`` or ``joint``.
+        num_steps: its length.
+        learning_rate: its peak learning rate.
+        weight_decay: its decoupled weight decay.
+        decays: ``(trainable) -> pytree of bool``, the parameters that decay.
+        model: the model whose bound it raises.
+        select: ``(params) -> trainable``.
+        merge: ``(params, trainable) -> params``.
+        loss: ``(key, params, batch, held_out) -> (loss, info)``; ``info`` has ``bound``. Rows that
+            are held out may move the encoder, which is no part of the model, and nothing else.
+    """
+
+    name: str
+    num_steps: int
+    learning_rate: float
+    weight_decay: float
+    decays: Callable[[PyTree], PyTree]
+    model: Model
+    select: Callable[[Params], PyTree]
+    merge: Callable[[Params, PyTree], Params]
+    loss: Callable[[Key, Params, Batch, Batch], tuple[Array, Info]]
+
+
+def make_stages(config: Config, model: Model) -> list[Stage]:
+    """Return the stages that ``config`` asks for, in order."""
+    base_model = without_tilt(model)
+    stages = [
+        Stage(
+            "base",
+            config.num_steps,
+            config.learning_rate,
+            config.weight_decay,
+            _is_in("encoder"),
+            base_model,
+            select=lambda params: (params.base, params.mechanism),
+            merge=lambda params, new: params._replace(base=new[0], mechanism=new[1]),
+            loss=lambda *args: refit_loss(base_model, config, *args),
+        )
+    ]
+    if config.tilt == "none":
+        return stages
+    tilt_loss = nce_loss if config.negative_phase == "nce" else bound_loss
+    if config.tilt_steps:
+        stages.append(
+            Stage(
+                "tilt",
+                config.tilt_steps,
+                config.tilt_learning_rate,
+                config.tilt_weight_decay,
+                _is_in("kernel"),
+                model,
+                select=lambda params: (params.energy, params.log_z),
+                merge=lambda params, new: params._replace(energy=new[0], log_z=new[1]),
+                loss=lambda key, params, batch, _: tilt_loss(model, config, key, params, batch),
+            )
+        )
+    if config.joint_steps:
+        stages.append(
+            Stage(
+                "joint",
+                config.joint_steps,
+                config.tilt_learning_rate,
+                config.tilt_weight_decay,
+                _is_in("kernel"),
+                model,
+                select=lambda params: (params.base, params.mechanism, params.energy),
+                merge=lambda params, new: params._replace(
+                    base=new[0], mechanism=new[1], energy=new[2]
+                ),
+                loss=lambda *args: refit_loss(model, config, *args),
+            )
+        )
+    return stages
+
+
+def _is_in(name: str) -> Callable[[PyTree], PyTree]:
+    """Return the function that marks the leaves with ``name`` on their path."""
+
+    def marks(trainable: PyTree) -> PyTree:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: name in jax.tree_util.keystr(path), trainable
+        )
+
+    return marks
+
+
+def bound_loss(
+    model: Model, config: Config, key: Key, params: Params, batch: Batch
+) -> tuple[Array, Info]:
+    """Return minus the mean bound of the batch, with log Z by the config's negative phase."""
+    key_posterior, key_base = jax.random.split(key)
+    log_z = jnp.zeros(())
+    if model.tilt.reads_x or model.tilt.reads_z:
+        # Joint training has no estimator of its own for nce: its log Z is the one by snis.
+        estimate = negative_phase.LOG_Z_ESTIMATORS.get(
+            config.negative_phase, negative_phase.snis_log_z
+        )
+        energies = negative_phase.base_energies(key_base, model, params, config.num_negatives)
+        log_z = estimate(energies)
+    params = params._replace(log_z=log_z)
+    bound = bounds.batch_bound(
+        key_posterior, model, params, batch, config.num_importance_samples
+    ).mean()
+    return -bound, {"bound": bound}
+
+
+def refit_loss(
+    model: Model, config: Config, key: Key, params: Params, batch: Batch, held_out: Batch
+) -> tuple[Array, Info]:
+    """Return ``bound_loss`` plus that of held-out rows with all but the encoder held fixed.
+
+    Without it the encoder knows the training rows alone, its guesses for held-out rows grow
+    worse with time, and the held-out bound falls while the model itself still improves.
+
+    References:
+        P.-A. Mattei, J. Frellsen, "Refit your Encoder when New Data Comes by", NeurIPS workshop
+        on Bayesian Deep Learning, 2018.
+    """
+    key_batch, key_held_out = jax.random.split(key)
+    loss, info = bound_loss(model, config, key_batch, params, batch)
+    fixed = jax.lax.stop_gradient(params)
+    encoder_only = fixed._replace(base=fixed.base | {"encoder": params.base["encoder"]})
+    bound = bounds.batch_bound(
+        key_held_out, model, encoder_only, held_out, config.num_importance_samples
+    )
+    return loss - bound.sum() / batch.x.shape[0], info
+
+
+def nce_loss(
+    model: Model, config: Config, key: Key, params: Params, batch: Batch
+) -> tuple[Array, Info]:
+    """Return the logistic loss of posterior draws of the batch against base draws.
+
+    The data of the contrast are each row's K draws, weighted by the tilted posterior with the
+    weights held fixed: one step of EM, whose fixed point is that of the likelihood.
+    """
+    key_posterior, key_base = jax.random.split(key)
+    draws = bounds.batch_draws(key_posterior, model, params, batch, config.num_importance_samples)
+    weights = jax.lax.stop_gradient(jax.nn.softmax(draws.log_w, axis=-1))
+    weights = (weights / weights.shape[0]).ravel()
+
+    def log_ratio(energy: Array) -> Array:
+        return -energy.ravel() - params.log_z
+
+    noise = log_ratio(negative_phase.base_energies(key_base, model, params, config.num_negatives))
+    data = log_ratio(_energy_of(model, params, draws))
+    loss = contrastive.nce_loss(data, weights, noise, noise_ratio=1.0)
+    bound = jax.vmap(bounds.importance_bound, in_axes=(0, None))(draws.log_w, params.log_z)
+    return loss, {"bound": bound.mean()}
+
+
+def _energy_of(model: Model, params: Params, draws: bounds.Draws) -> Array:
+    return params.tilt_scale * model.tilt.energy(params.energy, draws.x, draws.z)
+
+
+def held_out_bound(
+    model: Model, params: Params, batch: Batch, key: Key, num_samples: int, num_negatives: int
+) -> Info:
+    """Return the mean bound of held-out rows and the effective share of the base draws.
+
+    Args:
+        model: the model, tilted or not.
+        params: its parameters; log Z is estimated afresh.
+        batch: held-out rows. [B, D]
+        key: the same key at every call, so that two calls differ by their parameters alone.
+        num_samples: K.
+        num_negatives: N, for log Z.
+
+    Returns:
+        ``held_out``, in nats a row, and ``ess_fraction`` in (0, 1].
+    """
+    key_rows, key_base = jax.random.split(key)
+    energies = negative_phase.base_energies(key_base, model, params, num_negatives)
+    params = params._replace(log_z=negative_phase.snis_log_z(energies))
+
+    def bound_of(row: tuple[Key, Array, Array]) -> Array:
+        draws = bounds.log_weights(row[0], model, params, row[1], row[2], num_samples)
+        return bounds.importance_bound(draws.log_w, params.log_z)
+
+    keys = jax.random.split(key_rows, batch.x.shape[0])
+    row_bounds = jax.lax.map(bound_of, (keys, batch.x, batch.mask), batch_size=64)
+    return {
+        "held_out": row_bounds.mean(),
+        "ess_fraction": effective_sample_size(-energies) / num_negatives,
+    }

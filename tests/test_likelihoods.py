@@ -1,0 +1,157 @@
+"""Decoder distributions against scipy."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from scipy import stats
+
+from mnar_ebm import likelihoods
+from mnar_ebm.types import DecoderOutput
+
+LOC = np.array([-1.5, 0.0, 0.3, 2.0])
+SCALE = np.array([0.2, 1.0, 3.0, 0.7])
+DF = np.array([9.0, 12.0, 30.0, 10.0])
+NUM_DRAWS = 20_000
+
+DISTRIBUTIONS = {
+    "gaussian": stats.norm(LOC, SCALE),
+    "student_t": stats.t(DF, LOC, SCALE),
+    "bernoulli": stats.bernoulli(1 / (1 + np.exp(-LOC))),
+}
+every_likelihood = pytest.mark.parametrize("name", DISTRIBUTIONS)
+every_continuous = pytest.mark.parametrize("name", ["gaussian", "student_t"])
+
+
+def decoder_output(name, df=DF):
+    """Return the parameters of ``DISTRIBUTIONS``. [D]."""
+    loc, scale, df = (jnp.asarray(value, float) for value in (LOC, SCALE, df))
+    return {
+        "gaussian": DecoderOutput(loc, scale),
+        "student_t": DecoderOutput(loc, scale, df),
+        "bernoulli": DecoderOutput(loc),
+    }[name]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def draws(name, key, eta):
+    """Return independent draws. [N, D]."""
+    keys = jax.random.split(key, NUM_DRAWS)
+    return jax.vmap(likelihoods.make_likelihood(name).sample, in_axes=(0, None))(keys, eta)
+
+
+@every_likelihood
+def test_log_prob_and_mean_match_scipy(name):
+    """In float64, at values that the distribution can take."""
+    likelihood, distribution = likelihoods.make_likelihood(name), DISTRIBUTIONS[name]
+    x = distribution.rvs((50, 4), random_state=np.random.default_rng(0))
+    expected = distribution.logpmf(x) if name == "bernoulli" else distribution.logpdf(x)
+    with jax.enable_x64(True):
+        eta = decoder_output(name)
+        actual = jax.jit(likelihood.log_prob)(eta, jnp.asarray(x, float))
+        np.testing.assert_allclose(actual, expected, rtol=1e-10)
+        np.testing.assert_allclose(likelihood.mean(eta), distribution.mean(), rtol=1e-10)
+
+
+def test_bernoulli_reads_a_value_between_as_a_probability():
+    """Its log-probability is the mean of those of 0 and 1."""
+    likelihood, eta = likelihoods.bernoulli(), decoder_output("bernoulli")
+    zero, one, between = (likelihood.log_prob(eta, jnp.full(4, value)) for value in (0, 1, 0.3))
+    np.testing.assert_allclose(between, 0.7 * zero + 0.3 * one, rtol=1e-6)
+
+
+@every_likelihood
+def test_draws_have_mean_and_variance(name):
+    """Within five standard errors, that of the variance from the fourth moments seen."""
+    distribution = DISTRIBUTIONS[name]
+    x = draws(name, jax.random.key(0), decoder_output(name))
+    oracles.assert_mean(x, distribution.mean())
+    oracles.assert_mean((np.asarray(x) - distribution.mean()) ** 2, distribution.var())
+
+
+@every_continuous
+def test_draws_follow_the_law_and_carry_a_gradient(name):
+    """Each column's law; a shift of the location is a shift of the draws."""
+    likelihood, eta = likelihoods.make_likelihood(name), decoder_output(name)
+    x = np.asarray(draws(name, jax.random.key(1), eta))
+    for column in range(4):
+        oracles.assert_law(x[:, column], lambda v, d=column: column_cdf(name, v, d))
+    jacobian = jax.jacobian(lambda loc: likelihood.sample(jax.random.key(0), eta._replace(loc=loc)))
+    np.testing.assert_allclose(jacobian(eta.loc), np.eye(4))
+
+
+def column_cdf(name, value, column, df=DF):
+    """Return the distribution function of one column."""
+    if name == "gaussian":
+        return stats.norm.cdf(value, LOC[column], SCALE[column])
+    return stats.t.cdf(value, df[column], LOC[column], SCALE[column])
+
+
+@every_continuous
+@pytest.mark.parametrize("df", [DF, np.array([2.01, 2.5, 4.0, 1e3])], ids=["light", "heavy"])
+def test_transport_makes_noise_into_draws(name, df):
+    """Standard normal noise has the likelihood's law after it."""
+    likelihood = likelihoods.make_likelihood(name)
+    noise = jax.random.normal(jax.random.key(2), (likelihood.num_noise, NUM_DRAWS, 4))
+    x = np.asarray(jax.jit(likelihood.transport)(decoder_output(name, df), noise))
+    assert x.shape == (NUM_DRAWS, 4)
+    for column in range(4):
+        oracles.assert_law(x[:, column], lambda v, d=column: column_cdf(name, v, d, df))
+
+
+@every_continuous
+def test_transport_is_differentiable_everywhere(name):
+    """Far out in the noise too, value and gradient are finite."""
+    likelihood, eta = likelihoods.make_likelihood(name), decoder_output(name)
+    extremes = np.array([-12.0, -5.0, 0.0, 5.0, 12.0], np.float32)
+    grid = np.stack(np.meshgrid(extremes, extremes)).reshape(2, -1, 1)[: likelihood.num_noise]
+
+    def total(eta, noise):
+        return likelihood.transport(eta, noise).sum()
+
+    value, gradient = jax.jit(jax.value_and_grad(total, argnums=(0, 1)))(eta, jnp.asarray(grid))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, gradient)))
+
+
+@every_likelihood
+def test_missing_cells_are_not_read(name):
+    """NaN, infinity or a number in a missing cell: the same value and gradient, bit for bit."""
+    likelihood, eta = likelihoods.make_likelihood(name), decoder_output(name)
+    mask = jnp.array([True, False, True, False])
+
+    @jax.jit
+    def value_and_grad(eta, x):
+        return jax.value_and_grad(
+            lambda eta, x: likelihoods.masked_log_prob(likelihood, eta, x, mask), argnums=(0, 1)
+        )(eta, x)
+
+    answers = [
+        value_and_grad(eta, jnp.array([1.0, missing, 0.0, missing]))
+        for missing in (0.0, 1.0, jnp.nan, jnp.inf)
+    ]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(answers))
+    assert all(oracles.bits(answer) == oracles.bits(answers[0]) for answer in answers)
+    observed = likelihood.log_prob(eta, jnp.array([1.0, 0.0, 0.0, 0.0]))[np.array([0, 2])]
+    np.testing.assert_allclose(answers[0][0], observed.sum(), rtol=1e-6)
+
+
+def test_masked_log_prob_has_free_leading_axes():
+    """A row is scored under each of K decoder outputs."""
+    likelihood = likelihoods.gaussian()
+    eta = DecoderOutput(jax.random.normal(jax.random.key(0), (5, 4)), jnp.ones((5, 4)))
+    x, mask = jnp.arange(4.0), jnp.array([True, True, False, True])
+    together = likelihoods.masked_log_prob(likelihood, eta, x, mask)
+    alone = [
+        likelihoods.masked_log_prob(likelihood, jax.tree.map(lambda v, k=k: v[k], eta), x, mask)
+        for k in range(5)
+    ]
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
+
+
+def test_an_unknown_likelihood_is_refused():
+    """The known ones are listed."""
+    with pytest.raises(ValueError, match="likelihood: expected one of gaussian, student_t, bern"):
+        likelihoods.make_likelihood("poisson")

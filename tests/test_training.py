@@ -1,0 +1,550 @@
+"""Training: what is kept, what is refused, and that a stopped run goes on as if it had not been."""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+from mnar_ebm import data, training
+from mnar_ebm.config import LIKELIHOODS, MECHANISMS, NEGATIVE_PHASES, Config
+from mnar_ebm.training import checkpoints, loop, run_folder, stages, tilt_scale
+from mnar_ebm.types import Batch
+
+# The readers that orbax drops when a file is damaged tell of it whenever they are collected.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+TINY = {"HELD_OUT_SAMPLES": 20, "HELD_OUT_NEGATIVES": 64, "CHUNK_STEPS": 2}
+CONFIG = Config(
+    mechanism="mcar",
+    latent_dim=2,
+    hidden_dim=16,
+    num_importance_samples=3,
+    batch_size=16,
+    num_steps=4,
+    tilt_steps=4,
+    num_negatives=32,
+    ema_decay=0.5,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_training():
+    """Train in small chunks, with few samples between them, and compile fast."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in TINY.items():
+            patch.setattr(loop, name, value)
+        patch.setattr(tilt_scale, "NUM_SAMPLES", 20)
+        patch.setattr(tilt_scale, "NUM_NEGATIVES", 64)
+        jax.config.update("jax_disable_most_optimizations", True)
+        yield
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
+@functools.cache
+def table(num_rows=60):
+    """Return the first rows of the linear-Gaussian toy."""
+    full = data.load("linear_gaussian")
+    parts = {name: getattr(full, name)[:num_rows] for name in ("x", "mask", "truth")}
+    return dataclasses.replace(full, **parts)
+
+
+def train(workdir=None, config=CONFIG, **settings):
+    """Train on the toy."""
+    return training.train(config, table(), workdir, **settings)
+
+
+def log_of(workdir):
+    """Return the records of a run's log, less how fast it was."""
+    records = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in record.items() if k != "steps_per_second"} for record in records]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """Train without a break: the fitted model, its report and its folder."""
+    workdir = tmp_path_factory.mktemp("full")
+    return *train(workdir), workdir
+
+
+def assert_same_run(actual, expected):
+    """Hold that two runs ended with the same model, report and log, bit for bit."""
+    (fitted, report, workdir), (full_fitted, full_report, full_workdir) = actual, expected
+    assert oracles.bits(fitted.params) == oracles.bits(full_fitted.params)
+    assert oracles.bits(report) == oracles.bits(full_report)
+    assert log_of(workdir) == log_of(full_workdir)
+    assert oracles.bits(training.load(workdir).params) == oracles.bits(full_fitted.params)
+
+
+def test_a_run_logs_every_chunk_and_loads_again(full):
+    """Stage, step and finite numbers; the loaded model is the trained one."""
+    fitted, _, workdir = full
+    steps = [(record["stage"], record["step"]) for record in log_of(workdir)]
+    assert steps == [("base", 2), ("base", 4), ("tilt", 2), ("tilt", 4)]
+    for record in log_of(workdir):
+        assert np.isfinite([v for v in record.values() if not isinstance(v, str)]).all()
+    loaded = training.load(workdir)
+    assert loaded.config == fitted.config
+    assert loaded.facts.to_json() == fitted.facts.to_json()
+    assert oracles.bits(loaded.params) == oracles.bits(fitted.params)
+    moved = oracles.bits(training.fitted.make_fitted(CONFIG, fitted.facts).params)
+    assert moved != oracles.bits(fitted.params)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(full):
+    """With or without a folder."""
+    fitted, _, _ = full
+    assert oracles.bits(train()[0].params) == oracles.bits(fitted.params)
+    other, _ = train(config=dataclasses.replace(CONFIG, seed=1))
+    assert oracles.bits(other.params) != oracles.bits(fitted.params)
+
+
+@pytest.mark.parametrize("num_chunks", [1, 2, 3])
+def test_a_stopped_run_goes_on_bit_for_bit(full, tmp_path, num_chunks):
+    """Stopped after any chunk, within a stage or at its end, then resumed."""
+    seen = []
+    with pytest.raises(training.InterruptedTraining, match="stopped at step . of stage"):
+        train(tmp_path, report=seen.append, should_stop=lambda: len(seen) == num_chunks)
+    assert len(log_of(tmp_path)) == num_chunks
+    assert_same_run((*train(tmp_path, resume=True), tmp_path), full)
+
+
+def killed_after(num_chunks):
+    """Return a reporter that dies in the given chunk, after its record was logged."""
+    seen = []
+
+    def report(record):
+        seen.append(record)
+        if len(seen) == num_chunks:
+            raise KeyboardInterrupt
+
+    return report
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(full, tmp_path):
+    """Its log too."""
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, report=killed_after(2))
+    assert not checkpoints.has_checkpoint(tmp_path)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"stage": "ba')  # it died in the middle of a line
+    assert_same_run((*train(tmp_path, resume=True), tmp_path), full)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(full, tmp_path, monkeypatch):
+    """What was logged since is done, and logged, again; two checkpoints are kept."""
+    monkeypatch.setattr(run_folder, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, report=killed_after(3))
+    assert len(log_of(tmp_path)) == 3
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"stage": "ti')
+    assert_same_run((*train(tmp_path, resume=True), tmp_path), full)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_a_finished_run_has_nothing_left_to_do(full, tmp_path):
+    """To resume it returns the model as it is."""
+    workdir = tmp_path / "copy"
+    shutil.copytree(full[2], workdir)
+    fitted, _ = train(workdir, resume=True)
+    assert oracles.bits(fitted.params) == oracles.bits(full[0].params)
+    assert log_of(workdir) == log_of(full[2])
+
+
+def test_a_new_run_in_an_old_folder_does_not_leave_the_old_model(full, tmp_path):
+    """What ``load`` returns is what was trained last, or the folder is refused."""
+    workdir = tmp_path / "copy"
+    shutil.copytree(full[2], workdir)
+    try:
+        fitted, _ = train(workdir, config=dataclasses.replace(CONFIG, seed=1))
+    except ValueError as error:
+        assert "\n" not in str(error)
+    else:
+        assert training.load(workdir).config.seed == 1
+        assert oracles.bits(training.load(workdir).params) == oracles.bits(fitted.params)
+
+
+def test_every_program_of_a_stage_is_traced_once(monkeypatch):
+    """The steps, and the evaluation between them, of both stages."""
+    calls = {"apply_updates": 0, "held_out_bound": 0}
+
+    def count(module, name):
+        function = getattr(module, name)
+
+        def counted(*args):
+            calls[name] += 1
+            return function(*args)
+
+        monkeypatch.setattr(module, name, counted)
+
+    count(loop.optax, "apply_updates")
+    count(loop, "held_out_bound")
+    train()
+    assert calls == {"apply_updates": 2, "held_out_bound": 2}
+
+
+def assert_refused_or_unharmed(workdir, fitted):
+    """Hold that a folder does not load, for a reason in one line, or loads as it was written."""
+    try:
+        loaded = training.load(workdir)
+    except ValueError as error:
+        assert "\n" not in str(error) and str(workdir) in str(error)
+        return True
+    assert oracles.bits(loaded.params) == oracles.bits(fitted.params)
+    assert loaded.config == fitted.config
+    assert loaded.facts.to_json() == fitted.facts.to_json()
+    return False
+
+
+def files_of(workdir):
+    """Return every non-empty file of a run's newest checkpoint."""
+    steps = (path for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
+    newest = max(steps, key=lambda path: int(path.name))
+    return sorted(path for path in newest.rglob("*") if path.is_file() and path.stat().st_size)
+
+
+def test_a_damaged_checkpoint_is_refused(full, tmp_path):
+    """A flipped byte or a lost end, in any file: refused in one line, or without effect."""
+    workdir, refused = tmp_path / "copy", []
+    shutil.copytree(full[2], workdir)
+    for path in files_of(workdir):
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        for broken in (
+            whole[:middle] + bytes([whole[middle] ^ 0xFF]) + whole[middle + 1 :],
+            whole[:middle],
+        ):
+            path.write_bytes(broken)
+            if assert_refused_or_unharmed(workdir, full[0]):
+                refused.append(path)
+        path.write_bytes(whole)
+    assert not assert_refused_or_unharmed(workdir, full[0])
+    assert any("arrays" in path.parts for path in refused)
+    assert any("record" in path.parts for path in refused)
+
+
+@pytest.mark.parametrize("field", ["mean", "scale", "missing_rate", "seed"])
+def test_a_changed_number_in_the_record_is_refused(full, tmp_path, field):
+    """A wrong standardiser would impute wrong values without a word."""
+    workdir = tmp_path / "copy"
+    shutil.copytree(full[2], workdir)
+    (path,) = (path for path in files_of(workdir) if path.match("record/metadata"))
+    before, after = path.read_text().split(f'"{field}":', 1)
+    place = next(i for i, letter in enumerate(after) if letter in "012345678")
+    after = after[:place] + str(int(after[place]) + 1) + after[place + 1 :]
+    path.write_text(f'{before}"{field}":{after}')
+    assert assert_refused_or_unharmed(workdir, full[0])
+
+
+def test_a_folder_without_a_finished_run_does_not_load(tmp_path):
+    """Neither an empty one nor one that was stopped."""
+    with pytest.raises(ValueError, match="expected a checkpoint, found none"):
+        training.load(tmp_path)
+    with pytest.raises(training.InterruptedTraining):
+        train(tmp_path, should_stop=lambda: True)
+    with pytest.raises(ValueError, match="expected a finished run, got one in stage base"):
+        training.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"learning_rate": 1e-4}, "was started with learning_rate=0.003, got 0.0001"),
+        ({"hidden_dim": 8}, "was started with hidden_dim=16, got 8"),
+        ({"tilt": "data"}, "was started with tilt=latent, got data"),
+        ({"seed": 1}, "was started with seed=0, got 1"),
+    ],
+)
+def test_a_run_is_not_resumed_with_another_config(full, change, message):
+    """The setting is named."""
+    config = dataclasses.replace(CONFIG, **change)
+    with pytest.raises(ValueError, match=message) as error:
+        training.train(config, table(), full[2], resume=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_is_not_resumed_on_another_table_nor_without_a_folder(full):
+    """In words."""
+    with pytest.raises(ValueError, match="was started on another table"):
+        training.train(CONFIG, table(50), full[2], resume=True)
+    with pytest.raises(ValueError, match="resume: expected a workdir, got none"):
+        train(resume=True)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
+    """In words; the last checkpoint is still there, and finite."""
+    monkeypatch.setattr(run_folder, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(loop, "CHUNK_STEPS", 1)
+    # The rate warms up from 0 at the first step, so that there is a chunk before the explosion.
+    config = dataclasses.replace(CONFIG, learning_rate=1e30, num_steps=20)
+    with pytest.raises(training.NonFiniteLossError, match="the loss of stage base is .*: try a"):
+        train(tmp_path, config=config)
+    assert log_of(tmp_path)
+    with checkpoints.open_manager(tmp_path) as manager:
+        assert checkpoints.load_record(manager, tmp_path)["stage"] == "base"
+        fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+        (base, *_) = stages.make_stages(config, fitted.model)
+        like = {"params": fitted.params, "state": loop.init_state(base, fitted.params)}
+        arrays = checkpoints.load_arrays(manager, tmp_path, like)
+    assert arrays["state"].step == len(log_of(tmp_path))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays["state"].trainable))
+
+
+def test_a_stage_ends_when_its_patience_does():
+    """A rate that moves nothing never beats the start, which is then what is kept."""
+    seen = []
+    config = dataclasses.replace(CONFIG, tilt="none", learning_rate=1e-30, num_steps=20, patience=2)
+    fitted, _ = train(config=config, report=seen.append)
+    assert [record["step"] for record in seen] == [2, 4]
+    start = training.fitted.make_fitted(config, fitted.facts)
+    assert oracles.bits(fitted.params.base) == oracles.bits(start.params.base)
+
+
+def test_rows_are_split_by_the_seed():
+    """Every row is trained on or held out."""
+    config = dataclasses.replace(CONFIG, validation_fraction=0.25)
+    kept, held_out = training.run.split_rows(config, 60)
+    assert len(held_out) == 15 and sorted([*kept, *held_out]) == list(range(60))
+    again = training.run.split_rows(config, 60)
+    assert np.array_equal(again[1], held_out)
+    other = training.run.split_rows(dataclasses.replace(config, seed=1), 60)
+    assert not np.array_equal(other[1], held_out)
+    with pytest.raises(ValueError, match="table: expected at least 2 rows, got 1"):
+        training.run.split_rows(config, 1)
+
+
+def test_the_tilt_of_a_run_is_never_below_its_base(full):
+    """On held-out rows, as the report says; its log Z is the model's."""
+    fitted, report, _ = full
+    assert report.bound_tilted >= report.bound_base
+    assert fitted.params.tilt_scale == np.float32(report.tilt_scale)
+    assert fitted.params.log_z == np.float32(report.log_z)
+
+
+def choose_scale(energy, law, num_rows=400):
+    """Choose the scale of a tilt on complete rows of a law, under an exact encoder."""
+    linear = oracles.DISJOINT
+    model, params = oracles.make_linear_model(linear, energy=energy)
+    rows = oracles.rows_of(linear, law)
+    x = np.random.default_rng(3).multivariate_normal(rows.mean, rows.covariance, num_rows)
+    batch = Batch(jnp.asarray(x, jnp.float32), jnp.ones(x.shape, bool))
+    params, report = tilt_scale.choose_tilt_scale(jax.random.key(1), model, params, batch)
+    return x, params, report
+
+
+@pytest.fixture
+def many_negatives(monkeypatch):
+    """Estimate log Z well."""
+    monkeypatch.setattr(tilt_scale, "NUM_NEGATIVES", 20_000)
+
+
+def test_a_tilt_that_the_rows_have_is_kept(many_negatives):
+    """Its scale is near 1; bounds and log Z are the exact ones."""
+    energy, linear = oracles.quadratic("data"), oracles.DISJOINT
+    x, params, report = choose_scale(energy, oracles.tilted_joint(linear, energy)[1])
+    assert 0.5 < report.tilt_scale <= 1
+    log_z, law = oracles.tilt(oracles.joint(linear), energy, report.tilt_scale)
+    assert abs(report.log_z - log_z) < 5 * report.log_z_standard_error
+    base = oracles.rows_of(linear, oracles.joint(linear)).log_prob(x).mean()
+    np.testing.assert_allclose(report.bound_base, base, rtol=1e-5)
+    tilted = oracles.rows_of(linear, law).log_prob(x).mean()
+    assert abs(report.bound_tilted - tilted) < 5 * report.log_z_standard_error
+    assert report.bound_tilted > report.bound_base
+    assert params.tilt_scale == np.float32(report.tilt_scale)
+    np.testing.assert_allclose(
+        jax.scipy.special.logsumexp(report.log_weights) - np.log(20_000), report.log_z, atol=1e-5
+    )
+
+
+def test_a_tilt_that_the_rows_do_not_have_is_dropped(many_negatives):
+    """Rows of the base: a scale of 0, log Z 0, and the base's bound."""
+    energy = oracles.quadratic("latent")
+    opposite = oracles.Quadratic(energy.curvature, -3 * energy.slope)
+    law = oracles.tilted_joint(oracles.DISJOINT, energy)[1]
+    _, params, report = choose_scale(opposite, law)
+    assert report.tilt_scale == params.tilt_scale == params.log_z == report.log_z == 0
+    assert report.bound_tilted == report.bound_base
+    np.testing.assert_allclose(report.ess_fraction, 1.0, rtol=1e-5)
+
+
+def test_a_scale_whose_log_z_cannot_be_believed_is_passed_over(many_negatives):
+    """However high its bound: the effective share of base draws stays above the least."""
+    far = oracles.Quadratic(np.zeros((6, 6)), np.array([-6.0, 0, 0, 0, 0, 0]))
+    law = oracles.tilted_joint(oracles.DISJOINT, far)[1]
+    _, _, report = choose_scale(far, law)
+    assert 0 < report.tilt_scale < 0.5
+    assert report.ess_fraction >= tilt_scale.MIN_ESS_FRACTION
+
+
+def is_legal(mechanism, likelihood):
+    """Return whether a mechanism goes with a likelihood."""
+    return likelihood != "bernoulli" or mechanism not in ("linear", "nonlinear")
+
+
+PAIRS = [(m, p) for m in MECHANISMS for p in LIKELIHOODS]
+
+
+def config_of(**settings):
+    """Return a config that differs from ``CONFIG`` and trains the base alone."""
+    return dataclasses.replace(CONFIG, **{"tilt": "none", "num_steps": 3} | settings)
+
+
+def table_of(likelihood, has_full_column=True):
+    """Return a table that a likelihood allows."""
+    x = table().x if likelihood != "bernoulli" else np.where(table().mask, table().x > 0, np.nan)
+    if not has_full_column:
+        x = np.where(np.eye(*x.shape, dtype=bool), np.nan, x)
+    return data.make_table("toy", table().columns, x)
+
+
+def assert_trains(config, rows, index, loss=None):
+    """Hold that three plain steps of a stage move its parameters and leave them finite."""
+    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, rows))
+    stage = stages.make_stages(config, fitted.model)[index]
+    batch = Batch(*(jnp.asarray(part) for part in fitted.standardise(rows.x)))
+
+    @jax.jit
+    def three_steps(params):
+        def step(trainable, key):
+            def value(trainable):
+                moved = stage.merge(params, trainable)
+                if loss is not None:
+                    return loss(stage.model, config, key, moved, batch)[0]
+                return stage.loss(key, moved, batch, batch)[0]
+
+            loss_now, gradient = jax.value_and_grad(value)(trainable)
+            return jax.tree.map(lambda v, g: v - 1e-3 * g, trainable, gradient), loss_now
+
+        return jax.lax.scan(step, stage.select(params), jax.random.split(jax.random.key(0), 3))
+
+    trained, losses = three_steps(fitted.params)
+    assert np.isfinite(losses).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
+    assert oracles.bits(trained) != oracles.bits(stage.select(fitted.params))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanism, likelihood", [pair for pair in PAIRS if is_legal(*pair)])
+def test_every_mechanism_trains_under_every_likelihood(mechanism, likelihood):
+    """Three steps of the base, all finite."""
+    config = config_of(mechanism=mechanism, likelihood=likelihood)
+    assert_trains(config, table_of(likelihood), 0, stages.bound_loss)
+
+
+@pytest.mark.parametrize("mechanism, likelihood", [pair for pair in PAIRS if not is_legal(*pair)])
+def test_a_mechanism_that_cannot_be_trained_is_refused(mechanism, likelihood):
+    """Before anything is written."""
+    config = config_of(mechanism=mechanism, likelihood=likelihood)
+    for function in (training.check, training.train):
+        with pytest.raises(ValueError, match="need a continuous likelihood .*, got bern") as error:
+            function(config, table_of(likelihood))
+        assert "\n" not in str(error.value)
+
+
+def test_every_pair_of_mechanism_and_likelihood_is_accepted_or_refused():
+    """``check`` agrees with the table, also for what is too slow to train here."""
+    for mechanism, likelihood in PAIRS:
+        config = config_of(mechanism=mechanism, likelihood=likelihood)
+        if is_legal(mechanism, likelihood):
+            training.check(config, table_of(likelihood))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("space", ["data", "latent", "joint"])
+@pytest.mark.parametrize("phase", NEGATIVE_PHASES)
+def test_every_tilt_trains_with_every_negative_phase(space, phase):
+    """Three steps of the tilt, all finite."""
+    config = config_of(tilt=space, mechanism="none", negative_phase=phase, tilt_steps=3)
+    assert_trains(config, table_of("gaussian"), 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["snis", "nce"])
+def test_base_and_tilt_train_together(phase):
+    """Three steps of the stage ``joint``, all finite."""
+    config = config_of(
+        tilt="joint", mechanism="none", negative_phase=phase, tilt_steps=3, joint_steps=3
+    )
+    assert_trains(config, table_of("gaussian"), 2)
+
+
+@pytest.mark.parametrize(
+    "settings, rows, message",
+    [
+        ({"mechanism": "mar"}, {"has_full_column": False}, "mar needs a column without any gap"),
+        ({"likelihood": "bernoulli"}, {}, "bernoulli expects values from 0 to 1, got .* in toy"),
+    ],
+)
+def test_a_table_that_cannot_be_trained_on_is_refused(settings, rows, message):
+    """In one line, by ``check`` and by ``train``."""
+    for function in (training.check, training.train):
+        with pytest.raises(ValueError, match=message) as error:
+            function(config_of(**settings), table_of("gaussian", **rows))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"tilt": "pixel"}, "tilt: expected one of none, data, latent, joint, got 'pixel'"),
+        ({"mechanism": "mnar"}, "mechanism: expected one of none, mcar"),
+        ({"negative_phase": "cd"}, "negative_phase: expected one of snis, jensen, nce, got 'cd'"),
+        ({"likelihood": "poisson"}, "likelihood: expected one of gaussian, student_t, bernoulli"),
+        ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected a positive number, got 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a positive number, got nan"),
+        ({"validation_fraction": 0.9}, "validation_fraction: expected a value from 0.01 to 0.5"),
+        ({"ema_decay": 1.0}, "ema_decay: expected a value from 0 to 0.9999, got 1.0"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(settings, message):
+    """By name, with what is allowed."""
+    with pytest.raises(ValueError, match=message):
+        Config(**settings)
+
+
+MANY_DEVICES = f"""
+import sys
+sys.path.insert(0, sys.argv[1])
+import jax
+import test_training
+from mnar_ebm.training import loop, tilt_scale
+assert jax.device_count() == 8
+jax.config.update("jax_disable_most_optimizations", True)
+for name, value in {TINY}.items():
+    setattr(loop, name, value)
+tilt_scale.NUM_SAMPLES, tilt_scale.NUM_NEGATIVES = 20, 64
+test_training.train(sys.argv[2], test_training.BASE_ALONE)
+"""
+BASE_ALONE = dataclasses.replace(CONFIG, tilt="none", mechanism="none", ema_decay=0.0)
+
+
+@pytest.mark.slow
+def test_many_devices_train_the_same_model(tmp_path):
+    """Eight devices: the same parameters, and a checkpoint that one device loads."""
+    tests = str(pathlib.Path(__file__).parent)
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    result = subprocess.run(
+        [sys.executable, "-c", MANY_DEVICES, tests, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    expected, _ = train(config=BASE_ALONE)
+    start = training.fitted.make_fitted(BASE_ALONE, expected.facts)
+    assert oracles.bits(start.params) != oracles.bits(expected.params)
+    chex.assert_trees_all_close(
+        training.load(tmp_path).params, expected.params, rtol=1e-4, atol=1e-4
+    )

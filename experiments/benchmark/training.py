@@ -117,13 +117,15 @@ def make_ours(table: data.Table, batch_size: int) -> Runner:
     held_out = Batch(x[:num_held_out], mask[:num_held_out])
     rows = Batch(x[num_held_out:], mask[num_held_out:])
     stage = stages.make_stages(config, fitted.model)[0]
-    chunk = loop.make_chunk(config, stage, loop.data_mesh())
+    mesh = loop.data_mesh()
+    chunk = loop.make_chunk(config, stage, mesh)
     key = jax.random.key(0)
     state = loop.init_state(stage, fitted.params)
+    state, params, rows, held_out = loop.replicate(mesh, (state, fitted.params, rows, held_out))
 
     def run() -> None:
         nonlocal state
-        state, _ = chunk.run(state, fitted.params, rows, held_out, key, num_steps=NUM_STEPS.value)
+        state, _ = chunk.run(state, params, rows, held_out, key, num_steps=NUM_STEPS.value)
         jax.block_until_ready(state)
 
     return run

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mnar_ebm import logistic
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 
@@ -54,7 +55,7 @@ def mask_log_prob(log_cdf: Callable[[Array], Array], t: Array, mask: Array) -> A
 
 def logistic_log_prob(logits: Array, mask: Array) -> Array:
     """Return log p(s|x) where ``logits`` are those of *missing*. [..., D] -> [...]."""
-    return mask_log_prob(jax.nn.log_sigmoid, logits, mask)
+    return mask_log_prob(logistic.log_cdf, logits, mask)
 
 
 def draw_missing(

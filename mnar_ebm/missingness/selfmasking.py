@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm import _checks, normal
+from mnar_ebm import _checks, logistic, normal
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness import base
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
@@ -45,7 +45,7 @@ class _Link(NamedTuple):
 
 _LINKS = {
     "probit": _Link(normal.log_cdf, jax.scipy.special.ndtri),
-    "logistic": _Link(jax.nn.log_sigmoid, jax.scipy.special.logit),
+    "logistic": _Link(logistic.log_cdf, jax.scipy.special.logit),
 }
 
 
@@ -53,7 +53,7 @@ def slope(params: PyTree, sign: str) -> Array:
     """Return w. [D]: any sign if it is ``unknown``, above 0 if ``high`` values go missing."""
     if sign == "unknown":
         return jnp.sinh(params["slope"])
-    steepness = jnp.sinh(jax.nn.softplus(params["slope"]))
+    steepness = jnp.sinh(logistic.softplus(params["slope"]))
     return steepness if sign == "high" else -steepness
 
 
@@ -149,8 +149,8 @@ def _collapsed_bernoulli(
     def log_joint(params: PyTree, eta: DecoderOutput) -> tuple[Array, Array]:
         """Return log P(x = 1, missing|z) and log P(x = 0, missing|z). [K, D] each."""
         one, zero = jnp.ones_like(eta.loc), jnp.zeros_like(eta.loc)
-        log_one = jax.nn.log_sigmoid(eta.loc) + log_cdf(linear(params, one))
-        log_zero = jax.nn.log_sigmoid(-eta.loc) + log_cdf(linear(params, zero))
+        log_one = logistic.log_cdf(eta.loc) + log_cdf(linear(params, one))
+        log_zero = logistic.log_cdf(-eta.loc) + log_cdf(linear(params, zero))
         return log_one, log_zero
 
     def complete(

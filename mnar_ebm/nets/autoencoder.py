@@ -1,9 +1,9 @@
 """Encoder q(z|x_obs, s) and decoder p(x|z)."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from mnar_ebm.logistic import softplus
 from mnar_ebm.nets.mlp import MLP
 from mnar_ebm.types import Array, DecoderOutput
 
@@ -62,30 +62,37 @@ class Decoder(nn.Module):
     def __call__(self, z: Array) -> DecoderOutput:
         """Map ``z`` [..., L] to the parameters of p(x|z), each [..., D]."""
         gain = jnp.exp(self.param("log_gain", nn.initializers.zeros_init(), (self.num_features,)))
-        hidden = z
-        if self.kind != "linear" or self.scale == "per_latent":
-            hidden = nn.tanh(MLP((self.hidden_dim,) * 2, activation="tanh")(z))
-        loc = jnp.zeros((), z.dtype)
-        if self.kind != "linear":
-            loc = loc + nn.Dense(self.num_features, name="network_loc")(hidden)
+        heads = self._network(z)
+        loc = heads.get("loc", jnp.zeros((), z.dtype))
         if self.kind != "mlp":
-            loc = loc + nn.Dense(self.num_features, name="linear_loc")(z)
+            loc = loc + nn.Dense(self.num_features, name="linear")(z)
         return DecoderOutput(
             loc=gain * loc,
-            scale=None if self.scale == "none" else self._scale(hidden, gain, loc.shape),
+            scale=None if self.scale == "none" else self._scale(heads, gain, loc.shape),
             df=self._df(loc.shape) if self.has_df else None,
         )
 
-    def _scale(self, hidden: Array, gain: Array, shape: tuple[int, ...]) -> Array:
+    def _network(self, z: Array) -> dict[str, Array]:
+        """Return those of ``loc`` and ``scale`` that are read off the hidden layers. [..., D]."""
+        wanted = {"loc": self.kind != "linear", "scale": self.scale == "per_latent"}
+        names = [name for name, is_wanted in wanted.items() if is_wanted]
+        if not names:
+            return {}
+        hidden = nn.tanh(MLP((self.hidden_dim,) * 2, activation="tanh")(z))
+        # One product for both takes half the time of two.
+        outputs = nn.Dense(self.num_features * len(names), name="network")(hidden)
+        return dict(zip(names, jnp.split(outputs, len(names), axis=-1), strict=True))
+
+    def _scale(self, heads: dict[str, Array], gain: Array, shape: tuple[int, ...]) -> Array:
         if self.scale == "shared":
             raw = self.param("scale", nn.initializers.zeros_init(), (1,))
-            return jnp.broadcast_to(SCALE_FLOOR + jax.nn.softplus(raw), shape)
+            return jnp.broadcast_to(SCALE_FLOOR + softplus(raw), shape)
         if self.scale == "per_latent":
-            raw = nn.Dense(self.num_features, name="network_scale")(hidden)
+            raw = heads["scale"]
         else:
             raw = self.param("scale", nn.initializers.zeros_init(), (self.num_features,))
-        return jnp.broadcast_to(SCALE_FLOOR + gain * jax.nn.softplus(raw), shape)
+        return jnp.broadcast_to(SCALE_FLOOR + gain * softplus(raw), shape)
 
     def _df(self, shape: tuple[int, ...]) -> Array:
         raw = self.param("df", nn.initializers.constant(2.0), (self.num_features,))
-        return jnp.broadcast_to(DF_FLOOR + jax.nn.softplus(raw), shape)
+        return jnp.broadcast_to(DF_FLOOR + softplus(raw), shape)

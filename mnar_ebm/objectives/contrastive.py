@@ -8,9 +8,9 @@ References:
 """
 
 import chex
-import jax
 import jax.numpy as jnp
 
+from mnar_ebm.logistic import softplus
 from mnar_ebm.types import Array
 
 
@@ -34,6 +34,6 @@ def nce_loss(
     """
     chex.assert_rank([log_ratio_data, weights_data, log_ratio_noise], 1)
     log_nu = jnp.log(noise_ratio)
-    data_term = jnp.sum(weights_data * jax.nn.softplus(log_nu - log_ratio_data))
-    noise_term = jnp.mean(jax.nn.softplus(log_ratio_noise - log_nu))
+    data_term = jnp.sum(weights_data * softplus(log_nu - log_ratio_data))
+    noise_term = jnp.mean(softplus(log_ratio_noise - log_nu))
     return data_term + noise_ratio * noise_term

@@ -75,7 +75,7 @@ def init_state(stage: Stage, params: Params) -> TrainState:
         opt_state=make_optimiser(stage).init(trainable),
         average=jax.tree.map(jnp.array, trainable),
         best=jax.tree.map(jnp.array, trainable),
-        best_bound=jnp.asarray(-jnp.inf),
+        best_bound=jnp.full((), -jnp.inf, float),  # float: not weakly typed
         num_stale=jnp.zeros((), jnp.int32),
     )
 
@@ -83,6 +83,11 @@ def init_state(stage: Stage, params: Params) -> TrainState:
 def data_mesh() -> jax.sharding.Mesh:
     """Return the mesh of all devices, with one axis ``data``."""
     return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def replicate(mesh: jax.sharding.Mesh, tree: PyTree) -> PyTree:
+    """Return the arrays with a copy on every device of the mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 class Chunk(NamedTuple):
@@ -199,9 +204,7 @@ def run_stage(
     """
     mesh = data_mesh()
     chunk = make_chunk(config, stage, mesh)
-    replicated = NamedSharding(mesh, PartitionSpec())
-    state, params, train_data = jax.device_put((state, params, train_data), replicated)
-    held_out = jax.device_put(held_out, replicated)
+    state, params, train_data, held_out = replicate(mesh, (state, params, train_data, held_out))
     watched = jax.tree.map(lambda leaf: leaf[:MAX_HELD_OUT_ROWS], held_out)
     key_train, key_held_out = jax.random.split(key)
     if int(state.step) == 0:  # what the stage starts from is its first candidate

@@ -14,7 +14,9 @@ Many chains are a ``jax.vmap`` over keys and positions; speed is a ``jax.jit`` a
 """
 
 from mnar_ebm.samplers.adaptation import adapt_step_size, dual_averaging
+from mnar_ebm.samplers.annealed import ais, reverse_ais
 from mnar_ebm.samplers.base import SamplingAlgorithm, sample
+from mnar_ebm.samplers.bridge import bridge
 from mnar_ebm.samplers.importance import (
     effective_sample_size,
     log_mean_exp,
@@ -24,18 +26,23 @@ from mnar_ebm.samplers.importance import (
     snis,
 )
 from mnar_ebm.samplers.langevin import mala, ula
+from mnar_ebm.samplers.smc import smc
 
 __all__ = [
     "SamplingAlgorithm",
     "adapt_step_size",
+    "ais",
+    "bridge",
     "dual_averaging",
     "effective_sample_size",
     "log_mean_exp",
     "log_mean_exp_standard_error",
     "mala",
     "normalise",
+    "reverse_ais",
     "sample",
     "sir",
+    "smc",
     "snis",
     "ula",
 ]

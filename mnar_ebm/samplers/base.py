@@ -14,7 +14,15 @@ import jax.numpy as jnp
 
 from mnar_ebm.types import Array, Key, PyTree
 
-__all__ = ["InitFn", "LogDensityFn", "SamplingAlgorithm", "StepFn", "check_positive", "sample"]
+__all__ = [
+    "InitFn",
+    "LogDensityFn",
+    "SamplingAlgorithm",
+    "StepFn",
+    "check_at_least",
+    "check_positive",
+    "sample",
+]
 
 LogDensityFn = Callable[[PyTree], Array]
 """Maps one position, any pytree of floating-point arrays, to a scalar."""
@@ -96,8 +104,7 @@ def sample(
         ("burn_in", burn_in, 0),
         ("thin", thin, 1),
     ):
-        if value < minimum:
-            raise ValueError(f"{name}: expected at least {minimum}, got {value}")
+        check_at_least(name, value, minimum)
     key_init, key_steps = jax.random.split(key)
 
     def step(state: Any, t: Array) -> tuple[Any, Any]:
@@ -115,6 +122,21 @@ def sample(
 
     state = skip(algorithm.init(position, key_init), 0, burn_in)
     return jax.lax.scan(draw, state, burn_in + thin * jnp.arange(num_steps))
+
+
+def check_at_least(name: str, value: int, minimum: int = 1) -> None:
+    """Raise ``ValueError`` for a number of things that is too small.
+
+    Args:
+        name: the argument's name, for the message.
+        value: the number.
+        minimum: the smallest that is allowed.
+
+    Raises:
+        ValueError: ``value`` is below ``minimum``.
+    """
+    if value < minimum:
+        raise ValueError(f"{name}: expected at least {minimum}, got {value}")
 
 
 def check_positive(name: str, value: float | Array, *, or_zero: bool = False) -> None:

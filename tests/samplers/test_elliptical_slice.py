@@ -89,7 +89,7 @@ def ellipse_round_zero(right):
     ids=["round zero", "one side"],
 )
 def test_the_oracle_sees_a_broken_sampler(monkeypatch, name, wrong):
-    """An ellipse round 0, and a bracket that is cut on both sides of a rejected angle, both fail."""
+    """An ellipse round 0, and a bracket that is cut on both sides of an angle, fail."""
     monkeypatch.setattr(module, name, wrong)
     assert not conjugate_fits()
 

@@ -67,8 +67,8 @@ def hmc(
         accept x' with probability min(1, exp(-ΔH)),    ΔH = H(x', p') - H(x, p)
 
     Start where p > 0: an end of density zero, or with a ΔH that is NaN, is rejected. For a Gaussian
-    the trajectory is stable while ``step_size`` is below 2 / √(w λ) for every precision λ; with w of
-    1/λ a length ε L near π/2 is best, and one of 2π comes back to where it began.
+    the trajectory is stable while ``step_size`` is below 2 / √(w λ) for every precision λ; with w
+    of 1/λ a length ε L near π/2 is best, and one of 2π comes back to where it began.
 
     Args:
         logdensity_fn: log p up to a constant, of one position. []

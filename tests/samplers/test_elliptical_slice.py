@@ -33,20 +33,18 @@ def fits(draws, law):
 
 
 def test_a_constant_likelihood_leaves_the_prior_invariant():
-    """Exact draws stay exact draws, of N(0, I) and of N(m, diag(s²))."""
+    """Exact draws stay exact draws, all move, and every first point is taken."""
     noise = np.random.default_rng(2).normal(size=(10_000, 2)).astype(np.float32)
-    for mean, scale in ((0.0, 1.0), (MEAN, SCALE)):
-        algorithm = elliptical_slice(lambda x: jnp.zeros(()), mean, scale)
-        law = stats.norm(mean * np.ones(2), scale * np.ones(2))
-        draws = final_draws(algorithm, mean + scale * noise, 5)
-        assert fits(draws, law)
-        assert abs(np.corrcoef(draws.T)[0, 1]) < 4 / np.sqrt(len(draws))
-        assert np.all(np.abs(draws - mean - scale * noise) > 0)
-    _, info = algorithm.step(jax.random.key(0), algorithm.init(MEAN))
+    algorithm = elliptical_slice(lambda x: jnp.zeros(()))
+    draws = final_draws(algorithm, noise, 5)
+    assert fits(draws, stats.norm(np.zeros(2), np.ones(2)))
+    assert abs(np.corrcoef(draws.T)[0, 1]) < 4 / np.sqrt(len(draws))
+    assert np.all(draws != noise)
+    _, info = algorithm.step(jax.random.key(0), algorithm.init(noise[0]))
     assert info.num_evaluations == 1 and info.is_accepted
 
 
-# From one point, fifty steps of the chain forget the start.
+# From one point, thirty steps of the chain forget the start.
 
 
 def conjugate_fits():
@@ -59,7 +57,7 @@ def conjugate_fits():
     precision = SCALE**-2 + noise**-2
     law = stats.norm((MEAN / SCALE**2 + observation / noise**2) / precision, precision**-0.5)
     algorithm = elliptical_slice(loglikelihood_fn, MEAN, SCALE)
-    return fits(final_draws(algorithm, jnp.zeros((5000, 2)), 50), law)
+    return fits(final_draws(algorithm, jnp.zeros((3000, 2)), 30), law)
 
 
 def test_a_conjugate_likelihood():
@@ -70,7 +68,7 @@ def test_a_conjugate_likelihood():
 def test_a_skewed_posterior():
     """N(0, 1) times Φ(6x) is the skew normal law 2 φ(x) Φ(6x)."""
     algorithm = elliptical_slice(lambda x: jax.scipy.stats.norm.logcdf(6 * x))
-    assert fits(final_draws(algorithm, jnp.full(5000, -0.5), 50), stats.skewnorm(6))
+    assert fits(final_draws(algorithm, jnp.full(3000, -0.5), 30), stats.skewnorm(6))
 
 
 def shrink_from_one_side(angle, lower, upper):

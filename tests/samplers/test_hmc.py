@@ -141,7 +141,7 @@ def test_a_step_costs_one_gradient_for_each_leapfrog_step():
 
 def oracle_scores():
     """Take exact draws through ten long steps; z of E[exp(-ΔH)], of moments, p of K-S, and rate."""
-    num_chains = 10_000
+    num_chains = 5000
     key_start, key_steps = jax.random.split(jax.random.key(5))
     starts = jax.random.gumbel(key_start, (num_chains, 3))
     keys = jax.random.split(key_steps, num_chains)

@@ -20,7 +20,7 @@ def final_draws(algorithm, positions, num_steps):
     keys = jax.random.split(jax.random.key(1), len(positions))
 
     def last(key, position):
-        return sample(key, algorithm, position, 1, burn_in=num_steps - 1)[0].position
+        return sample(key, algorithm, position, num_steps, transform=lambda *_: None)[0].position
 
     return np.asarray(jax.jit(jax.vmap(last))(keys, positions), np.float64)
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from mnar_ebm.samplers.adaptation import DualAveragingState, dual_averaging
 from mnar_ebm.samplers.base import SamplingAlgorithm, sample
@@ -100,7 +99,7 @@ def window_adaptation(
         Stan Reference Manual, "MCMC Sampling", section on automatic parameter tuning,
         https://mc-stan.org/docs/reference-manual/mcmc.html (the windows).
     """
-    is_learning, is_end = (jnp.asarray(flags) for flags in window_schedule(num_steps))
+    is_learning, is_end = window_schedule(num_steps)
     dual_averaging(initial_step_size, target_acceptance_rate)  # looks at both settings
 
     def init(position: PyTree, key: Key | None = None) -> _WarmUpState:
@@ -146,7 +145,7 @@ def window_adaptation(
     return settings, state.chain
 
 
-def window_schedule(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
+def window_schedule(num_steps: int) -> tuple[Array, Array]:
     """Lay out the windows: each is twice the one before, and the last takes what is left.
 
     Args:
@@ -160,8 +159,8 @@ def window_schedule(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
         ValueError: ``num_steps`` is below 20.
 
     Example:
-        >>> np.flatnonzero(window_schedule(1000)[1]) + 1
-        array([100, 150, 250, 450, 950])
+        >>> (jnp.flatnonzero(window_schedule(1000)[1]) + 1).tolist()
+        [100, 150, 250, 450, 950]
 
     References:
         As for ``window_adaptation``.
@@ -173,15 +172,14 @@ def window_schedule(num_steps: int) -> tuple[np.ndarray, np.ndarray]:
         size = end - start
     else:
         start, end, size = _FIRST, num_steps - _LAST, _SMALLEST
-    steps = np.arange(num_steps)
-    is_learning = (start <= steps) & (steps < end)
-    is_end = np.zeros(num_steps, bool)
+    first, ends = start, []
     while start < end:
         if start + 3 * size > end:  # the next, twice as long, would not fit
             size = end - start
         start, size = start + size, 2 * size
-        is_end[start - 1] = True
-    return is_learning, is_end
+        ends.append(start)
+    steps = jnp.arange(num_steps)
+    return (first <= steps) & (steps < end), jnp.isin(steps + 1, jnp.array(ends))
 
 
 def no_moments(position: PyTree) -> Moments:

@@ -15,6 +15,8 @@ Many chains are a ``jax.vmap`` over keys and positions; speed is a ``jax.jit`` a
 
 from mnar_ebm.samplers.adaptation import adapt_step_size, dual_averaging
 from mnar_ebm.samplers.base import SamplingAlgorithm, sample
+from mnar_ebm.samplers.elliptical_slice import elliptical_slice
+from mnar_ebm.samplers.hmc import hmc
 from mnar_ebm.samplers.importance import (
     effective_sample_size,
     log_mean_exp,
@@ -24,12 +26,15 @@ from mnar_ebm.samplers.importance import (
     snis,
 )
 from mnar_ebm.samplers.langevin import mala, ula
+from mnar_ebm.samplers.windows import window_adaptation
 
 __all__ = [
     "SamplingAlgorithm",
     "adapt_step_size",
     "dual_averaging",
     "effective_sample_size",
+    "elliptical_slice",
+    "hmc",
     "log_mean_exp",
     "log_mean_exp_standard_error",
     "mala",
@@ -38,4 +43,5 @@ __all__ = [
     "sir",
     "snis",
     "ula",
+    "window_adaptation",
 ]

@@ -245,7 +245,8 @@ def test_the_nce_stage_is_stationary_at_the_truth(space):
     def gradients(keys, batches, log_z):
         def loss(part, key, x):
             moved = params._replace(energy=part[0], log_z=part[1])
-            return stages.nce_loss(model, config, key, moved, Batch(x, jnp.ones(x.shape, bool)))[0]
+            batch = Batch(x, jnp.ones(x.shape, bool))
+            return stages.nce_loss(model, config, key, moved, batch, chains=())[0]
 
         gradient = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))
         return gradient((params.energy, log_z), keys, batches)

@@ -34,6 +34,8 @@ CONFIG = Config(
     num_steps=4,
     tilt_steps=4,
     num_negatives=32,
+    num_chain_steps=2,
+    replay_size=48,
     ema_decay=0.5,
 )
 
@@ -295,7 +297,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
         assert checkpoints.load_record(manager, tmp_path)["stage"] == "base"
         fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
         (base, *_) = stages.make_stages(config, fitted.model)
-        like = {"params": fitted.params, "state": loop.init_state(base, fitted.params)}
+        state = loop.init_state(base, fitted.params, jax.random.key(0))
+        like = {"params": fitted.params, "state": state}
         arrays = checkpoints.load_arrays(manager, tmp_path, like)
     assert arrays["state"].step == len(log_of(tmp_path))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays["state"].trainable))
@@ -416,17 +419,21 @@ def assert_trains(config, rows, index, loss=None):
 
     @jax.jit
     def three_steps(params):
-        def step(trainable, key):
+        def step(carry, key):
             def value(trainable):
                 moved = stage.merge(params, trainable)
                 if loss is not None:
-                    return loss(stage.model, config, key, moved, batch)[0]
-                return stage.loss(key, moved, batch, batch)[0]
+                    return loss(stage.model, config, key, moved, batch, chains)
+                return stage.loss(key, moved, batch, batch, chains)
 
-            loss_now, gradient = jax.value_and_grad(value)(trainable)
-            return jax.tree.map(lambda v, g: v - 1e-3 * g, trainable, gradient), loss_now
+            trainable, chains = carry
+            (loss_now, (_, chains)), gradient = jax.value_and_grad(value, has_aux=True)(trainable)
+            moved = jax.tree.map(lambda v, g: v - 1e-3 * g, trainable, gradient)
+            return (moved, chains), loss_now
 
-        return jax.lax.scan(step, stage.select(params), jax.random.split(jax.random.key(0), 3))
+        carry = (stage.select(params), stage.init_chains(jax.random.key(1)))
+        (trained, _), losses = jax.lax.scan(step, carry, jax.random.split(jax.random.key(0), 3))
+        return trained, losses
 
     trained, losses = three_steps(fitted.params)
     assert np.isfinite(losses).all()
@@ -470,7 +477,7 @@ def test_every_tilt_trains_with_every_negative_phase(space, phase):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["snis", "nce"])
+@pytest.mark.parametrize("phase", ["snis", "nce", "pcd"])
 def test_base_and_tilt_train_together(phase):
     """Three steps of the stage ``joint``, all finite."""
     config = config_of(
@@ -499,7 +506,18 @@ def test_a_table_that_cannot_be_trained_on_is_refused(settings, rows, message):
     [
         ({"tilt": "pixel"}, "tilt: expected one of none, data, latent, joint, got 'pixel'"),
         ({"mechanism": "mnar"}, "mechanism: expected one of none, mcar"),
-        ({"negative_phase": "cd"}, "negative_phase: expected one of snis, jensen, nce, got 'cd'"),
+        ({"negative_phase": "sm"}, "negative_phase: expected one of snis, .*, cd, pcd, got 'sm'"),
+        (
+            {"negative_phase": "cd", "tilt": "data", "likelihood": "bernoulli"},
+            "negative_phase: expected one of snis, jensen, nce for the data tilt .*, got 'cd'",
+        ),
+        (
+            {"negative_phase": "pcd", "replay_size": 99, "num_negatives": 100},
+            "replay_size: expected at least num_negatives=100, got 99",
+        ),
+        ({"num_chain_steps": 0}, "num_chain_steps: expected at least 1, got 0"),
+        ({"chain_step_size": 0.0}, "chain_step_size: expected a positive number, got 0.0"),
+        ({"restart_share": 1.5}, "restart_share: expected a value from 0 to 1, got 1.5"),
         ({"likelihood": "poisson"}, "likelihood: expected one of gaussian, student_t, bernoulli"),
         ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
         ({"learning_rate": 0.0}, "learning_rate: expected a positive number, got 0.0"),

@@ -111,14 +111,42 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(full):
     assert oracles.bits(other.params) != oracles.bits(fitted.params)
 
 
+def train_and_stop(workdir, config, num_chunks):
+    """Train, and stop after some chunks."""
+    seen = []
+    with pytest.raises(training.InterruptedTraining, match="stopped at step . of stage"):
+        train(workdir, config, report=seen.append, should_stop=lambda: len(seen) == num_chunks)
+    assert len(log_of(workdir)) == num_chunks
+
+
 @pytest.mark.parametrize("num_chunks", [1, 2, 3])
 def test_a_stopped_run_goes_on_bit_for_bit(full, tmp_path, num_chunks):
     """Stopped after any chunk, within a stage or at its end, then resumed."""
-    seen = []
-    with pytest.raises(training.InterruptedTraining, match="stopped at step . of stage"):
-        train(tmp_path, report=seen.append, should_stop=lambda: len(seen) == num_chunks)
-    assert len(log_of(tmp_path)) == num_chunks
+    train_and_stop(tmp_path, CONFIG, num_chunks)
     assert_same_run((*train(tmp_path, resume=True), tmp_path), full)
+
+
+def test_a_stopped_run_goes_on_with_its_chains(tmp_path, monkeypatch):
+    """Bit for bit too, for the replay buffer is in the checkpoint; if it is lost, that is seen."""
+    config = dataclasses.replace(CONFIG, negative_phase="pcd")
+    unbroken = *train(tmp_path / "full", config), tmp_path / "full"
+    train_and_stop(tmp_path / "stopped", config, 3)
+    shutil.copytree(tmp_path / "stopped", tmp_path / "forgetful")
+
+    def resume(name):
+        return *train(tmp_path / name, config, resume=True), tmp_path / name
+
+    assert_same_run(resume("stopped"), unbroken)
+    load_arrays = checkpoints.load_arrays
+
+    def forget(*args):
+        state = load_arrays(*args)["state"]
+        chains = jax.tree.map(jnp.zeros_like, state.chains)
+        return load_arrays(*args) | {"state": state._replace(chains=chains)}
+
+    monkeypatch.setattr(checkpoints, "load_arrays", forget)
+    with pytest.raises(AssertionError):
+        assert_same_run(resume("forgetful"), unbroken)
 
 
 def killed_after(num_chunks):

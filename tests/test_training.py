@@ -126,6 +126,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(full, tmp_path, num_chunks):
     assert_same_run((*train(tmp_path, resume=True), tmp_path), full)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_with_its_chains(tmp_path, monkeypatch):
     """Bit for bit too, for the replay buffer is in the checkpoint; if it is lost, that is seen."""
     config = dataclasses.replace(CONFIG, negative_phase="pcd")

@@ -124,8 +124,8 @@ def test_jensen_is_minus_the_mean_energy_and_never_above_snis(space):
 
 
 def test_every_negative_phase_has_its_estimator():
-    """By name; nce has a loss instead."""
-    assert {*negative_phase.LOG_Z_ESTIMATORS, "nce"} == set(NEGATIVE_PHASES)
+    """By name; nce has a loss instead, cd and pcd have chains."""
+    assert {*negative_phase.LOG_Z_ESTIMATORS, "nce", "cd", "pcd"} == set(NEGATIVE_PHASES)
 
 
 @every_space

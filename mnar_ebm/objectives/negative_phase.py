@@ -11,7 +11,7 @@ Only the first has the value of log Z. By Gibbs' inequality, for any law with de
 base, log Z >= E_q[-E] - KL(q|base), with equality for the tilted model. So mean(-e) <= log Z for
 ``jensen``, which trains an *upper* bound on the tilted likelihood and is kept because it is cheap
 and close where the tilt is small; and at the model mean(-e) = log Z + KL(model|base) >= log Z: the
-bound that ``cd`` and ``pcd`` show while they train is too low by that, their gradient is right.
+bound that ``cd`` and ``pcd`` show while they train is too low by that, but their gradient is right.
 ``nce`` has a loss of its own, in ``contrastive``.
 """
 
@@ -61,6 +61,5 @@ def chain_log_z(energies: Array) -> Array:
 LOG_Z_ESTIMATORS: dict[str, Callable[[Array], Array]] = {
     "snis": snis_log_z,
     "jensen": jensen_log_z,
-    "cd": chain_log_z,
-    "pcd": chain_log_z,
 }
+"""The estimators from base draws, by the name of the negative phase."""

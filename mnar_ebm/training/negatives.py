@@ -94,8 +94,8 @@ def _persistent_chains(config: Config, model: Model) -> Negatives:
         rows = replay.restart(key_restart, rows, fresh, config.restart_share)
         positions, info = advance(key_chains, config, model, params, rows.positions)
         rows = replay.Replay(positions, rows.ages + config.num_chain_steps)
-        info["chain_age"] = rows.ages.mean()
         value = negative_phase.chain_log_z(energies_at(model, params, positions))
+        info = {**info, "chain_age": rows.ages.mean()}
         return value, replay.put_back(buffer, indices, rows), info
 
     return Negatives(init, log_z)

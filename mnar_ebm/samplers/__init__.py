@@ -13,6 +13,7 @@ A chain sampler is a pair of pure functions, and one loop runs them all:
 Many chains are a ``jax.vmap`` over keys and positions; speed is a ``jax.jit`` around the whole.
 """
 
+from mnar_ebm.samplers import replay
 from mnar_ebm.samplers.adaptation import adapt_step_size, dual_averaging
 from mnar_ebm.samplers.base import SamplingAlgorithm, sample
 from mnar_ebm.samplers.elliptical_slice import elliptical_slice
@@ -39,6 +40,7 @@ __all__ = [
     "log_mean_exp_standard_error",
     "mala",
     "normalise",
+    "replay",
     "sample",
     "sir",
     "snis",

@@ -40,6 +40,11 @@ def no_work(monkeypatch):
         (["--ema_decay=1"], "ema_decay"),
         (["--validation_fraction=0.9"], "validation_fraction"),
         (["--patience=0"], "patience"),
+        (["--negative_phase=pcd", "--replay_size=9"], "expected at least num_negatives=1024"),
+        (
+            ["--negative_phase=cd", "--tilt=joint", "--likelihood=bernoulli"],
+            "negative_phase: expected one of snis, jensen, nce for the joint tilt",
+        ),
         (["--dataset=mist"], "dataset: expected one of breast_cancer"),
         (["--dataset=banknote"], "--data_dir"),
         (["--data_path=nowhere.csv"], "nowhere.csv: No such file"),

@@ -3,6 +3,7 @@
 import importlib.resources
 import os
 import pathlib
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -39,9 +40,18 @@ def parse(argv: Sequence[str]) -> list[str]:
         if rest[1:]:
             raise flags.Error(f"expected --flag=value, got {rest[1]!r}")
     except flags.Error as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {_plain(error)}", file=sys.stderr)
         sys.exit(2)
     return rest
+
+
+def _plain(error: flags.Error) -> str:
+    """Return absl's message in one line, with Python's jargon put in words."""
+    message = " ".join(str(error).split())
+    message = re.sub(
+        r"invalid literal for int\(\) with base \d+: ", "expected an integer, got ", message
+    )
+    return message.replace("could not convert string to float: ", "expected a number, got ")
 
 
 def expand(args: Iterable[str], folder: str | None = None, seen: Sequence[str] = ()) -> list[str]:

@@ -18,7 +18,7 @@ SIGNS = ("unknown", "high", "low")
 LIKELIHOODS = ("gaussian", "student_t", "bernoulli")
 DECODERS = ("mlp", "linear", "linear_mlp")
 SCALES = ("shared", "per_feature", "per_latent")
-NEGATIVE_PHASES = ("snis", "jensen", "nce")
+NEGATIVE_PHASES = ("snis", "jensen", "nce", "cd", "pcd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,11 @@ class Config:
         tilt_steps: steps of the stage ``tilt``.
         joint_steps: steps of the stage ``joint``, in which base and tilt move together; 0: none.
         negative_phase: the estimator of the tilt's negative phase.
-        num_negatives: N, base draws in one estimate of the negative phase.
+        num_negatives: N, base draws or chains in one estimate of the negative phase.
+        num_chain_steps: MALA steps of each chain in a step of training, for ``cd`` and ``pcd``.
+        chain_step_size: their step size, in units of the base's noise.
+        replay_size: chains that ``pcd`` keeps, at least N; each step advances N of them.
+        restart_share: share of these that start again from the base.
         weight_decay: decoupled weight decay of the base; 0: none.
         tilt_weight_decay: decoupled weight decay of the tilt; 0: none.
         ema_decay: decay of the running mean of parameters that is evaluated. 0: none.
@@ -70,6 +74,10 @@ class Config:
     joint_steps: int = 0
     negative_phase: str = "snis"
     num_negatives: int = 1024
+    num_chain_steps: int = 10
+    chain_step_size: float = 0.2
+    replay_size: int = 10_000
+    restart_share: float = 0.05
     weight_decay: float = 0.0
     tilt_weight_decay: float = 0.0
     ema_decay: float = 0.0
@@ -94,17 +102,35 @@ class Config:
             "batch_size",
             "num_steps",
             "num_negatives",
+            "num_chain_steps",
+            "replay_size",
             "patience",
             "num_imputation_samples",
         ):
             _checks.check_at_least(name, getattr(self, name), 1)
         for name in ("tilt_steps", "joint_steps", "weight_decay", "tilt_weight_decay"):
             _checks.check_at_least(name, getattr(self, name), 0)
-        for name in ("learning_rate", "tilt_learning_rate"):
+        for name in ("learning_rate", "tilt_learning_rate", "chain_step_size"):
             _checks.check_positive(name, getattr(self, name))
         _checks.check_between("seed", self.seed, 0, 2**32 - 1)
         _checks.check_between("ema_decay", self.ema_decay, 0, 0.9999)
         _checks.check_between("validation_fraction", self.validation_fraction, 0.01, 0.5)
+        _checks.check_between("restart_share", self.restart_share, 0, 1)
+        self._check_chains()
+
+    def _check_chains(self) -> None:
+        if self.negative_phase not in ("cd", "pcd"):
+            return
+        if self.likelihood == "bernoulli" and self.tilt in ("data", "joint"):
+            raise ValueError(
+                f"negative_phase: expected one of snis, jensen, nce for the {self.tilt} tilt under "
+                f"likelihood bernoulli, whose values are discrete, got {self.negative_phase!r}"
+            )
+        if self.negative_phase == "pcd" and self.replay_size < self.num_negatives:
+            raise ValueError(
+                f"replay_size: expected at least num_negatives={self.num_negatives}, "
+                f"got {self.replay_size}"
+            )
 
     def model_fields(self) -> dict[str, str | int]:
         """Return the settings that fix the shape and the meaning of the parameters."""

@@ -124,8 +124,8 @@ def test_jensen_is_minus_the_mean_energy_and_never_above_snis(space):
 
 
 def test_every_negative_phase_has_its_estimator():
-    """By name; nce has a loss instead."""
-    assert {*negative_phase.LOG_Z_ESTIMATORS, "nce"} == set(NEGATIVE_PHASES)
+    """By name; nce has a loss instead, cd and pcd have chains."""
+    assert {*negative_phase.LOG_Z_ESTIMATORS, "nce", "cd", "pcd"} == set(NEGATIVE_PHASES)
 
 
 @every_space
@@ -245,7 +245,8 @@ def test_the_nce_stage_is_stationary_at_the_truth(space):
     def gradients(keys, batches, log_z):
         def loss(part, key, x):
             moved = params._replace(energy=part[0], log_z=part[1])
-            return stages.nce_loss(model, config, key, moved, Batch(x, jnp.ones(x.shape, bool)))[0]
+            batch = Batch(x, jnp.ones(x.shape, bool))
+            return stages.nce_loss(model, config, key, moved, batch, chains=())[0]
 
         gradient = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))
         return gradient((params.energy, log_z), keys, batches)

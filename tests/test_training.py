@@ -34,6 +34,8 @@ CONFIG = Config(
     num_steps=4,
     tilt_steps=4,
     num_negatives=32,
+    num_chain_steps=2,
+    replay_size=48,
     ema_decay=0.5,
 )
 
@@ -109,14 +111,43 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(full):
     assert oracles.bits(other.params) != oracles.bits(fitted.params)
 
 
+def train_and_stop(workdir, config, num_chunks):
+    """Train, and stop after some chunks."""
+    seen = []
+    with pytest.raises(training.InterruptedTraining, match="stopped at step . of stage"):
+        train(workdir, config, report=seen.append, should_stop=lambda: len(seen) == num_chunks)
+    assert len(log_of(workdir)) == num_chunks
+
+
 @pytest.mark.parametrize("num_chunks", [1, 2, 3])
 def test_a_stopped_run_goes_on_bit_for_bit(full, tmp_path, num_chunks):
     """Stopped after any chunk, within a stage or at its end, then resumed."""
-    seen = []
-    with pytest.raises(training.InterruptedTraining, match="stopped at step . of stage"):
-        train(tmp_path, report=seen.append, should_stop=lambda: len(seen) == num_chunks)
-    assert len(log_of(tmp_path)) == num_chunks
+    train_and_stop(tmp_path, CONFIG, num_chunks)
     assert_same_run((*train(tmp_path, resume=True), tmp_path), full)
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_with_its_chains(tmp_path, monkeypatch):
+    """Bit for bit too, for the replay buffer is in the checkpoint; if it is lost, that is seen."""
+    config = dataclasses.replace(CONFIG, negative_phase="pcd")
+    unbroken = *train(tmp_path / "full", config), tmp_path / "full"
+    train_and_stop(tmp_path / "stopped", config, 3)
+    shutil.copytree(tmp_path / "stopped", tmp_path / "forgetful")
+
+    def resume(name):
+        return *train(tmp_path / name, config, resume=True), tmp_path / name
+
+    assert_same_run(resume("stopped"), unbroken)
+    load_arrays = checkpoints.load_arrays
+
+    def forget(*args):
+        state = load_arrays(*args)["state"]
+        chains = jax.tree.map(jnp.zeros_like, state.chains)
+        return load_arrays(*args) | {"state": state._replace(chains=chains)}
+
+    monkeypatch.setattr(checkpoints, "load_arrays", forget)
+    with pytest.raises(AssertionError):
+        assert_same_run(resume("forgetful"), unbroken)
 
 
 def killed_after(num_chunks):
@@ -295,7 +326,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
         assert checkpoints.load_record(manager, tmp_path)["stage"] == "base"
         fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
         (base, *_) = stages.make_stages(config, fitted.model)
-        like = {"params": fitted.params, "state": loop.init_state(base, fitted.params)}
+        state = loop.init_state(base, fitted.params, jax.random.key(0))
+        like = {"params": fitted.params, "state": state}
         arrays = checkpoints.load_arrays(manager, tmp_path, like)
     assert arrays["state"].step == len(log_of(tmp_path))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays["state"].trainable))
@@ -416,17 +448,21 @@ def assert_trains(config, rows, index, loss=None):
 
     @jax.jit
     def three_steps(params):
-        def step(trainable, key):
+        def step(carry, key):
             def value(trainable):
                 moved = stage.merge(params, trainable)
                 if loss is not None:
-                    return loss(stage.model, config, key, moved, batch)[0]
-                return stage.loss(key, moved, batch, batch)[0]
+                    return loss(stage.model, config, key, moved, batch, chains)
+                return stage.loss(key, moved, batch, batch, chains)
 
-            loss_now, gradient = jax.value_and_grad(value)(trainable)
-            return jax.tree.map(lambda v, g: v - 1e-3 * g, trainable, gradient), loss_now
+            trainable, chains = carry
+            (loss_now, (_, chains)), gradient = jax.value_and_grad(value, has_aux=True)(trainable)
+            moved = jax.tree.map(lambda v, g: v - 1e-3 * g, trainable, gradient)
+            return (moved, chains), loss_now
 
-        return jax.lax.scan(step, stage.select(params), jax.random.split(jax.random.key(0), 3))
+        carry = (stage.select(params), stage.init_chains(jax.random.key(1)))
+        (trained, _), losses = jax.lax.scan(step, carry, jax.random.split(jax.random.key(0), 3))
+        return trained, losses
 
     trained, losses = three_steps(fitted.params)
     assert np.isfinite(losses).all()
@@ -470,7 +506,7 @@ def test_every_tilt_trains_with_every_negative_phase(space, phase):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["snis", "nce"])
+@pytest.mark.parametrize("phase", ["snis", "nce", "pcd"])
 def test_base_and_tilt_train_together(phase):
     """Three steps of the stage ``joint``, all finite."""
     config = config_of(
@@ -499,7 +535,18 @@ def test_a_table_that_cannot_be_trained_on_is_refused(settings, rows, message):
     [
         ({"tilt": "pixel"}, "tilt: expected one of none, data, latent, joint, got 'pixel'"),
         ({"mechanism": "mnar"}, "mechanism: expected one of none, mcar"),
-        ({"negative_phase": "cd"}, "negative_phase: expected one of snis, jensen, nce, got 'cd'"),
+        ({"negative_phase": "sm"}, "negative_phase: expected one of snis, .*, cd, pcd, got 'sm'"),
+        (
+            {"negative_phase": "cd", "tilt": "data", "likelihood": "bernoulli"},
+            "negative_phase: expected one of snis, jensen, nce for the data tilt .*, got 'cd'",
+        ),
+        (
+            {"negative_phase": "pcd", "replay_size": 99, "num_negatives": 100},
+            "replay_size: expected at least num_negatives=100, got 99",
+        ),
+        ({"num_chain_steps": 0}, "num_chain_steps: expected at least 1, got 0"),
+        ({"chain_step_size": 0.0}, "chain_step_size: expected a positive number, got 0.0"),
+        ({"restart_share": 1.5}, "restart_share: expected a value from 0 to 1, got 1.5"),
         ({"likelihood": "poisson"}, "likelihood: expected one of gaussian, student_t, bernoulli"),
         ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
         ({"learning_rate": 0.0}, "learning_rate: expected a positive number, got 0.0"),

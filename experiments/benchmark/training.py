@@ -120,7 +120,7 @@ def make_ours(table: data.Table, batch_size: int) -> Runner:
     mesh = loop.data_mesh()
     chunk = loop.make_chunk(config, stage, mesh)
     key = jax.random.key(0)
-    state = loop.init_state(stage, fitted.params)
+    state = loop.init_state(stage, fitted.params, key)
     state, params, rows, held_out = loop.replicate(mesh, (state, fitted.params, rows, held_out))
 
     def run() -> None:

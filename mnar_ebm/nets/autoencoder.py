@@ -65,7 +65,7 @@ class Decoder(nn.Module):
         heads = self._network(z)
         loc = heads.get("loc", jnp.zeros((), z.dtype))
         if self.kind != "mlp":
-            loc = loc + nn.Dense(self.num_features, name="linear")(z)
+            loc = loc + nn.Dense(self.num_features, name="linear_loc")(z)
         return DecoderOutput(
             loc=gain * loc,
             scale=None if self.scale == "none" else self._scale(heads, gain, loc.shape),

@@ -1,13 +1,17 @@
 r"""The negative phase: log Z = log E_{p(z)p(x|z)} exp(-\lambda E), as a function to differentiate.
 
 The gradient of the tilted bound in E is -E_posterior[∇E] + E_model[∇E]; the second expectation
-is minus the gradient of log Z. From N base draws with energies e_n,
+is minus the gradient of log Z. From N draws with energies e_n,
 
-    snis     log mean exp(-e)    its gradient reweights the draws by softmax(-e)
-    jensen   mean(-e)            its gradient takes the draws as they are
+    snis       draws of the base     log mean exp(-e)    reweights the draws by softmax(-e)
+    jensen     draws of the base     mean(-e)            takes the draws as they are
+    cd, pcd    chains at the model   mean(-e)            takes the draws as they are
 
-By Jensen's inequality mean(-e) <= log Z in expectation, so what ``jensen`` trains is an *upper*
-bound on the tilted likelihood. It is kept because it is cheap and close where the tilt is small.
+Only the first has the value of log Z. By Gibbs' inequality, for any law with density q against the
+base, log Z >= E_q[-E] - KL(q|base), with equality for the tilted model. So mean(-e) <= log Z for
+``jensen``, which trains an *upper* bound on the tilted likelihood and is kept because it is cheap
+and close where the tilt is small; and at the model mean(-e) = log Z + KL(model|base) >= log Z: the
+bound that ``cd`` and ``pcd`` show while they train is too low by that, but their gradient is right.
 ``nce`` has a loss of its own, in ``contrastive``.
 """
 
@@ -42,7 +46,20 @@ def jensen_log_z(energies: Array) -> Array:
     return jnp.mean(-energies)
 
 
+def chain_log_z(energies: Array) -> Array:
+    """Return mean(-e) of draws of the tilted model itself: log Z in its gradient only. [N] -> [].
+
+        ∇ log Z = -E_model[∇E],      so the draws must not depend on what is differentiated
+
+    References:
+        G. E. Hinton, "Training Products of Experts by Minimizing Contrastive Divergence", Neural
+        Computation 14(8), 2002, https://doi.org/10.1162/089976602760128018.
+    """
+    return jnp.mean(-energies)
+
+
 LOG_Z_ESTIMATORS: dict[str, Callable[[Array], Array]] = {
     "snis": snis_log_z,
     "jensen": jensen_log_z,
 }
+"""The estimators from base draws, by the name of the negative phase."""

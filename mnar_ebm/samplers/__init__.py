@@ -13,10 +13,13 @@ A chain sampler is a pair of pure functions, and one loop runs them all:
 Many chains are a ``jax.vmap`` over keys and positions; speed is a ``jax.jit`` around the whole.
 """
 
+from mnar_ebm.samplers import replay
 from mnar_ebm.samplers.adaptation import adapt_step_size, dual_averaging
 from mnar_ebm.samplers.annealed import ais, reverse_ais
 from mnar_ebm.samplers.base import SamplingAlgorithm, sample
 from mnar_ebm.samplers.bridge import bridge
+from mnar_ebm.samplers.elliptical_slice import elliptical_slice
+from mnar_ebm.samplers.hmc import hmc
 from mnar_ebm.samplers.importance import (
     effective_sample_size,
     log_mean_exp,
@@ -27,6 +30,7 @@ from mnar_ebm.samplers.importance import (
 )
 from mnar_ebm.samplers.langevin import mala, ula
 from mnar_ebm.samplers.smc import smc
+from mnar_ebm.samplers.windows import window_adaptation
 
 __all__ = [
     "SamplingAlgorithm",
@@ -35,14 +39,18 @@ __all__ = [
     "bridge",
     "dual_averaging",
     "effective_sample_size",
+    "elliptical_slice",
+    "hmc",
     "log_mean_exp",
     "log_mean_exp_standard_error",
     "mala",
     "normalise",
+    "replay",
     "reverse_ais",
     "sample",
     "sir",
     "smc",
     "snis",
     "ula",
+    "window_adaptation",
 ]

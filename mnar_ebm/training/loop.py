@@ -43,6 +43,7 @@ class TrainState(NamedTuple):
         best: the average with the highest held-out bound so far.
         best_bound: that bound. []
         num_stale: evaluations since then. []
+        chains: what the stage's negative phase carries; empty but for ``pcd``.
     """
 
     step: Array
@@ -52,6 +53,7 @@ class TrainState(NamedTuple):
     best: PyTree
     best_bound: Array
     num_stale: Array
+    chains: PyTree
 
 
 def make_optimiser(stage: Stage) -> optax.GradientTransformation:
@@ -66,8 +68,8 @@ def make_optimiser(stage: Stage) -> optax.GradientTransformation:
     return optax.adamw(schedule, weight_decay=stage.weight_decay, mask=stage.decays)
 
 
-def init_state(stage: Stage, params: Params) -> TrainState:
-    """Return the state before the first step of ``stage``."""
+def init_state(stage: Stage, params: Params, key: Key) -> TrainState:
+    """Return the state before the first step of ``stage``; ``key`` draws its chains."""
     trainable = jax.tree.map(jnp.array, stage.select(params))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -77,6 +79,7 @@ def init_state(stage: Stage, params: Params) -> TrainState:
         best=jax.tree.map(jnp.array, trainable),
         best_bound=jnp.full((), -jnp.inf, float),  # float: not weakly typed
         num_stale=jnp.zeros((), jnp.int32),
+        chains=stage.init_chains(key),
     )
 
 
@@ -110,15 +113,19 @@ def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
     def take_step(
         state: TrainState, params: Params, batch: Batch, held_out: Batch, key: Key
     ) -> tuple[TrainState, dict[str, Array]]:
-        def loss(trainable: PyTree) -> tuple[Array, dict[str, Array]]:
-            return stage.loss(key, stage.merge(params, trainable), batch, held_out)
+        def loss(trainable: PyTree) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
+            return stage.loss(key, stage.merge(params, trainable), batch, held_out, state.chains)
 
-        (value, info), gradient = jax.value_and_grad(loss, has_aux=True)(state.trainable)
+        (value, (info, chains)), gradient = jax.value_and_grad(loss, has_aux=True)(state.trainable)
         updates, opt_state = optimiser.update(gradient, state.opt_state, state.trainable)
         trainable = optax.apply_updates(state.trainable, updates)
         average = optax.incremental_update(trainable, state.average, 1.0 - config.ema_decay)
         state = state._replace(
-            step=state.step + 1, trainable=trainable, opt_state=opt_state, average=average
+            step=state.step + 1,
+            trainable=trainable,
+            opt_state=opt_state,
+            average=average,
+            chains=chains,
         )
         return state, {"loss": value, **info}
 

@@ -80,8 +80,9 @@ def train(
         run.start_log()
 
     for index, stage in enumerate(stages[first:], start=first):
-        state = state if state is not None else loop.init_state(stage, params)
         key_stage = jax.random.fold_in(key, 1 + index)
+        key_chains = jax.random.fold_in(key, 2 + len(stages) + index)
+        state = state if state is not None else loop.init_state(stage, params, key_chains)
         chunks = loop.run_stage(config, stage, params, state, train_data, held_out, key_stage)
         for state, record in chunks:
             run.log(record)

@@ -6,6 +6,8 @@ import pathlib
 import time
 from typing import Any
 
+import jax
+
 from mnar_ebm.config import Config
 from mnar_ebm.training import checkpoints, loop
 from mnar_ebm.training.fitted import TableFacts
@@ -66,7 +68,8 @@ class RunFolder:
             arrays = checkpoints.load_arrays(self._manager, self._workdir, {"params": params})
             return arrays["params"], len(stages), None
         index = names.index(record["stage"])
-        like = {"params": params, "state": loop.init_state(stages[index], params)}
+        state = loop.init_state(stages[index], params, jax.random.key(0))
+        like = {"params": params, "state": state}
         arrays = checkpoints.load_arrays(self._manager, self._workdir, like)
         self._truncate_log(names, index, int(arrays["state"].step))
         return arrays["params"], index, arrays["state"]

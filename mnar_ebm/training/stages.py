@@ -12,15 +12,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from mnar_ebm.config import Config
 from mnar_ebm.models import Model, Params, without_tilt
 from mnar_ebm.objectives import bounds, contrastive, negative_phase
 from mnar_ebm.samplers.importance import effective_sample_size
+from mnar_ebm.training.negatives import Info, make_negatives
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
-Info = dict[str, Array]
+Loss = tuple[Array, tuple[Info, PyTree]]
+"""A loss [], and beside it what was seen and the chains of the negative phase."""
 
 
 class Stage(NamedTuple):
@@ -35,8 +36,11 @@ class Stage(NamedTuple):
         model: the model whose bound it raises.
         select: ``(params) -> trainable``.
         merge: ``(params, trainable) -> params``.
-        loss: ``(key, params, batch, held_out) -> (loss, info)``; ``info`` has ``bound``. Rows that
-            are held out may move the encoder, which is no part of the model, and nothing else.
+        init_chains: ``(key) -> chains``, what its negative phase carries from step to step; empty
+            but for ``pcd``.
+        loss: ``(key, params, batch, held_out, chains) -> (loss, (info, chains))``; ``info`` has
+            ``bound``. Rows that are held out may move the encoder, which is no part of the model,
+            and nothing else.
     """
 
     name: str
@@ -47,7 +51,8 @@ class Stage(NamedTuple):
     model: Model
     select: Callable[[Params], PyTree]
     merge: Callable[[Params, PyTree], Params]
-    loss: Callable[[Key, Params, Batch, Batch], tuple[Array, Info]]
+    init_chains: Callable[[Key], PyTree]
+    loss: Callable[[Key, Params, Batch, Batch, PyTree], Loss]
 
 
 def make_stages(config: Config, model: Model) -> list[Stage]:
@@ -63,12 +68,14 @@ def make_stages(config: Config, model: Model) -> list[Stage]:
             base_model,
             select=lambda params: (params.base, params.mechanism),
             merge=lambda params, new: params._replace(base=new[0], mechanism=new[1]),
+            init_chains=make_negatives(config, base_model).init,
             loss=lambda *args: refit_loss(base_model, config, *args),
         )
     ]
     if config.tilt == "none":
         return stages
     tilt_loss = nce_loss if config.negative_phase == "nce" else bound_loss
+    init_chains = make_negatives(config, model).init
     if config.tilt_steps:
         stages.append(
             Stage(
@@ -80,7 +87,10 @@ def make_stages(config: Config, model: Model) -> list[Stage]:
                 model,
                 select=lambda params: (params.energy, params.log_z),
                 merge=lambda params, new: params._replace(energy=new[0], log_z=new[1]),
-                loss=lambda key, params, batch, _: tilt_loss(model, config, key, params, batch),
+                init_chains=init_chains,
+                loss=lambda key, params, batch, _, chains: tilt_loss(
+                    model, config, key, params, batch, chains
+                ),
             )
         )
     if config.joint_steps:
@@ -96,6 +106,7 @@ def make_stages(config: Config, model: Model) -> list[Stage]:
                 merge=lambda params, new: params._replace(
                     base=new[0], mechanism=new[1], energy=new[2]
                 ),
+                init_chains=init_chains,
                 loss=lambda *args: refit_loss(model, config, *args),
             )
         )
@@ -114,28 +125,27 @@ def _is_in(name: str) -> Callable[[PyTree], PyTree]:
 
 
 def bound_loss(
-    model: Model, config: Config, key: Key, params: Params, batch: Batch
-) -> tuple[Array, Info]:
+    model: Model, config: Config, key: Key, params: Params, batch: Batch, chains: PyTree
+) -> Loss:
     """Return minus the mean bound of the batch, with log Z by the config's negative phase."""
-    key_posterior, key_base = jax.random.split(key)
-    log_z = jnp.zeros(())
-    if model.tilt.reads_x or model.tilt.reads_z:
-        # Joint training has no estimator of its own for nce: its log Z is the one by snis.
-        estimate = negative_phase.LOG_Z_ESTIMATORS.get(
-            config.negative_phase, negative_phase.snis_log_z
-        )
-        energies = negative_phase.base_energies(key_base, model, params, config.num_negatives)
-        log_z = estimate(energies)
+    key_posterior, key_negatives = jax.random.split(key)
+    log_z, chains, seen = make_negatives(config, model).log_z(key_negatives, params, chains)
     params = params._replace(log_z=log_z)
     bound = bounds.batch_bound(
         key_posterior, model, params, batch, config.num_importance_samples
     ).mean()
-    return -bound, {"bound": bound}
+    return -bound, ({"bound": bound, **seen}, chains)
 
 
 def refit_loss(
-    model: Model, config: Config, key: Key, params: Params, batch: Batch, held_out: Batch
-) -> tuple[Array, Info]:
+    model: Model,
+    config: Config,
+    key: Key,
+    params: Params,
+    batch: Batch,
+    held_out: Batch,
+    chains: PyTree,
+) -> Loss:
     """Return ``bound_loss`` plus that of held-out rows with all but the encoder held fixed.
 
     Without it the encoder knows the training rows alone, its guesses for held-out rows grow
@@ -146,18 +156,18 @@ def refit_loss(
         on Bayesian Deep Learning, 2018.
     """
     key_batch, key_held_out = jax.random.split(key)
-    loss, info = bound_loss(model, config, key_batch, params, batch)
+    loss, aside = bound_loss(model, config, key_batch, params, batch, chains)
     fixed = jax.lax.stop_gradient(params)
     encoder_only = fixed._replace(base=fixed.base | {"encoder": params.base["encoder"]})
     bound = bounds.batch_bound(
         key_held_out, model, encoder_only, held_out, config.num_importance_samples
     )
-    return loss - bound.sum() / batch.x.shape[0], info
+    return loss - bound.sum() / batch.x.shape[0], aside
 
 
 def nce_loss(
-    model: Model, config: Config, key: Key, params: Params, batch: Batch
-) -> tuple[Array, Info]:
+    model: Model, config: Config, key: Key, params: Params, batch: Batch, chains: PyTree
+) -> Loss:
     """Return the logistic loss of posterior draws of the batch against base draws.
 
     The data of the contrast are each row's K draws, weighted by the tilted posterior with the
@@ -175,7 +185,7 @@ def nce_loss(
     data = log_ratio(_energy_of(model, params, draws))
     loss = contrastive.nce_loss(data, weights, noise, noise_ratio=1.0)
     bound = jax.vmap(bounds.importance_bound, in_axes=(0, None))(draws.log_w, params.log_z)
-    return loss, {"bound": bound.mean()}
+    return loss, ({"bound": bound.mean()}, chains)
 
 
 def _energy_of(model: Model, params: Params, draws: bounds.Draws) -> Array:

@@ -18,6 +18,8 @@ from mnar_ebm.samplers import base
 SAMPLERS = {
     "ula": functools.partial(samplers.ula, step_size=0.1),
     "mala": functools.partial(samplers.mala, step_size=0.3),
+    "hmc": functools.partial(samplers.hmc, step_size=0.3),
+    "elliptical_slice": functools.partial(samplers.elliptical_slice, mean=0.2),  # a log-likelihood
 }
 
 every_sampler = pytest.mark.parametrize("build", SAMPLERS.values(), ids=SAMPLERS.keys())
@@ -57,7 +59,7 @@ def assert_same_draws(actual, expected):
     chex.assert_trees_all_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("builder", [samplers.ula, samplers.mala])
+@pytest.mark.parametrize("builder", [samplers.ula, samplers.mala, samplers.hmc])
 def test_builder_parameter_names(builder):
     """One word per idea."""
     assert list(inspect.signature(builder).parameters)[:2] == ["logdensity_fn", "step_size"]

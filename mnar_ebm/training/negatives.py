@@ -1,0 +1,157 @@
+r"""What a stage takes for log Z while it trains, and the chains that it may carry along.
+
+``snis`` and ``jensen`` draw from the base. ``cd`` and ``pcd`` run chains of MALA at the tilted
+model: ``cd`` from fresh base draws, k steps at every step of training; ``pcd`` from where a replay
+buffer left them, less a share that starts again. A chain moves where the base is N(0, I),
+
+    noise     -½|e_z|² - ½|e_x|² - \lambda E(x(e), z(e))     a tilt that reads x
+    latent    log p(z) - \lambda E(z)                        a tilt that reads z alone
+
+and log Z = log E_{N(0, I)} exp(-\lambda E) there. With the *noise* of the draws held fixed, and not
+their x, the gradient of mean(-\lambda E) is therefore that of log Z in the energy and in the base
+alike, and a chain stays valid when the base moves under it.
+
+References:
+    Z. Xiao, K. Kreis, J. Kautz, A. Vahdat, "VAEBM: A Symbiosis between Variational Autoencoders
+    and Energy-based Models", ICLR 2021, https://arxiv.org/abs/2010.00654, sec. 3.2.
+    T. Tieleman, "Training Restricted Boltzmann Machines using Approximations to the Likelihood
+    Gradient", ICML 2008, https://doi.org/10.1145/1390156.1390290.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mnar_ebm import models, samplers, sampling
+from mnar_ebm.config import Config
+from mnar_ebm.models import Model, Params
+from mnar_ebm.objectives import negative_phase
+from mnar_ebm.samplers import replay
+from mnar_ebm.types import Array, Key, PyTree
+
+Info = dict[str, Array]
+
+
+class Negatives(NamedTuple):
+    """An estimate of log Z to differentiate, and what it remembers.
+
+    Attributes:
+        init: ``(key) -> chains``, any pytree; empty where nothing is remembered.
+        log_z: ``(key, params, chains) -> (log_z [], chains, info)``.
+    """
+
+    init: Callable[[Key], PyTree]
+    log_z: Callable[[Key, Params, PyTree], tuple[Array, PyTree, Info]]
+
+
+def make_negatives(config: Config, model: Model) -> Negatives:
+    """Return the negatives of ``config.negative_phase``; without a tilt, log Z = 0.
+
+    Training by ``nce`` has a loss of its own; where a bound is wanted beside it, it is by snis.
+    """
+    if not (model.tilt.reads_x or model.tilt.reads_z):
+        return _remember_nothing(lambda key, params: (jnp.zeros(()), {}))
+    if config.negative_phase == "cd":
+        return _fresh_chains(config, model)
+    if config.negative_phase == "pcd":
+        return _persistent_chains(config, model)
+    estimate = negative_phase.LOG_Z_ESTIMATORS.get(config.negative_phase, negative_phase.snis_log_z)
+
+    def log_z(key: Key, params: Params) -> tuple[Array, Info]:
+        return estimate(negative_phase.base_energies(key, model, params, config.num_negatives)), {}
+
+    return _remember_nothing(log_z)
+
+
+def _remember_nothing(log_z: Callable[[Key, Params], tuple[Array, Info]]) -> Negatives:
+    def keep(key: Key, params: Params, chains: PyTree) -> tuple[Array, PyTree, Info]:
+        value, info = log_z(key, params)
+        return value, chains, info
+
+    return Negatives(lambda key: (), keep)
+
+
+def _fresh_chains(config: Config, model: Model) -> Negatives:
+    def log_z(key: Key, params: Params) -> tuple[Array, Info]:
+        key_start, key_chains = jax.random.split(key)
+        starts = base_positions(key_start, model, config.num_negatives)
+        positions, info = advance(key_chains, config, model, params, starts)
+        return negative_phase.chain_log_z(energies_at(model, params, positions)), info
+
+    return _remember_nothing(log_z)
+
+
+def _persistent_chains(config: Config, model: Model) -> Negatives:
+    def init(key: Key) -> replay.Replay:
+        return replay.init(base_positions(key, model, config.replay_size))
+
+    def log_z(key: Key, params: Params, buffer: PyTree) -> tuple[Array, PyTree, Info]:
+        key_draw, key_fresh, key_restart, key_chains = jax.random.split(key, 4)
+        indices, rows = replay.draw(key_draw, buffer, config.num_negatives)
+        fresh = base_positions(key_fresh, model, config.num_negatives)
+        rows = replay.restart(key_restart, rows, fresh, config.restart_share)
+        positions, info = advance(key_chains, config, model, params, rows.positions)
+        rows = replay.Replay(positions, rows.ages + config.num_chain_steps)
+        value = negative_phase.chain_log_z(energies_at(model, params, positions))
+        info = {**info, "chain_age": rows.ages.mean()}
+        return value, replay.put_back(buffer, indices, rows), info
+
+    return Negatives(init, log_z)
+
+
+def base_positions(key: Key, model: Model, num_chains: int) -> PyTree:
+    """Return draws of the base where chains move: of its noise, or of its latent. [N, ...]."""
+    if not model.tilt.reads_x:
+        return jax.random.normal(key, (num_chains, model.vae.latent_dim))
+    keys = jax.random.split(key, num_chains)
+    return jax.vmap(lambda key: sampling.init_noise(key, model))(keys)
+
+
+def advance(
+    key: Key, config: Config, model: Model, params: Params, positions: PyTree
+) -> tuple[PyTree, Info]:
+    """Return chains after ``config.num_chain_steps`` steps of MALA at the tilted model.
+
+    Args:
+        key: random key.
+        config: settings.
+        model: the tilted model.
+        params: its parameters; no gradient flows into them.
+        positions: where the chains stand. [N, ...]
+
+    Returns:
+        Where they get to [N, ...], and their ``acceptance_rate`` at the last step.
+    """
+    params = jax.lax.stop_gradient(params)
+    target = sampling.noise_logdensity if model.tilt.reads_x else sampling.latent_logdensity
+    algorithm = samplers.mala(target(model, params), config.chain_step_size)
+
+    def run(key: Key, position: PyTree) -> tuple[PyTree, Array]:
+        state, acceptance_rate = samplers.sample(
+            key,
+            algorithm,
+            position,
+            num_steps=1,
+            thin=config.num_chain_steps,
+            transform=lambda state, info: info.acceptance_rate,
+        )
+        return state.position, acceptance_rate
+
+    keys = jax.random.split(key, config.num_negatives)
+    positions, acceptance_rates = jax.vmap(run)(keys, positions)
+    return positions, {"acceptance_rate": acceptance_rates.mean()}
+
+
+def energies_at(model: Model, params: Params, positions: PyTree) -> Array:
+    r"""Return \lambda E at chains, differentiable in energy and base. [N, ...] -> [N]."""
+
+    def energy(position: PyTree) -> Array:
+        if model.tilt.reads_x:
+            x, z = sampling.from_noise(model, params, position)
+        else:
+            x, z = jnp.zeros(model.vae.num_features), position
+        return models.energy(model, params, x, z)
+
+    return jax.vmap(energy)(positions)

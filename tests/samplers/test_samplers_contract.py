@@ -14,12 +14,32 @@ import pytest
 from mnar_ebm import samplers
 from mnar_ebm.samplers import base
 
+
+def gibbs_of_mala(logdensity_fn, step_size):
+    """One block by MALA given the other, and back."""
+    build = functools.partial(samplers.mala, step_size=step_size)
+    names = ("b", "a")
+    return samplers.gibbs({x: samplers.kernel_update(build, logdensity_fn, x) for x in names})
+
+
+def tempering_of_mala(logdensity_fn, step_size):
+    """Three replicas, moved by MALA."""
+    return samplers.parallel_tempering(
+        lambda fn, beta: samplers.mala(fn, step_size / beta),
+        lambda position: 0.0,
+        logdensity_fn,
+        [1.0, 0.6, 0.3],
+    )
+
+
 # Every chain sampler of the package, as a function of the log-density alone.
 SAMPLERS = {
     "ula": functools.partial(samplers.ula, step_size=0.1),
     "mala": functools.partial(samplers.mala, step_size=0.3),
     "hmc": functools.partial(samplers.hmc, step_size=0.3),
     "elliptical_slice": functools.partial(samplers.elliptical_slice, mean=0.2),  # a log-likelihood
+    "gibbs": functools.partial(gibbs_of_mala, step_size=0.3),
+    "parallel_tempering": functools.partial(tempering_of_mala, step_size=0.3),
 }
 
 every_sampler = pytest.mark.parametrize("build", SAMPLERS.values(), ids=SAMPLERS.keys())

@@ -27,7 +27,7 @@ def mala(logdensity_fn, beta):
 
 
 def share_of_chains(algorithm):
-    """Share of the draws in the right mode, of 64 chains that start there. [64]"""
+    """Return the share of draws in the right mode, of 64 chains that start there. [64]."""
 
     def share(key):
         _, (x, _) = samplers.sample(key, algorithm, 6.0, 1500, burn_in=200)

@@ -10,7 +10,12 @@ A chain sampler is a pair of pure functions, and one loop runs them all:
 >>> draws.shape, info.acceptance_rate.shape
 ((100, 2), (100,))
 
-Many chains are a ``jax.vmap`` over keys and positions; speed is a ``jax.jit`` around the whole.
+Many chains are a ``jax.vmap`` over keys and positions; speed is a ``jax.jit`` around the whole. In
+one call, with the settings adapted:
+
+>>> chains = samplers.adjusted_langevin(jax.random.key(0), lambda x: -0.5 * x**2, start, 100)
+>>> chains.draws.shape
+(2, 100)
 """
 
 from mnar_ebm.samplers import replay
@@ -18,6 +23,7 @@ from mnar_ebm.samplers.adaptation import adapt_step_size, dual_averaging
 from mnar_ebm.samplers.annealed import ais, reverse_ais
 from mnar_ebm.samplers.base import SamplingAlgorithm, sample
 from mnar_ebm.samplers.bridge import bridge
+from mnar_ebm.samplers.chains import adjusted_langevin, hamiltonian, langevin
 from mnar_ebm.samplers.elliptical_slice import elliptical_slice
 from mnar_ebm.samplers.gibbs import gibbs, kernel_update
 from mnar_ebm.samplers.hmc import hmc
@@ -37,14 +43,17 @@ from mnar_ebm.samplers.windows import window_adaptation
 __all__ = [
     "SamplingAlgorithm",
     "adapt_step_size",
+    "adjusted_langevin",
     "ais",
     "bridge",
     "dual_averaging",
     "effective_sample_size",
     "elliptical_slice",
     "gibbs",
+    "hamiltonian",
     "hmc",
     "kernel_update",
+    "langevin",
     "log_mean_exp",
     "log_mean_exp_standard_error",
     "mala",

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, check_positive
+from mnar_ebm.samplers.trees import normal_like
 from mnar_ebm.types import Array, Key, PyTree
 
 __all__ = ["LangevinState", "MALAInfo", "ULAInfo", "log_acceptance_ratio", "mala", "ula"]
@@ -188,12 +189,10 @@ def _langevin_move(
     key: Key, state: LangevinState, step_size: float | Array, temperature: float | Array
 ) -> PyTree:
     """Draw x' = x + η g + √(2ηT) ξ, with one key for each leaf and each leaf's dtype kept."""
-    leaves, treedef = jax.tree.flatten(state.position)
-    keys = jax.tree.unflatten(treedef, jax.random.split(key, len(leaves)))
     scale = jnp.sqrt(2 * step_size * temperature)
 
-    def move(key: Key, x: Array, g: Array) -> Array:
-        noise = jax.random.normal(key, x.shape, x.dtype)
+    def move(x: Array, g: Array, noise: Array) -> Array:
         return (x + step_size * g + scale * noise).astype(x.dtype)
 
-    return jax.tree.map(move, keys, state.position, state.logdensity_grad)
+    noise = normal_like(key, state.position)
+    return jax.tree.map(move, state.position, state.logdensity_grad, noise)

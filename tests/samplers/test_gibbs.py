@@ -37,7 +37,7 @@ def log_joint():
 
 
 def transitions():
-    """Return P(v'|v) = Σ_h p(v'|h) p(h|v), over all states. [2^V, 2^V]."""
+    """Return P(v'|v) = Σ_h p(v'|h) p(h|v). [2^V, 2^V]."""
     h_given_v = scipy.special.softmax(log_joint(), axis=1)
     v_given_h = scipy.special.softmax(log_joint(), axis=0)
     return h_given_v @ v_given_h.T

@@ -102,8 +102,8 @@ def _langevin(
 ) -> Chains:
     def run(key: Key, position: PyTree) -> Chains:
         algorithm = ula(logdensity_fn, step_size, temperature)
-        _, kept = sample(key, algorithm, position, num_steps, burn_in=burn_in, thin=thin)
-        return Chains(*kept, {"step_size": step_size})
+        _, (draws, info) = sample(key, algorithm, position, num_steps, burn_in=burn_in, thin=thin)
+        return Chains(draws, info, {"step_size": step_size})
 
     return _over_chains(run, key, x0)
 
@@ -159,8 +159,8 @@ def _adjusted_langevin(
             key_adapt, make_algorithm, position, num_adaptation_steps, 0.1
         )
         algorithm = make_algorithm(step_size)
-        _, kept = sample(key_sample, algorithm, state.position, num_steps, thin=thin)
-        return Chains(*kept, {"step_size": step_size})
+        _, (draws, info) = sample(key_sample, algorithm, state.position, num_steps, thin=thin)
+        return Chains(draws, info, {"step_size": step_size})
 
     return _over_chains(run, key, x0)
 
@@ -220,8 +220,8 @@ def _hamiltonian(
             key_adapt, make_algorithm, position, num_adaptation_steps
         )
         algorithm = make_algorithm(**settings)
-        _, kept = sample(key_sample, algorithm, state.position, num_steps, thin=thin)
-        return Chains(*kept, settings)
+        _, (draws, info) = sample(key_sample, algorithm, state.position, num_steps, thin=thin)
+        return Chains(draws, info, settings)
 
     return _over_chains(run, key, x0)
 

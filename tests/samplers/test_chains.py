@@ -23,7 +23,7 @@ every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
 
 def skewed(rate, x):
-    """log p of the log of a Gamma(2, rate) variable and of a normal beside it."""
+    """Return log p of the log of a Gamma(2, rate) variable and of a normal beside it."""
     return 2 * x["a"] - rate * jnp.exp(x["a"]) - 0.5 * jnp.sum(x["b"] ** 2)
 
 

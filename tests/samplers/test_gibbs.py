@@ -57,7 +57,7 @@ def rbm():
 
 
 def test_oracle():
-    """The sums over v, over h and over both agree on log Z, and the marginal chain is reversible."""
+    """Sums over v, over h and over both agree on log Z; the marginal chain is reversible."""
     over_v = V @ BIAS_V + np.logaddexp(0, V @ WEIGHTS + BIAS_H).sum(axis=1)
     over_h = H @ BIAS_H + np.logaddexp(0, H @ WEIGHTS.T + BIAS_V).sum(axis=1)
     log_z = scipy.special.logsumexp(log_joint())

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import cli
+from experiments import cli, markdown
 
 README = flags.DEFINE_string(
     "readme", None, "File whose lines between the two markers are replaced; printed if not given."
@@ -20,8 +20,8 @@ BEGIN = "<!-- results: python -m experiments.results -->"
 END = "<!-- end of results -->"
 
 _HEADER = (
-    "| data set | tilt | seed | column mean | IterativeImputer | base | tilted | gain "
-    "| λ | ESS/N | k̂ | seconds |"
+    *("data set", "tilt", "seed", "column mean", "IterativeImputer", "base", "tilted", "gain"),
+    *("λ", "ESS/N", "k̂", "seconds"),
 )
 
 
@@ -29,22 +29,17 @@ def main() -> None:
     """Print the table, or put it into the README."""
     if not RUNS.value:
         raise ValueError("--runs: expected run folders separated by commas, got none")
-    table = "\n".join([_HEADER, "|" + "---|" * _HEADER.count(" |"), *map(row, RUNS.value)])
+    table = markdown.table(_HEADER, map(row, RUNS.value))
     if README.value is None:
         print(table)
         return
     path = pathlib.Path(README.value)
-    text = path.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{path}: expected the markers {BEGIN} and {END}, found none")
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    markdown.replace_between(path, BEGIN, END, table)
     print(f"{path}: {len(RUNS.value)} rows")
 
 
-def row(run: str) -> str:
-    """Return the line of one run folder.
+def row(run: str) -> list[Any]:
+    """Return the cells of one run folder.
 
     Raises:
         ValueError: it has no ``metrics.json``.
@@ -64,7 +59,7 @@ def row(run: str) -> str:
         _number(metrics["pareto_k"], 2),
         _number(metrics["wall_seconds"], 0),
     ]
-    return "| " + " | ".join(map(str, cells)) + " |"
+    return cells
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -223,7 +223,7 @@ def to_inference_data(draws: PyTree, info: Any = ()) -> Any:
     fields = info if isinstance(info, dict) else getattr(info, "_asdict", dict)()
     names = {"is_divergent": "diverging", "logdensity": "lp"}  # of ArviZ's own schema
     statistics = {names.get(name, name): np.asarray(value) for name, value in fields.items()}
-    groups = {"posterior": posterior, "sample_stats": statistics}
+    groups: dict[str, Any] = {"posterior": posterior, "sample_stats": statistics}
     if hasattr(arviz, "InferenceData"):
         return arviz.from_dict(**groups)
     return arviz.from_dict(groups)

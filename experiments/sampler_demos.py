@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from arviz_stats.base import array_stats
 
 from experiments import sampler_targets
 from experiments.sampler_targets import Target
-from mnar_ebm import samplers
+from mnar_ebm import diagnostics, samplers
 
 NUM_CHAINS = 4
 EVALUATIONS = 80
@@ -138,8 +137,8 @@ def snis(key: Key, target: Target, num_draws: int) -> Outcome:
         lambda key: samplers.snis(key, target.base_sample_fn, target.log_weight_fn, num_samples)
     )(key_draw)
     chosen = samplers.sir(key_resample, log_w, num_draws)
-    _, k = array_stats.psislw(-np.asarray(log_w, np.float64))  # it reads minus the log-weights
-    facts = {"evaluations": EVALUATIONS, "share": float(info.ess) / num_samples, "k": float(k)}
+    facts = {"evaluations": EVALUATIONS, "share": float(info.ess) / num_samples}
+    facts["k"] = diagnostics.pareto_k(log_w)
     return Outcome(np.asarray(x[chosen])[None], facts | log_z_of(info))
 
 
@@ -239,14 +238,12 @@ def run(
 
 def of_chains(draws: jax.Array, evaluations: float, rate: jax.Array | None = None) -> Outcome:
     """Diagnose chains: the coordinate with the fewest effective draws, and the largest R-hat."""
-    draws = np.asarray(draws, np.float64)
-    axes = {"chain_axis": 0, "draw_axis": 1}
     facts = {"evaluations": evaluations}
     if rate is not None:
         facts["accepted"] = float(rate.mean())
-    facts["ess"] = float(np.min(array_stats.ess(draws, method="bulk", **axes)))
-    facts["rhat"] = float(np.max(array_stats.rhat(draws, **axes)))
-    return Outcome(draws, facts)
+    summary = diagnostics.summarise(draws)
+    facts |= {"ess": summary["ess_bulk"], "rhat": summary["rhat"]}
+    return Outcome(np.asarray(draws), facts)
 
 
 def log_z_of(estimate: Any) -> dict[str, float]:

@@ -66,7 +66,7 @@ _COLUMNS = {  # and their digits
 }
 _HEADER = "| sampler | target | " + " | ".join(_COLUMNS) + " |"
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377")
-_NUM_TEMPERATURES = (1, 2, 5, 10, 20, 50, 100)
+_NUM_TEMPERATURES = (1, 4, 16, 64)
 _NUM_PATHS = 100
 
 

@@ -54,9 +54,7 @@ def mala(key: Key, target: Target, num_draws: int) -> Outcome:
     """Run Metropolis-adjusted Langevin chains, adapted."""
     key_start, key_run = jax.random.split(key)
     x0, size = starts(key_start, target), num_draws // NUM_CHAINS
-    chains = samplers.adjusted_langevin(
-        key_run, target.logdensity_fn, x0, size, thin=EVALUATIONS
-    )
+    chains = samplers.adjusted_langevin(key_run, target.logdensity_fn, x0, size, thin=EVALUATIONS)
     return of_chains(chains.draws, EVALUATIONS, chains.info.acceptance_rate)
 
 
@@ -64,9 +62,7 @@ def hmc(key: Key, target: Target, num_draws: int) -> Outcome:
     """Run Hamiltonian chains, adapted."""
     key_start, key_run = jax.random.split(key)
     x0, size = starts(key_start, target), num_draws // NUM_CHAINS
-    chains = samplers.hamiltonian(
-        key_run, target.logdensity_fn, x0, size, thin=EVALUATIONS // 10
-    )
+    chains = samplers.hamiltonian(key_run, target.logdensity_fn, x0, size, thin=EVALUATIONS // 10)
     return of_chains(chains.draws, EVALUATIONS, chains.info.acceptance_rate)
 
 
@@ -98,7 +94,9 @@ def parallel_tempering(key: Key, target: Target, num_draws: int) -> Outcome:
     thin = EVALUATIONS // (4 * len(INVERSE_TEMPERATURES))
     draws, info = run(key, algorithm, target, num_draws, thin)
     outcome = of_chains(draws, EVALUATIONS, info.kernel.acceptance_rate[..., 0])
-    return outcome._replace(facts=outcome.facts | {"swapped": float(info.swap_rate.mean((0, 1)).min())})
+    return outcome._replace(
+        facts=outcome.facts | {"swapped": float(info.swap_rate.mean((0, 1)).min())}
+    )
 
 
 def replay(key: Key, target: Target, num_draws: int) -> Outcome:
@@ -201,17 +199,17 @@ SAMPLERS: dict[str, Callable[[Key, Target, int], Outcome]] = {
 
 
 def ladder(num_temperatures: int) -> jax.Array:
-    """Return β from 0 to 1, finer where the target is far from its base. [T + 1]"""
+    """Return β from 0 to 1, finer where the target is far from its base. [T + 1]."""
     return jnp.linspace(0, 1, num_temperatures + 1) ** 4
 
 
 def starts(key: Key, target: Target) -> jax.Array:
-    """Return where the chains start: draws of the base. [C, 2]"""
+    """Return where the chains start: draws of the base. [C, 2]."""
     return from_base(key, target, NUM_CHAINS)
 
 
 def from_base(key: Key, target: Target, size: int) -> jax.Array:
-    """Return draws of the base. [N, 2]"""
+    """Return draws of the base. [N, 2]."""
     return jax.vmap(target.base_sample_fn)(jax.random.split(key, size))
 
 

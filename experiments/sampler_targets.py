@@ -47,18 +47,20 @@ class Target(NamedTuple):
     limits: tuple[tuple[float, float], tuple[float, float]]
 
     def base_logdensity_fn(self, x: jax.Array) -> jax.Array:
-        """Return log N(x; 0, scale² I). []"""
+        """Return log N(x; 0, scale² I). []."""
         return norm.logpdf(x, 0, self.scale).sum()
 
     def log_weight_fn(self, x: jax.Array) -> jax.Array:
-        """Return log w, the density over the base. []"""
+        """Return log w, the density over the base. []."""
         return self.logdensity_fn(x) - self.base_logdensity_fn(x)
 
     def base_sample_fn(self, key: jax.Array) -> jax.Array:
-        """Return a draw of the base. [2]"""
+        """Return a draw of the base. [2]."""
         return self.scale * jax.random.normal(key, (2,))
 
-    def kernel(self, logdensity_fn: Callable, inverse_temperature: float = 1.0) -> SamplingAlgorithm:
+    def kernel(
+        self, logdensity_fn: Callable, inverse_temperature: float = 1.0
+    ) -> SamplingAlgorithm:
         """Build MALA with a step that fits a temperature between target and base."""
         precision = inverse_temperature * self.stiffness
         precision += (1 - inverse_temperature) / self.scale**2

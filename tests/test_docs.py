@@ -59,7 +59,8 @@ def test_every_sampler_is_on_the_page():
     assert not set(samplers.__all__) - words
 
 
-def test_the_figures_are_drawn(tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_the_figures_are_drawn(tmp_path, monkeypatch, quick_compile, capsys):
     """The command draws its figures and fills in the page's table, at a size that takes seconds."""
     from experiments import sampler_demos, sampler_figures
 

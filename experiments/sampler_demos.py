@@ -177,7 +177,7 @@ def smc(key: Key, target: Target, num_draws: int) -> Outcome:
         )
     )(key)
     num_temperatures = int(estimate.num_temperatures)
-    facts = {"evaluations": (num_steps + 2) * num_temperatures}
+    facts: dict[str, Any] = {"evaluations": (num_steps + 2) * num_temperatures}
     facts["accepted"] = float(jnp.nanmean(estimate.acceptance_rate))
     facts |= {"temperatures": num_temperatures} | log_z_of(estimate)
     return Outcome(np.asarray(estimate.draws)[None], facts)

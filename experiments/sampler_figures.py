@@ -120,7 +120,7 @@ def draw_regions(axis: Any, target: Target) -> None:
     levels = np.quantile(jax.vmap(target.logdensity_fn)(exact), (0.01, 0.1, 0.5))
     x, y = (np.linspace(*limits, 201) for limits in target.limits)
     grid = np.stack(np.meshgrid(x, y), axis=-1)
-    density = jax.vmap(jax.vmap(target.logdensity_fn))(grid)
+    density = jax.vmap(jax.vmap(target.logdensity_fn))(jax.numpy.asarray(grid))
     axis.contourf(x, y, density, [*levels, np.inf], colors=["#eeeeee", "#d8d8d8", "#bbbbbb"])
     axis.set(xlim=target.limits[0], ylim=target.limits[1])
 

@@ -1,7 +1,7 @@
 """Two densities in the plane with known answers: a bent ridge, and modes far apart."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp

@@ -177,7 +177,7 @@ def smc(key: Key, target: Target, num_draws: int) -> Outcome:
         )
     )(key)
     num_temperatures = int(estimate.num_temperatures)
-    facts = {"evaluations": (num_steps + 2) * num_temperatures}
+    facts: dict[str, Any] = {"evaluations": (num_steps + 2) * num_temperatures}
     facts["accepted"] = float(jnp.nanmean(estimate.acceptance_rate))
     facts |= {"temperatures": num_temperatures} | log_z_of(estimate)
     return Outcome(np.asarray(estimate.draws)[None], facts)
@@ -236,10 +236,11 @@ def run(
 
 def of_chains(draws: jax.Array, evaluations: float, rate: jax.Array | None = None) -> Outcome:
     """Diagnose chains: the coordinate with the fewest effective draws, and the largest R-hat."""
-    summary = diagnostics.summarise(draws)
-    facts = {"evaluations": evaluations, "ess": summary["ess_bulk"], "rhat": summary["rhat"]}
+    facts = {"evaluations": evaluations}
     if rate is not None:
         facts["accepted"] = float(rate.mean())
+    summary = diagnostics.summarise(draws)
+    facts |= {"ess": summary["ess_bulk"], "rhat": summary["rhat"]}
     return Outcome(np.asarray(draws), facts)
 
 

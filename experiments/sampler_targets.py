@@ -1,7 +1,7 @@
 """Two densities in the plane with known answers: a bent ridge, and modes far apart."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,9 +58,7 @@ class Target(NamedTuple):
         """Return a draw of the base. [2]."""
         return self.scale * jax.random.normal(key, (2,))
 
-    def kernel(
-        self, logdensity_fn: Callable, inverse_temperature: float = 1.0
-    ) -> SamplingAlgorithm:
+    def kernel(self, logdensity_fn: Callable, inverse_temperature: Any = 1.0) -> SamplingAlgorithm:
         """Build MALA with a step that fits a temperature between target and base."""
         precision = inverse_temperature * self.stiffness
         precision += (1 - inverse_temperature) / self.scale**2

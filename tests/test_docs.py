@@ -1,46 +1,86 @@
-"""The pages: their code runs, their pictures are there, and they name all that is public."""
+"""The pages run, show what is there, and leave out no public name; their figures can be drawn."""
 
 import pathlib
 import re
 
+import jax.numpy as jnp
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
 from mnar_ebm import samplers
 
 ROOT = pathlib.Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted(ROOT.glob("docs/*.md"))
+SAMPLERS = (ROOT / "docs/samplers.md").read_text(encoding="utf-8")
 
 
-def blocks(path):
-    """Return the Python of a page, block by block."""
-    return re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
+def python_blocks(text):
+    """Return the code between ```python and ```."""
+    return re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
 
-def test_the_code_of_the_samplers_page_runs():
-    pytest.importorskip("blackjax", reason="blackjax is not installed")
-    found = blocks(ROOT / "docs" / "samplers.md")
-    assert len(found) >= 4
-    namespace = {}
-    for block in found:
-        exec(block, namespace)
+def test_the_page_of_the_samplers_runs(quick_compile):
+    """Its blocks run from top to bottom in one namespace, and give what they say."""
+    pytest.importorskip("blackjax", reason="blackjax is not installed (extra dev)")
+    pytest.importorskip("arviz", reason="arviz is not installed (extra dev)")
+    names = {}
+    for block in python_blocks(SAMPLERS):
+        exec(compile(block, "docs/samplers.md", "exec"), names)
+    assert names["chains"].draws.shape == (4, 1000, 2)
+    assert names["states"].position.shape == (200, 2)
+    for estimate in (names["info_of_weights"], names["between"], names["crowd"]):
+        # log ∫ exp(logdensity) - log 2π = log (2π / 2) - log 2π
+        assert abs(estimate.log_z + jnp.log(2)) < 5 * estimate.log_z_standard_error
+    assert names["summary"]["rhat"] < 1.1
 
 
 def test_the_samplers_of_the_readme_run():
-    block = next(block for block in blocks(ROOT / "README.md") if "samplers.sample(" in block)
-    namespace = {}
-    exec(block, namespace)
-    assert namespace["draws"].shape == (64, 1000, 2)
-
-
-@pytest.mark.parametrize("name", samplers.__all__)
-def test_every_sampler_is_on_the_page(name):
-    assert re.search(rf"\b{name}\b", (ROOT / "docs" / "samplers.md").read_text(encoding="utf-8"))
+    """The block that the README shows for samplers gives draws of the shape that it says."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = [b for b in python_blocks(readme) if "import samplers" in b]
+    names = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert names["draws"].shape == (64, 1000, 2)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pictures_and_links_lead_somewhere(page):
-    targets = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
-    local = [target for target in targets if "://" not in target]
-    assert local
-    for target in local:
-        assert (page.parent / target).exists(), target
+def test_every_image_exists(page):
+    """What a page shows is in the repository."""
+    images = re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
+    missing = [image for image in images if not (page.parent / image).is_file()]
+    assert not missing
+
+
+def test_every_sampler_is_on_the_page():
+    """Every public name of ``mnar_ebm.samplers`` is mentioned, as code."""
+    text = re.sub(r"^```.*?^```$", "", SAMPLERS, flags=re.DOTALL | re.MULTILINE)
+    words = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`]+`", text))))
+    assert not set(samplers.__all__) - words
+
+
+@pytest.mark.slow
+def test_the_figures_are_drawn(tmp_path, monkeypatch, quick_compile, capsys):
+    """The command draws its figures and fills in the page's table, at a size that takes seconds."""
+    from experiments import sampler_demos, sampler_figures
+
+    chosen = {name: sampler_demos.SAMPLERS[name] for name in ("ula", "snis")}
+    monkeypatch.setattr(sampler_demos, "SAMPLERS", chosen)
+    monkeypatch.setattr(sampler_figures, "_NUM_TEMPERATURES", (1, 2))
+    page = tmp_path / "page.md"
+    page.write_text(f"a\n{sampler_figures.BEGIN}\nold\n{sampler_figures.END}\nb\n")
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    with flagsaver.flagsaver(
+        (sampler_figures.OUTPUT, str(tmp_path)),
+        (sampler_figures.PAGE, str(page)),
+        (sampler_figures.NUM_DRAWS, 40),
+        (sampler_figures.NUM_REPEATS, 2),
+    ):
+        sampler_figures.main()
+    names = {path.name for path in tmp_path.glob("*.png")}
+    assert names == {"samplers-ula.png", "samplers-snis.png", "samplers-log_z.png"}
+    text = page.read_text()
+    assert "old" not in text
+    assert text.count("| ULA | ") == text.count("| SNIS, resampled | ") == 2
+    assert capsys.readouterr().out.strip() in text

@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
-from experiments import cli, sampler_demos, sampler_targets  # noqa: E402
+from experiments import cli, markdown, sampler_demos, sampler_targets  # noqa: E402
 from experiments.sampler_demos import Outcome  # noqa: E402
 from experiments.sampler_targets import Target  # noqa: E402
 from mnar_ebm import samplers  # noqa: E402
@@ -64,7 +64,6 @@ _COLUMNS = {  # and their digits
     "tv": 2,
     "variance": 2,
 }
-_HEADER = "| sampler | target | " + " | ".join(_COLUMNS) + " |"
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#aa3377")
 _NUM_TEMPERATURES = (1, 4, 16, 64)
 _NUM_PATHS = 100
@@ -88,10 +87,10 @@ def main() -> None:
         draw_sampler(TITLES[name], targets, outcomes, folder / f"samplers-{name}.png")
         rows += [row(TITLES[name], *pair) for pair in zip(targets, outcomes, strict=True)]
     draw_log_z(key, targets, folder / "samplers-log_z.png")
-    table = "\n".join([_HEADER, "|" + "---|" * _HEADER.count(" |"), *rows])
+    table = markdown.table(("sampler", "target", *_COLUMNS), rows)
     print(table)
     if PAGE.value is not None:
-        fill(pathlib.Path(PAGE.value), table)
+        markdown.replace_between(pathlib.Path(PAGE.value), BEGIN, END, table)
 
 
 def draw_sampler(
@@ -175,24 +174,11 @@ def in_words(facts: dict[str, float]) -> str:
     return ", ".join(words[:half]) + "\n" + ", ".join(words[half:])
 
 
-def row(title: str, target: Target, outcome: Outcome) -> str:
-    """Return a line of the table."""
+def row(title: str, target: Target, outcome: Outcome) -> list[str]:
+    """Return the cells of a line of the table."""
     facts = outcome.facts
     cells = [f"{facts[name]:.{_COLUMNS[name]}f}" if name in facts else "-" for name in _COLUMNS]
-    return "| " + " | ".join([title, target.name, *cells]) + " |"
-
-
-def fill(page: pathlib.Path, table: str) -> None:
-    """Put the table between the page's markers.
-
-    Raises:
-        ValueError: the page has no such markers.
-    """
-    text = page.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{page}: expected the markers {BEGIN} and {END}, found none")
-    before, rest = text.split(BEGIN, 1)
-    page.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+    return [title, target.name, *cells]
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def summarise(draws: PyTree, info: Any = ()) -> dict[str, float]:
     Returns:
         ``num_chains``, ``num_draws`` (of all chains), ``ess_bulk``, ``ess_tail``, ``rhat``, and as
         far as ``info`` reaches ``acceptance_rate`` (mean), ``num_divergent`` and ``energy_error``
-        (mean of |ΔH| over what did not diverge, in nats).
+        (median of |ΔH|, in nats).
 
     Raises:
         ValueError: as for ``diagnose``.

@@ -1,25 +1,9 @@
-"""The figures of the samplers' page: one sampler, drawn and told."""
+"""The measures behind the table of the samplers' page."""
 
 import jax
 import numpy as np
-import pytest
 
-from experiments import sampler_demos, sampler_figures, sampler_targets
-
-
-@pytest.mark.parametrize("name, fact", [("snis", "share"), ("ula", "rhat")])
-def test_a_sampler_is_drawn_and_told(tmp_path, name, fact):
-    """A picture of both targets, and lines with the numbers in it."""
-    targets = (sampler_targets.banana(), sampler_targets.eight_gaussians())
-    run = sampler_demos.SAMPLERS[name]
-    outcomes = [run(jax.random.key(0), target, 40) for target in targets]
-    outcomes[1].facts.update(sampler_demos.mode_facts(outcomes[1]))
-    sampler_figures.draw_sampler(name, targets, outcomes, tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 10_000
-    for target, outcome in zip(targets, outcomes, strict=True):
-        assert outcome.draws.reshape(-1, 2).shape == (40, 2)
-        cells = sampler_figures.row(name, target, outcome)
-        assert cells[:2] == [name, target.name] and f"{outcome.facts[fact]:.2f}" in cells
+from experiments import sampler_demos, sampler_targets
 
 
 def test_exact_draws_have_the_modes_and_their_width():

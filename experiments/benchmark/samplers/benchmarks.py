@@ -15,7 +15,7 @@ from experiments.benchmark.samplers import checks, effective_size, reference
 from experiments.benchmark.samplers.interface import Check, Draws, Measurement
 from experiments.benchmark.samplers.targets import MLP_SCALES, TARGETS, EightGaussians, Machine, mlp
 
-__all__ = ["BENCHMARKS", "Benchmark", "Settings"]
+__all__ = ["BENCHMARKS", "OVER_CHAINS", "Benchmark", "Settings"]
 
 _LANGEVIN_STEP, _MLP_STEP, _HMC_STEP, _NUM_LEAPS = 0.005, 0.01, 0.1, 10
 _NUM_SEEDS = 10
@@ -43,11 +43,13 @@ class Benchmark(NamedTuple):
     Attributes:
         cases: names of the targets that it runs on.
         unit: of which a run's amount is told, for each second.
+        needs: the function of a library's module that it calls.
         prepare: ``(library, case, settings) -> measurements``.
     """
 
     cases: tuple[str, ...]
     unit: str
+    needs: str
     prepare: Callable[[ModuleType, str, Settings], list[Measurement]]
 
 
@@ -162,20 +164,17 @@ def _prepare_gibbs(library: ModuleType, case: str, settings: Settings) -> list[M
 
 
 BENCHMARKS = {
-    "ula": Benchmark(("gaussian",), "chain-steps", _prepare_gaussian("ula")),
-    "mlp": Benchmark(tuple(MLP_SCALES), "chain-steps", _prepare_mlp),
-    "cd": Benchmark(tuple(MLP_SCALES), "gradients", _prepare_cd),
-    "mala": Benchmark(("gaussian",), "chain-steps", _prepare_gaussian("mala")),
-    "hmc": Benchmark(("gaussian",), "chain-steps", _prepare_gaussian("hmc")),
+    "ula": Benchmark(("gaussian",), "chain-steps", "chains", _prepare_gaussian("ula")),
+    "mlp": Benchmark(tuple(MLP_SCALES), "chain-steps", "chains", _prepare_mlp),
+    "cd": Benchmark(tuple(MLP_SCALES), "gradients", "contrastive_divergence", _prepare_cd),
+    "mala": Benchmark(("gaussian",), "chain-steps", "chains", _prepare_gaussian("mala")),
+    "hmc": Benchmark(("gaussian",), "chain-steps", "chains", _prepare_gaussian("hmc")),
     "ess": Benchmark(
-        ("banana", "funnel", "gaussian", "double_well"), "min-ESS", _prepare_adaptive
+        ("banana", "funnel", "gaussian", "double_well"), "min-ESS", "adaptive", _prepare_adaptive
     ),
-    "log_z": Benchmark(("eight_gaussians",), "runs", _prepare_evidence),
-    "gibbs": Benchmark(("rbm",), "sweeps", _prepare_gibbs),
+    "log_z": Benchmark(("eight_gaussians",), "runs", "evidence", _prepare_evidence),
+    "gibbs": Benchmark(("rbm",), "sweeps", "gibbs", _prepare_gibbs),
 }
 
-NEEDS = {
-    "ula": "chains", "mlp": "chains", "mala": "chains", "hmc": "chains",
-    "cd": "contrastive_divergence", "ess": "adaptive", "log_z": "evidence", "gibbs": "gibbs",
-}  # fmt: skip
-"""The function of a library's module that a benchmark calls."""
+OVER_CHAINS = ("ula", "mala", "hmc", "gibbs")
+"""Those whose number of chains is asked for; the others have theirs."""

@@ -1,5 +1,8 @@
 """How many independent draws a chain's draws are worth, by ArviZ."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from arviz_stats.base import array_stats
 
@@ -7,7 +10,7 @@ __all__ = ["bulk", "gradients_to_accuracy", "rank_rhat", "smallest", "standard_e
 
 
 def bulk(draws: np.ndarray) -> np.ndarray:
-    """Return the bulk effective sample size of each coordinate. [C, N, D] -> [D]"""
+    """Return the bulk effective sample size of each coordinate. [C, N, D] -> [D]."""
     return _over_coordinates(lambda x: array_stats.ess(x, method="bulk"), draws)
 
 
@@ -24,35 +27,25 @@ def rank_rhat(draws: np.ndarray) -> float:
 
 
 def standard_error(draws: np.ndarray) -> np.ndarray:
-    """Return the Monte Carlo standard error of each coordinate's mean. [C, N, D] -> [D]"""
+    """Return the Monte Carlo standard error of each coordinate's mean. [C, N, D] -> [D]."""
     return _over_coordinates(lambda x: array_stats.mcse(x, method="mean"), draws)
 
 
-def gradients_to_accuracy(
-    draws: np.ndarray, square: np.ndarray, square_variance: np.ndarray, num_gradients: float
-) -> float:
-    """Count the gradients until b² < 0.01 in the worst coordinate, and stays there.
+def gradients_to_accuracy(squares: np.ndarray, num_gradients: float) -> float:
+    """Count the gradients of one chain until b² < 0.01 in the worst coordinate.
 
-        b² = (mean x² - E x²)² / var x²,
+        b² = (mean x² - E x²)² / var x²
 
-    averaged over chains, each of which has its own mean over its draws so far.
+    In equilibrium E b² of n draws is τ / n, with τ the draws for each independent one; so n is
+    100 τ, and τ is estimated from all of the draws.
 
     Args:
-        draws: [C, N, D].
-        square: E x². [D]
-        square_variance: var x². [D]
-        num_gradients: of a draw.
-
-    Returns:
-        The gradients of one chain; infinite if its draws do not suffice.
+        squares: x² of the draws. [C, N, D]
+        num_gradients: that one chain takes for one draw.
     """
-    counts = np.arange(1, draws.shape[1] + 1)[:, None]
-    means = np.cumsum(draws.astype(np.float64) ** 2, axis=1) / counts
-    worst = np.mean((means - square) ** 2 / square_variance, axis=0).max(axis=-1)
-    above = np.flatnonzero(~(worst < 0.01))
-    first = 0 if not len(above) else above[-1] + 1
-    return (first + 1) * num_gradients if first < len(worst) else float("inf")
+    num_draws = squares.shape[0] * squares.shape[1]
+    return 100 * num_gradients * num_draws / smallest(squares)
 
 
-def _over_coordinates(function, draws: np.ndarray) -> np.ndarray:
+def _over_coordinates(function: Callable[[np.ndarray], Any], draws: np.ndarray) -> np.ndarray:
     return np.array([float(function(draws[..., i])) for i in range(draws.shape[-1])])

@@ -34,7 +34,7 @@ def logdensity_fn(target: Target) -> Callable[[Any], Any]:
 
 
 def timed(run: Callable[..., Any], *arguments: Any) -> Callable[[int], Any]:
-    """Compile ``run(key, *arguments)``, and return a function of the seed that waits for its end."""
+    """Compile ``run(key, *arguments)`` into a function of the seed that waits for its end."""
     compiled = jax.jit(run)
     arguments = jax.device_put(arguments)
     return lambda seed: jax.block_until_ready(compiled(jax.random.key(seed), *arguments))

@@ -31,7 +31,7 @@ def chains(
             step_size=step_size,
             adapt_step_size=False,
             adapt_mass_matrix=False,
-            num_steps=num_integration_steps,
+            trajectory_length=step_size * num_integration_steps,
             rng_key=key,
         )
 
@@ -39,7 +39,6 @@ def chains(
         state = sample_kernel(state)  # it carries a key of its own
         return state, Kept(state.z, state.accept_prob)
 
-    # The kernels above are built by ``init_kernel``, so that it has to come first.
     return jax_loops.chains(init, step, num_integration_steps)
 
 

@@ -24,8 +24,8 @@ from mnar_ebm import samplers
 
 VERSION = None  # the project's own
 
-_NUM_INTEGRATION_STEPS = {"Gaussian-100": 2}
-"""Leapfrog steps where not 10, which is far too many on a target that adaptation makes N(0, I)."""
+_NUM_INTEGRATION_STEPS = {"Gaussian-100": 4}
+"""Leapfrog steps where not 10: adaptation makes it N(0, I), where ε L near π/2 is best."""
 
 _PRIOR_SCALES = {"banana": jnp.array([10.0, 1.0]), "double well-8": 1.0, "Gaussian-100": 1.0}
 """Scales of the Gaussian that elliptical slice sampling splits off, where one is natural."""
@@ -53,9 +53,7 @@ def chains(
 
     def draw(seed: int, starts: np.ndarray, num_draws: int, thin: int) -> Draws:
         def run(key: Any, start: Any) -> Kept:
-            return samplers.sample(
-                key, algorithm, start, num_draws, thin=thin, transform=keep
-            )[1]
+            return samplers.sample(key, algorithm, start, num_draws, thin=thin, transform=keep)[1]
 
         keys = jax.random.split(jax.random.key(seed), len(starts))
         num_gradients = num_integration_steps if sampler == "hmc" else 1
@@ -65,13 +63,13 @@ def chains(
 
 
 def _ends(algorithm: samplers.SamplingAlgorithm, num_steps: int, key: Any, starts: Any) -> Any:
-    """Return where chains end. [C, D]"""
+    """Return where chains end. [C, D]."""
     keys = jax.random.split(key, len(starts))
     return jax.vmap(lambda k, x: _end(algorithm, num_steps, k, x))(keys, starts)
 
 
 def _end(algorithm: samplers.SamplingAlgorithm, num_steps: int, key: Any, start: Any) -> Any:
-    """Return where one chain ends. [D]"""
+    """Return where one chain ends. [D]."""
     state, _ = samplers.sample(
         key, algorithm, start, 1, thin=num_steps, transform=lambda state, info: None
     )
@@ -123,7 +121,7 @@ def adaptive(target: Target, num_warmup: int, num_draws: int) -> dict[str, Adapt
 def _draws(
     key: Any, algorithm: samplers.SamplingAlgorithm, start: Any, num_draws: int, burn_in: int = 0
 ) -> Any:
-    """Return the draws of one chain, and how many proposals it took. [N, D], []"""
+    """Return the draws of one chain, and how many proposals it took. [N, D], []."""
     _, kept = samplers.sample(
         key,
         algorithm,

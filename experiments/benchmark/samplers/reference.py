@@ -1,4 +1,4 @@
-"""What a right sampler does, computed in NumPy in double precision and straight from definitions."""
+"""What a right sampler does, in NumPy, in double precision, straight from definitions."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = ["expected_acceptance", "gaussian_draws", "mlp_energy", "mlp_langevin"
 
 
 def gaussian_draws(target: Target, seed: int, num_draws: int, variance: np.ndarray) -> np.ndarray:
-    """Draw from N(0, diag(variance)). [N, D]"""
+    """Draw from N(0, diag(variance)). [N, D]."""
     return np.random.default_rng(seed).normal(size=(num_draws, target.dim)) * np.sqrt(variance)
 
 
@@ -55,7 +55,7 @@ def expected_acceptance(
 
 
 def mlp_energy(constants: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the energies of positions and their gradients, by hand. [B, D] -> [B], [B, D]"""
+    """Return the energies of positions and their gradients, by hand. [B, D] -> [B], [B, D]."""
     c = {name: np.asarray(value, np.float64) for name, value in constants.items()}
     first = np.tanh(x @ c["w0"] + c["b0"])
     second = np.tanh(first @ c["w1"] + c["b1"])
@@ -65,7 +65,7 @@ def mlp_energy(constants: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def mlp_langevin(target: Target, starts: np.ndarray, num_steps: int, step_size: float) -> Any:
-    """Take ULA steps under a network's energy. [B, D] -> [B, D]"""
+    """Take ULA steps under a network's energy. [B, D] -> [B, D]."""
     rng = np.random.default_rng(9)
     x = starts.astype(np.float64)
     for _ in range(num_steps):

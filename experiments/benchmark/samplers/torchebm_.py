@@ -109,9 +109,7 @@ def contrastive_divergence(
     """Differentiate their loss, without its penalty on large energies."""
     energy = _Energy(target, trained=True)
     sampler = LangevinDynamics(energy, step_size=step_size, device=_DEVICE)
-    loss_fn = TheirLoss(
-        energy, sampler, k_steps=num_steps, energy_reg_weight=0.0, device=_DEVICE
-    )
+    loss_fn = TheirLoss(energy, sampler, k_steps=num_steps, energy_reg_weight=0.0, device=_DEVICE)
 
     def gradient(data: np.ndarray) -> Callable[[int], Any]:
         x = _tensor(data)
@@ -134,7 +132,7 @@ _STEP_SIZES = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 def adaptive(target: Target, num_warmup: int, num_draws: int) -> dict[str, AdaptiveRun]:
-    """Offer HMC-10 with the best step size of a grid, as nothing adapts; the search is not timed."""
+    """Offer HMC-10 with the best step size of a grid, for nothing adapts; the search is free."""
     energy = _Energy(target)
     rng = np.random.default_rng(0)
     starts = (0.1 * rng.normal(size=(4, target.dim))).astype(np.float32)

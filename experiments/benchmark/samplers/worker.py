@@ -2,9 +2,9 @@
 
 Requests come and answers go as lines of JSON, so that the parent can let the libraries take turns:
 
-    {"do": "prepare", "benchmark": b, "case": c}  ->  {"measurements": [...]}
-    {"do": "time", "index": i, "seed": s}         ->  {"seconds": ..., "amount": ...}
-    {"do": "scale"}                               ->  {"points": [...]}
+    {"do": "prepare", "benchmark": b, "case": c, "num_chains": n}  ->  {"measurements": [...]}
+    {"do": "time", "index": i, "seed": s}                          ->  {"seconds", "amount"}
+    {"do": "scale"}                                                ->  {"points": [...]}
 
 What a library prints goes to standard error. On a CPU the clock is that of the process, which other
 processes do not move; elsewhere, where the work is not the process's own, it is the wall's.
@@ -32,48 +32,30 @@ LIBRARIES = {
 class Worker:
     """A library, and the measurements that were prepared last."""
 
-    def __init__(self, name: str, num_chains: int, share: float) -> None:
+    def __init__(self, name: str, share: float) -> None:
         """Import the library's module.
 
         Raises:
             ImportError: the library is not installed.
         """
         self.library = _import(LIBRARIES[name])
-        from experiments.benchmark.samplers import benchmarks
-
-        self.benchmarks = benchmarks
-        self.settings = benchmarks.Settings(num_chains, share)
+        self.benchmarks = _import("benchmarks")
+        self.share = share
         self.measurements: list[Any] = []
-        self.clock = time.perf_counter if _has_accelerator() else time.process_time
+        self.clock = time.process_time if device() == "cpu" else time.perf_counter
 
-    def prepare(self, benchmark: str, case: str) -> list[dict[str, Any]]:
+    def prepare(self, benchmark: str, case: str, num_chains: int) -> list[dict[str, Any]]:
         """Compile and check every method of a benchmark, and tell what came of it."""
         self.measurements = []
-        if not hasattr(self.library, self.benchmarks.NEEDS[benchmark]):
+        asked = self.benchmarks.BENCHMARKS[benchmark]
+        if not hasattr(self.library, asked.needs):
             return []
+        settings = self.benchmarks.Settings(num_chains, self.share)
         try:
-            found = self.benchmarks.BENCHMARKS[benchmark].prepare(self.library, case, self.settings)
-        except Exception as error:  # whatever a peer raises is for the table, not for us
+            self.measurements = asked.prepare(self.library, case, settings)
+        except Exception as error:  # what a library raises is a line of the table, not our end
             return [{"method": "", "reason": _first_line(error), "numbers": {}}]
-        told = []
-        for measurement in found:
-            try:
-                started = time.perf_counter()
-                measurement.run(0)
-                first = time.perf_counter() - started
-                reason, numbers = measurement.check()
-            except Exception as error:
-                first, reason, numbers = float("nan"), _first_line(error), {}
-            self.measurements.append(measurement)
-            told.append(
-                {
-                    "method": measurement.method,
-                    "reason": reason,
-                    "numbers": numbers,
-                    "first_call_seconds": first,
-                }
-            )
-        return told
+        return [_checked(measurement) for measurement in self.measurements]
 
     def time(self, index: int, seed: int) -> dict[str, float]:
         """Time one run."""
@@ -85,13 +67,36 @@ class Worker:
 
     def scale(self) -> list[dict[str, Any]]:
         """Time the library's samplers over chains, steps and dimensions."""
-        from experiments.benchmark.samplers import scaling
-
-        return scaling.measure(self.library, self.settings, self.clock)
+        return _import("scaling").measure(self.library, self.share, self.clock)
 
 
-def serve(name: str, num_chains: int, share: float) -> None:
-    """Answer requests until there are no more."""
+def _checked(measurement: Any) -> dict[str, Any]:
+    """Run once, which compiles, and check."""
+    told: dict[str, Any] = {"method": measurement.method, "numbers": {}}
+    try:
+        started = time.perf_counter()
+        measurement.run(0)
+        told["first_call_seconds"] = time.perf_counter() - started
+        reason, numbers = measurement.check()
+    except Exception as error:  # as above
+        return told | {"reason": _first_line(error)}
+    return told | {"reason": reason, "numbers": {k: float(v) for k, v in numbers.items()}}
+
+
+def device() -> str:
+    """Return the device that the library computes on: ``cpu``, or what an accelerator is called."""
+    if "torch" in sys.modules:
+        torch = sys.modules["torch"]
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    import jax
+
+    return jax.devices()[0].device_kind
+
+
+def serve(name: str, share: float, core: int) -> None:
+    """Answer requests until there are no more, on one core."""
+    if core >= 0:
+        os.sched_setaffinity(0, {core})
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -99,11 +104,11 @@ def serve(name: str, num_chains: int, share: float) -> None:
         print(json.dumps(message), file=answers, flush=True)
 
     try:
-        worker = Worker(name, num_chains, share)
+        worker = Worker(name, share)
     except ImportError as error:
         answer(missing=_first_line(error))
         return
-    answer(version=worker.library.VERSION, device=_device(), cores=_pinned())
+    answer(version=worker.library.VERSION, device=device())
     for line in sys.stdin:
         request = json.loads(line)
         match request.pop("do"):
@@ -119,28 +124,9 @@ def _import(module: str) -> ModuleType:
     return importlib.import_module(f"experiments.benchmark.samplers.{module}")
 
 
-def _has_accelerator() -> bool:
-    return _device() != "cpu"
-
-
-def _device() -> str:
-    """Return the kind of device that the library computes on."""
-    if "torch" in sys.modules:
-        import torch
-
-        return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    import jax
-
-    return jax.devices()[0].device_kind
-
-
-def _pinned() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-
-
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:120]
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    serve(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))

@@ -130,21 +130,20 @@ def _speed(result: Result) -> str:
 
 
 def _slopes(points: list[Result]) -> str:
+    """Tell the slope over each whole sweep and, in brackets, between its last two points."""
     found = scaling.slopes(points)
     rows = [["slope of log cost", *(sampler.upper() for sampler in scaling.SAMPLERS)]]
     for axis, name in scaling.AXES.items():
         cells = [found.get((sampler, axis)) for sampler in scaling.SAMPLERS]
         rows.append([name, *("-" if c is None else f"{c[0]:.2f} ({c[1]:.2f})" for c in cells)])
-    largest = [p for p in points if p["axis"] == "large" and p["num_chains"] == 10_000]
-    for point in largest:
-        seconds = point["seconds"] / point["num_steps"]
-        rows.append([f"{point['sampler'].upper()}, 10,000 x 1,000: seconds a step", "", "", ""])
-        rows[-1][1 + scaling.SAMPLERS.index(point["sampler"])] = f"{seconds:.3f}"
-    if largest:  # one row for the three
-        merged = [
-            max(cells) for cells in zip(*(row[1:] for row in rows[-len(largest) :]), strict=True)
-        ]
-        rows[-len(largest) :] = [["10,000 chains x 1,000 dimensions, seconds a step", *merged]]
+    largest = {
+        point["sampler"]: point["seconds"] / point["num_steps"]
+        for point in points
+        if point["axis"] == "large" and point["num_chains"] == 10_000
+    }
+    if largest:
+        cells = [f"{largest[sampler]:.3f}" for sampler in scaling.SAMPLERS]
+        rows.append(["10,000 chains x 1,000 dimensions, seconds a step", *cells])
     return _markdown(rows)
 
 

@@ -90,7 +90,7 @@ def measure(
     results, entrants = [], []
     request = {"benchmark": benchmark, "case": case, "num_chains": num_chains}
     for child in children:
-        progress(f"{benchmark} {case}, {num_chains} chains: {child.name}")
+        progress(f"{benchmark} {case}: {child.name}")
         for index, told in enumerate(child.ask("prepare", **request)["measurements"]):
             result = {"library": child.name, **request, **told, "seconds": [], "amounts": []}
             results.append(result)

@@ -4,6 +4,7 @@ Points are told with the seconds of a whole run; a slope of 1 between logarithms
 one below 1 is a cost that small problems have whatever their size.
 """
 
+import itertools
 import math
 import pathlib
 from collections.abc import Callable
@@ -101,18 +102,17 @@ def draw(told: list[dict[str, Any]], path: pathlib.Path) -> None:
 
     colours = dict(zip(SAMPLERS, ("#4477aa", "#cc6677", "#228833"), strict=True))
     figure, panels = plt.subplots(1, 3, figsize=(9, 3), layout="constrained")
-    titles = ("chains", "dimensions, 1,000 chains", "steps, 64 chains of 100 dimensions")
-    for panel, axes, title in zip(
-        panels, (("chains", "large"), ("dim",), ("steps",)), titles, strict=True
-    ):
-        for sampler in SAMPLERS:
-            for axis, line in zip(axes, ("o-", "s--"), strict=False):
-                sizes, seconds = sweep(told, sampler, axis)
-                width = (
-                    "" if len(axes) == 1 else {"chains": ", D = 100", "large": ", D = 1,000"}[axis]
-                )
-                label = sampler.upper() + width
-                panel.loglog(sizes, seconds, line, ms=3, color=colours[sampler], label=label)
+    curves = (
+        ("chains", {"chains": ", D = 100", "large": ", D = 1,000"}),
+        ("dimensions, 1,000 chains", {"dim": ""}),
+        ("steps, 64 chains of 100 dimensions", {"steps": ""}),
+    )
+    for panel, (title, axes) in zip(panels, curves, strict=True):
+        for sampler, (axis, width) in itertools.product(SAMPLERS, axes.items()):
+            sizes, seconds = sweep(told, sampler, axis)
+            line = "s--" if axis == "large" else "o-"
+            label = sampler.upper() + width
+            panel.loglog(sizes, seconds, line, ms=3, color=colours[sampler], label=label)
         low, high = np.array(panel.get_xlim()), panel.get_ylim()
         start = math.exp(np.log(high).mean()) / math.sqrt(low[1] / low[0])
         panel.plot(low, start * low / low[0], ":", color="#888888", label="slope 1")

@@ -99,7 +99,8 @@ def _effective(results: list[Result]) -> str:
             ("gradients_to_accuracy", ",.0f"),
         ):  # fmt: skip
             value = numbers.get(name, float("nan"))
-            row.append("-" if value != value else f"{value:{form}}")
+            hidden = value != value or (result["reason"] and name == "gradients_to_accuracy")
+            row.append("-" if hidden else f"{value:{form}}")
         rows.append(row)
     return _markdown(rows)
 
@@ -156,6 +157,6 @@ def _number(value: float) -> str:
 
 
 def _markdown(rows: list[list[str]]) -> str:
-    header, *body = rows
+    header, *body = ([cell.replace("|", "\\|") for cell in row] for row in rows)
     lines = [header, ["---"] * len(header), *body]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["replace_between", "table"]
+__all__ = ["around", "replace_between", "table"]
 
 
 def replace_between(path: pathlib.Path, begin: str, end: str, text: str) -> None:
@@ -20,12 +20,22 @@ def replace_between(path: pathlib.Path, begin: str, end: str, text: str) -> None
         ValueError: the file lacks a marker, or has them in the other order.
         OSError: the file cannot be read or written.
     """
-    old = path.read_text(encoding="utf-8")
-    before, found, rest = old.partition(begin)
+    before, after = around(path, begin, end)
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def around(path: pathlib.Path, begin: str, end: str) -> tuple[str, str]:
+    """Return what a file says before the first marker and after the second.
+
+    Raises:
+        ValueError: the file lacks a marker, or has them in the other order.
+        OSError: the file cannot be read.
+    """
+    before, found, rest = path.read_text(encoding="utf-8").partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise ValueError(f"{path}: expected the markers {begin} and {end}, found none")
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    return before, after
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -12,15 +12,19 @@ __all__ = ["broadcast_to", "check_all_positive", "normal_like"]
 def normal_like(key: Key, position: PyTree) -> PyTree:
     """Draw ξ ~ N(0, I) shaped as a position, with one key for each leaf and each leaf's dtype.
 
+    A single leaf takes the key as it is: on a cheap density a step costs what its noise costs, and
+    a split is a call of the generator more.
+
     Args:
-        key: a random key.
+        key: a random key, for this alone.
         position: any pytree of floating-point arrays.
 
     Returns:
         The noise, shaped as ``position``.
     """
     leaves, treedef = jax.tree.flatten(position)
-    keys = jax.tree.unflatten(treedef, jax.random.split(key, len(leaves)))
+    keys = [key] if len(leaves) == 1 else list(jax.random.split(key, len(leaves)))
+    keys = jax.tree.unflatten(treedef, keys)
     return jax.tree.map(lambda key, x: jax.random.normal(key, x.shape, x.dtype), keys, position)
 
 

@@ -85,6 +85,16 @@ def test_draws_are_those_of_sample():
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@every_call
+def test_batches_change_nothing(call):
+    """Five chains, two at a time, are five chains; the last batch is short."""
+    run = functools.partial(call, jax.random.key(6), Partial(skewed, 1.0), starts(5), 4)
+    for one, other in zip(jax.tree.leaves(run()), jax.tree.leaves(run(batch_size=2)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
+        run(batch_size=0)
+
+
 @pytest.mark.parametrize("call", [samplers.adjusted_langevin, samplers.hamiltonian])
 def test_moments_of_a_skewed_target(call):
     """E exp(a) = 2 / rate, which is the mean of a Gamma variable; E b² = 1."""

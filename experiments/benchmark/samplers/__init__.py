@@ -1,0 +1,1 @@
+"""Samplers side by side with those of other libraries, checked before they are timed."""

@@ -63,7 +63,7 @@ def chains(
 
 
 _NUMBERS_IN_CACHE = 100_000
-"""Coordinates of chains that run side by side on a CPU, as ``batch_size`` of ``langevin`` has it."""
+"""Coordinates of the chains that run side by side on a CPU, as by ``langevin(batch_size=...)``."""
 
 
 def _ends(algorithm: samplers.SamplingAlgorithm, num_steps: int, key: Any, starts: Any) -> Any:

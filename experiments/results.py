@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import cli
+from experiments import cli, markdown
 
 README = flags.DEFINE_string(
     "readme", None, "File whose lines between the two markers are replaced; printed if not given."
@@ -34,12 +34,7 @@ def main() -> None:
         print(table)
         return
     path = pathlib.Path(README.value)
-    text = path.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{path}: expected the markers {BEGIN} and {END}, found none")
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    markdown.replace_between(path, BEGIN, END, table)
     print(f"{path}: {len(RUNS.value)} rows")
 
 

@@ -1,22 +1,42 @@
-"""Text that a command puts between two markers of a Markdown file."""
+"""Tables in Markdown files, kept between two markers so that a command can write them anew."""
 
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["replace_between", "table"]
 
 
 def replace_between(path: pathlib.Path, begin: str, end: str, text: str) -> None:
-    """Replace the lines between two markers of a file; the markers stay.
+    """Replace what a file says between two markers, which stay.
 
     Args:
         path: the file.
-        begin: the first marker, on a line of its own.
-        end: the second.
-        text: what is to stand between them.
+        begin: the marker that opens the part.
+        end: the marker that closes it.
+        text: what the part is to say, without the line ends around it.
 
     Raises:
-        ValueError: the markers are not there, in this order.
+        ValueError: the file lacks a marker, or has them in the other order.
+        OSError: the file cannot be read or written.
     """
-    before, found_begin, rest = path.read_text(encoding="utf-8").partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not (found_begin and found_end):
+    old = path.read_text(encoding="utf-8")
+    before, found, rest = old.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
         raise ValueError(f"{path}: expected the markers {begin} and {end}, found none")
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table.
+
+    Args:
+        header: names of the columns.
+        rows: of cells, as many as there are columns.
+
+    Returns:
+        Its lines, without a line end after the last.
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in lines)

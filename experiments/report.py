@@ -10,10 +10,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from arviz_stats.base import array_stats
 
 from experiments import baselines, figures, published
-from mnar_ebm import Config, data
+from mnar_ebm import Config, data, diagnostics
 from mnar_ebm.imputation import Imputation
 from mnar_ebm.metrics import imputation_rmse
 from mnar_ebm.training import FittedModel, TiltReport
@@ -24,9 +23,6 @@ METHODS = {
     "base": "base (no tilt)",
     "tilted": "tilted",
 }
-
-UNRELIABLE_K = 0.7
-"""Pareto shape above which an average over weighted draws converges too slowly to be used."""
 
 _PACKAGES = ("mnar-ebm", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "scikit-learn")
 
@@ -63,7 +59,7 @@ def evaluate(
         "log_z": tilt_report.log_z,
         "log_z_standard_error": tilt_report.log_z_standard_error,
         "ess_fraction": tilt_report.ess_fraction,
-        "pareto_k": pareto_k(tilt_report.log_weights) if is_tilted else None,
+        "pareto_k": diagnostics.pareto_k(tilt_report.log_weights) if is_tilted else None,
         "tilt_scale": tilt_report.tilt_scale,
         "imputation_ess_median": float(np.median(tilted.ess[~table.mask.all(axis=1)]))
         if not table.mask.all()
@@ -113,17 +109,6 @@ def _rmse(table: data.Table, base: Imputation, tilted: Imputation) -> dict[str, 
     }
 
 
-def pareto_k(log_weights: np.ndarray) -> float:
-    """Return the Pareto shape of the largest importance weights; above 0.7 they mislead.
-
-    References:
-        A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto Smoothed Importance
-        Sampling", JMLR 25, 2024, https://arxiv.org/abs/1507.02646.
-    """
-    _, k = array_stats.psislw(np.asarray(log_weights, np.float64))
-    return float(k)
-
-
 def print_report(metrics: dict[str, Any], table: data.Table, workdir: pathlib.Path) -> None:
     """Print the last table and where the rest is."""
     share = 1.0 - table.mask.mean()
@@ -154,6 +139,6 @@ def print_report(metrics: dict[str, Any], table: data.Table, workdir: pathlib.Pa
             f"{metrics['log_z']:.3f} +- {metrics['log_z_standard_error']:.3f}, effective share "
             f"of base draws {metrics['ess_fraction']:.2f}, Pareto k {metrics['pareto_k']:.2f}"
         )
-    if (metrics["pareto_k"] or 0) > UNRELIABLE_K:
+    if (metrics["pareto_k"] or 0) > diagnostics.UNRELIABLE_K:
         print("warning: few base draws carry the tilt's weight; sample with --method=mala")
     print(f"{metrics['wall_seconds']:.0f} seconds; run folder {workdir}")

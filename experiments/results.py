@@ -20,8 +20,8 @@ BEGIN = "<!-- results: python -m experiments.results -->"
 END = "<!-- end of results -->"
 
 _HEADER = (
-    "| data set | tilt | seed | column mean | IterativeImputer | base | tilted | gain "
-    "| λ | ESS/N | k̂ | seconds |"
+    *("data set", "tilt", "seed", "column mean", "IterativeImputer", "base", "tilted", "gain"),
+    *("λ", "ESS/N", "k̂", "seconds"),
 )
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     """Print the table, or put it into the README."""
     if not RUNS.value:
         raise ValueError("--runs: expected run folders separated by commas, got none")
-    table = "\n".join([_HEADER, "|" + "---|" * _HEADER.count(" |"), *map(row, RUNS.value)])
+    table = markdown.table(_HEADER, map(row, RUNS.value))
     if README.value is None:
         print(table)
         return
@@ -38,8 +38,8 @@ def main() -> None:
     print(f"{path}: {len(RUNS.value)} rows")
 
 
-def row(run: str) -> str:
-    """Return the line of one run folder.
+def row(run: str) -> list[Any]:
+    """Return the cells of one run folder.
 
     Raises:
         ValueError: it has no ``metrics.json``.
@@ -59,7 +59,7 @@ def row(run: str) -> str:
         _number(metrics["pareto_k"], 2),
         _number(metrics["wall_seconds"], 0),
     ]
-    return "| " + " | ".join(map(str, cells)) + " |"
+    return cells
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -11,12 +11,12 @@ import pandas as pd
 from absl import flags
 
 from experiments import cli
-from mnar_ebm import sampling, training
+from mnar_ebm import diagnostics, models, samplers, sampling, training
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
 METHOD = flags.DEFINE_enum(
-    "method", "snis", ["snis", *sampling.METHODS], "Reweighted base draws, or Langevin chains."
+    "method", "snis", ["snis", *sampling.METHODS], "Reweighted base draws, or chains."
 )
 SPACE = flags.DEFINE_enum(
     "space",
@@ -26,75 +26,100 @@ SPACE = flags.DEFINE_enum(
 )
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", 1000, "Rows to draw.")
 NUM_PROPOSALS = flags.DEFINE_integer("num_proposals", 100_000, "Base draws that snis chooses from.")
-NUM_STEPS = flags.DEFINE_integer("num_steps", 500, "Steps of a chain; mala adapts as long before.")
+NUM_CHAINS = flags.DEFINE_integer("num_chains", 50, "Chains, at most one for each row.")
+NUM_STEPS = flags.DEFINE_integer(
+    "num_steps", 500, "Steps in which a chain adapts, and as many again before its first draw."
+)
+THIN = flags.DEFINE_integer("thin", 20, "Steps of a chain from one draw to the next.")
 STEP_SIZE = flags.DEFINE_float(
-    "step_size", None, "Langevin step size; 0.01 for ula, adapted for mala by default."
+    "step_size", None, "Step size of chains; 0.01 for ula, adapted for mala and hmc by default."
 )
 TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "Of ula; other than 1 is another model.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output file if it exists.")
 
 _FEW = 0.05
-_LOW_ACCEPTANCE = 0.2
+_FEWEST_DRAWS = 10  # of a chain: with fewer it cannot be told whether the chains agree
 
 
 def main() -> None:
     """Sample and write."""
-    for flag in (NUM_SAMPLES, NUM_PROPOSALS, NUM_STEPS):
+    for flag in (NUM_SAMPLES, NUM_PROPOSALS, NUM_CHAINS, NUM_STEPS, THIN):
         if flag.value < 1:
             raise ValueError(f"--{flag.name}: expected at least 1, got {flag.value}")
     for flag in (STEP_SIZE, TEMPERATURE):
         if flag.value is not None and not flag.value > 0:
             raise ValueError(f"--{flag.name}: expected a positive number, got {flag.value}")
     cli.check_seed(SEED.value)
-    for flag in (SPACE, STEP_SIZE, TEMPERATURE):
+    for flag in (SPACE, STEP_SIZE, TEMPERATURE, NUM_CHAINS, NUM_STEPS, THIN):
         if METHOD.value == "snis" and flag.present:
-            raise ValueError(f"--{flag.name}: expected --method=ula or mala beside it, got snis")
+            raise ValueError(f"--{flag.name}: expected --method=ula, mala or hmc, got snis")
     output = pathlib.Path(OUTPUT.value)
     cli.check_output(output, OVERWRITE.value)
 
     fitted = training.load(WORKDIR.value)
-    drawn = draw(fitted, jax.random.key(SEED.value))
-    x = fitted.facts.standardiser.invert(np.asarray(drawn.x, np.float64))
+    draw = by_weights if METHOD.value == "snis" else by_chains
+    x, summary, warnings = draw(fitted, jax.random.key(SEED.value))
+    x = fitted.facts.standardiser.invert(np.asarray(x, np.float64))
     frame = pd.DataFrame(x, columns=list(fitted.facts.columns))
     frame.to_csv(output, index=False, float_format="%.6g")
-    diagnostics = {name: float(value) for name, value in drawn.diagnostics.items()}
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in diagnostics.items())
+    shown = ", ".join(f"{name} {_short(value)}" for name, value in summary.items())
     print(f"{len(x)} rows by {METHOD.value}: {shown}; wrote {output}")
-    warn(diagnostics)
+    for warning in warnings:
+        print(f"warning: {warning}")
+    if TEMPERATURE.value != 1.0:
+        print(f"note: temperature {TEMPERATURE.value} samples another model than the one trained")
 
 
-def draw(fitted: training.FittedModel, key: jax.Array) -> sampling.ModelSamples:
-    """Return the samples that the flags ask for, standardised."""
+def by_weights(
+    fitted: training.FittedModel, key: jax.Array
+) -> tuple[np.ndarray, dict[str, float], list[str]]:
+    """Return base draws chosen by the tilt's weights, how good these are, and warnings."""
+    num_proposals = max(NUM_PROPOSALS.value, NUM_SAMPLES.value)
+    samples = sampling.sample_by_weights(
+        key, fitted.model, fitted.params, NUM_SAMPLES.value, num_proposals
+    )
+    if not fitted.model.tilt.reads_x and not fitted.model.tilt.reads_z:
+        return samples.x, {"ess_fraction": 1.0}, []
+    summary = {
+        "ess_fraction": float(samplers.effective_sample_size(samples.log_w)) / num_proposals,
+        "pareto_k": diagnostics.pareto_k(samples.log_w),
+    }
+    few = summary["ess_fraction"] < _FEW or summary["pareto_k"] > diagnostics.UNRELIABLE_K
+    return samples.x, summary, ["few base draws carry the weight: use --method=mala"] * few
+
+
+def by_chains(
+    fitted: training.FittedModel, key: jax.Array
+) -> tuple[np.ndarray, dict[str, float], list[str]]:
+    """Return the chains' last draws, their convergence in the worst column, and warnings."""
     model, params = fitted.model, fitted.params
-    if METHOD.value == "snis":
-        num_proposals = max(NUM_PROPOSALS.value, NUM_SAMPLES.value)
-        return sampling.sample_by_weights(key, model, params, NUM_SAMPLES.value, num_proposals)
-    space = SPACE.value or ("noise" if model.tilt.reads_x else "latent")
+    num_chains = min(NUM_CHAINS.value, NUM_SAMPLES.value)
     step_size = STEP_SIZE.value
     if METHOD.value == "ula" and step_size is None:
         step_size = 0.01
-    return sampling.sample_by_chains(
+    samples = sampling.sample_by_chains(
         key,
         model,
         params,
-        NUM_SAMPLES.value,
+        num_chains,
+        max(_FEWEST_DRAWS, -(-NUM_SAMPLES.value // num_chains)),
         method=METHOD.value,
-        space=space,
+        space=SPACE.value or ("noise" if model.tilt.reads_x else "latent"),
         num_steps=NUM_STEPS.value,
+        thin=THIN.value,
         step_size=step_size,
         temperature=TEMPERATURE.value,
     )
+    energy = models.energy(model, params, samples.x, samples.z)
+    summary = diagnostics.summarise({"x": samples.x, "energy": energy}, samples.info)
+    summary["step_size"] = float(np.mean(samples.step_size))
+    x = np.swapaxes(np.asarray(samples.x), 0, 1).reshape(-1, samples.x.shape[-1])
+    return x[-NUM_SAMPLES.value :], summary, diagnostics.in_words(summary)
 
 
-def warn(diagnostics: dict[str, float]) -> None:
-    """Say in words what the diagnostics mean when they are bad."""
-    if diagnostics.get("ess_fraction", 1.0) < _FEW:
-        print("warning: few base draws carry the weight; use --method=mala")
-    if diagnostics.get("acceptance_rate", 1.0) < _LOW_ACCEPTANCE:
-        print("warning: the chains hardly moved; use a smaller --step_size or more --num_steps")
-    if TEMPERATURE.value != 1.0:
-        print(f"note: temperature {TEMPERATURE.value} samples another model than the one trained")
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,17 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("data", "imputation", "metrics", "models", "objectives", "samplers", "sampling")
+_MODULES = (
+    "data",
+    "diagnostics",
+    "imputation",
+    "metrics",
+    "models",
+    "objectives",
+    "samplers",
+    "sampling",
+    "targets",
+)
 _NAMES = {
     "Config": "mnar_ebm.config",
     "FittedModel": "mnar_ebm.training",

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import _checks, sampling
+from mnar_ebm import _checks, sampling, targets
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import bounds
 from mnar_ebm.types import Array, Batch, Key, PyTree
@@ -244,18 +244,19 @@ def make_chain_imputer(
             key_start, key_chain = jax.random.split(jax.random.fold_in(key, seed))
             key_weights, key_z, key_noise = jax.random.split(key_start, 3)
             drawn = bounds.log_weights(key_weights, model, params, x, mask, CHUNK_SAMPLES)
-            start = sampling.init_noise(key_noise, model)
+            start = targets.init_noise(key_noise, model)
             start["z"] = drawn.z[jax.random.categorical(key_z, drawn.log_w)]
-            noise, info = sampling.run_mala(
+            noise, info, _ = sampling.run_chain(
                 key_chain,
-                sampling.posterior_logdensity(model, params, x, mask),
+                targets.posterior_logdensity(model, params, x, mask),
                 start,
-                num_steps=num_imputations,
-                thin=thin,
+                num_imputations,
+                method="mala",
                 warm_up=num_steps,
+                thin=thin,
             )
-            completed, _ = jax.vmap(lambda point: sampling.from_noise(model, params, point))(noise)
-            return jnp.where(mask, x, completed), info["acceptance_rate"]
+            completed, _ = jax.vmap(lambda point: targets.from_noise(model, params, point))(noise)
+            return jnp.where(mask, x, completed), info["acceptance_rate"].mean()
 
         return jax.lax.map(one, (batch.x, batch.mask, row_seeds))
 

@@ -19,8 +19,9 @@ LAYERS = (
     ("missingness",),
     ("models",),
     ("objectives",),
+    ("targets",),
     ("sampling",),
-    ("imputation", "metrics"),
+    ("imputation", "metrics", "diagnostics"),
     ("training",),
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}

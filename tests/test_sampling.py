@@ -8,7 +8,7 @@ import numpy as np
 import oracles
 import pytest
 
-from mnar_ebm import models, sampling
+from mnar_ebm import models, samplers, sampling, targets
 from mnar_ebm.config import Config
 from mnar_ebm.likelihoods import make_likelihood, masked_log_prob
 from mnar_ebm.missingness import none
@@ -30,11 +30,21 @@ def law_of(space, linear=oracles.DENSE):
 
 
 def stack(samples):
-    """Return draws of (z, x). [N, L + D]."""
-    return np.concatenate([samples.z, samples.x], axis=1)
+    """Return draws of (z, x), of all chains. [N, L + D]."""
+    draws = np.concatenate([samples.z, samples.x], axis=-1)
+    return draws.reshape(-1, draws.shape[-1])
 
 
-SETTINGS = ("num_samples", "method", "space", "num_steps", "step_size", "temperature")
+SETTINGS = (
+    "num_chains",
+    "num_draws",
+    "method",
+    "space",
+    "num_steps",
+    "step_size",
+    "temperature",
+    "thin",
+)
 by_chains = jax.jit(sampling.sample_by_chains, static_argnames=("model", *SETTINGS))
 
 
@@ -65,11 +75,11 @@ def test_noise_space_is_standard_normal_where_the_decoder_stretches():
         model, params = funnel()
 
         def without_jacobian(noise):
-            x, z = sampling.from_noise(model, params, noise)
+            x, z = targets.from_noise(model, params, noise)
             eta = model.vae.decode(params.base, z)
             return models.log_prior(z) + masked_log_prob(model.vae.likelihood, eta, x, x == x)
 
-        right = jax.jit(jax.vmap(jax.grad(sampling.noise_logdensity(model, params))))
+        right = jax.jit(jax.vmap(jax.grad(targets.noise_logdensity(model, params))))
         wrong = jax.jit(jax.vmap(jax.grad(without_jacobian)))
         e = np.random.default_rng(0).normal(size=(2, 50, 1))
         noise = {"z": jnp.asarray(e[0]), "x": jnp.asarray(e[1])[..., None]}
@@ -82,15 +92,15 @@ def test_noise_space_is_standard_normal_where_the_decoder_stretches():
 def test_noise_space_has_the_energy_of_its_point(space):
     """Log N(e) - E(x(e), z(e)), with the x and z that ``from_noise`` returns."""
     model, params = tilted_model(space)
-    noise = sampling.init_noise(jax.random.key(1), model)
-    x, z = sampling.from_noise(model, params, noise)
+    noise = targets.init_noise(jax.random.key(1), model)
+    x, z = targets.from_noise(model, params, noise)
     np.testing.assert_allclose(
         x, z @ oracles.DENSE.loadings.T + oracles.DENSE.mean + 0.7 * noise["x"][0], rtol=1e-5
     )
     flat = np.concatenate([noise["z"], noise["x"].ravel()]).astype(np.float64)
     energy = oracles.quadratic(space)(np.concatenate([z, x]))
     expected = -0.5 * flat @ flat - 3 * np.log(2 * np.pi) - energy
-    np.testing.assert_allclose(sampling.noise_logdensity(model, params)(noise), expected, rtol=1e-5)
+    np.testing.assert_allclose(targets.noise_logdensity(model, params)(noise), expected, rtol=1e-5)
 
 
 def test_latent_and_data_targets_are_the_exact_log_densities():
@@ -99,22 +109,30 @@ def test_latent_and_data_targets_are_the_exact_log_densities():
         energy = oracles.quadratic("latent")
         model, params = oracles.make_linear_model(oracles.DENSE, energy=energy)
         z = np.random.default_rng(1).normal(size=(20, 2))
-        actual = jax.jit(jax.vmap(sampling.latent_logdensity(model, params)))(z)
+        actual = jax.jit(jax.vmap(targets.latent_logdensity(model, params)))(z)
         exact = oracles.latents_of(oracles.DENSE, law_of("latent")).log_prob(z)
         np.testing.assert_allclose(actual - actual[0], exact - exact[0], rtol=1e-10)
 
         linear, energy = oracles.DISJOINT, oracles.quadratic("data")
         model, params = oracles.make_linear_model(linear, energy=energy)
         x = np.random.default_rng(2).normal(size=(20, 4))
-        target = sampling.data_logdensity(jax.random.key(0), model, params, num_samples=3)
+        target = targets.data_logdensity(jax.random.key(0), model, params, num_samples=3)
         actual = jax.jit(jax.vmap(target))(x)
         exact = oracles.rows_of(linear, law_of("data", linear)).log_prob(x)
         np.testing.assert_allclose(actual - actual[0], exact - exact[0], rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("space", ["latent", pytest.param("data", marks=pytest.mark.slow), "noise"])
-def test_adapted_mala_chains_reach_the_tilted_law(space):
-    """Mean and covariance of independent chains' last states, within five standard errors."""
+@pytest.mark.parametrize(
+    "method, space",
+    [
+        ("mala", "latent"),
+        pytest.param("mala", "data", marks=pytest.mark.slow),
+        ("mala", "noise"),
+        ("hmc", "noise"),
+    ],
+)
+def test_adapted_chains_reach_the_tilted_law(method, space):
+    """Mean and covariance of independent chains' draws, within five standard errors."""
     tilt, linear = {
         "latent": ("latent", oracles.DENSE),
         "data": ("data", oracles.DISJOINT),
@@ -125,19 +143,21 @@ def test_adapted_mala_chains_reach_the_tilted_law(space):
         jax.random.key(2),
         model=model,
         params=params,
-        num_samples=NUM_CHAINS,
-        method="mala",
+        num_chains=NUM_CHAINS,
+        num_draws=1,
+        method=method,
         space=space,
         num_steps=100,
     )
     law = law_of(tilt, linear)
     if space == "data":  # its z is the encoder's mean
-        oracles.assert_moments(samples.x, oracles.rows_of(linear, law))
-        oracles.assert_mean(samples.z, oracles.latents_of(linear, law).mean)
+        oracles.assert_moments(samples.x[:, 0], oracles.rows_of(linear, law))
+        oracles.assert_mean(samples.z[:, 0], oracles.latents_of(linear, law).mean)
     else:
         oracles.assert_moments(stack(samples), law)
-    assert 0.4 < samples.diagnostics["acceptance_rate"] < 0.8
-    assert samples.diagnostics["step_size"] > 0
+    target = {"mala": 0.574, "hmc": 0.8}[method]
+    assert abs(samples.info["acceptance_rate"].mean() - target) < 0.15
+    assert samples.step_size.shape == (NUM_CHAINS,) and (samples.step_size > 0).all()
 
 
 @pytest.mark.slow
@@ -148,14 +168,15 @@ def test_mala_keeps_a_step_size_that_it_is_given():
         jax.random.key(3),
         model=model,
         params=params,
-        num_samples=NUM_CHAINS,
+        num_chains=NUM_CHAINS,
+        num_draws=1,
         method="mala",
         space="noise",
         num_steps=40,
         step_size=0.4,
     )
     oracles.assert_moments(stack(samples), law_of("joint"))
-    assert samples.diagnostics["step_size"] == np.float32(0.4)
+    assert (samples.step_size == np.float32(0.4)).all()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.25])
@@ -172,14 +193,15 @@ def test_ula_has_its_own_law(temperature):
         jax.random.key(4),
         model=model_params[0],
         params=model_params[1],
-        num_samples=20_000,
+        num_chains=20_000,
+        num_draws=1,
         method="ula",
         space="latent",
-        num_steps=num_steps,
+        num_steps=num_steps - 1,  # and one to the first draw
         step_size=step_size,
         temperature=temperature,
     )
-    oracles.assert_moments(samples.z, oracles.Gaussian(mean, covariance))
+    oracles.assert_moments(samples.z[:, 0], oracles.Gaussian(mean, covariance))
 
 
 def test_sampling_by_weights_reaches_the_tilted_law():
@@ -199,7 +221,8 @@ def test_sampling_by_weights_reaches_the_tilted_law():
     squares = np.einsum("rni,rnj->rij", centred, centred) / size
     oracles.assert_mean(squares, law.covariance)
     chi_square = oracles.chi_square(oracles.DENSE, oracles.quadratic("joint"))
-    oracles.assert_mean(samples.diagnostics["ess_fraction"], 1 / (1 + chi_square))
+    ess = jax.vmap(samplers.effective_sample_size)(samples.log_w)
+    oracles.assert_mean(ess / (4 * size), 1 / (1 + chi_square))
 
 
 def test_without_a_tilt_weights_are_equal():
@@ -207,7 +230,7 @@ def test_without_a_tilt_weights_are_equal():
     model, params = oracles.make_linear_model(oracles.DENSE)
     samples = sampling.sample_by_weights(jax.random.key(6), model, params, 5000, 5000)
     oracles.assert_moments(stack(samples), oracles.joint(oracles.DENSE))
-    np.testing.assert_allclose(samples.diagnostics["ess_fraction"], 1.0, rtol=1e-5)
+    assert (samples.log_w == 0).all()
     assert len(np.unique(samples.x, axis=0)) == 5000  # the comb takes each once
 
 
@@ -238,7 +261,11 @@ def bernoulli_model(tilt):
             {"space": "pixel"},
             "one of latent, data, noise, got 'pix",
         ),
-        (lambda: tilted_model("latent"), {"method": "nuts"}, "method: expected one of ula, mala"),
+        (
+            lambda: tilted_model("latent"),
+            {"method": "nuts"},
+            "method: expected one of ula, mala, hmc",
+        ),
         (
             lambda: tilted_model("latent"),
             {"method": "ula"},
@@ -256,8 +283,19 @@ def test_what_cannot_be_is_refused_in_words(model_of, settings, message):
     """One line that says what is expected."""
     settings = {"method": "mala", "space": "latent", "num_steps": 2} | settings
     with pytest.raises(ValueError, match=message) as error:
-        sampling.sample_by_chains(jax.random.key(0), *model_of(), 3, **settings)
+        sampling.sample_by_chains(jax.random.key(0), *model_of(), 3, 1, **settings)
     assert "\n" not in str(error.value)
+
+
+def test_draws_of_a_chain_are_thinned():
+    """Draw t of a chain is the state after the warm-up and t + 1 times ``thin`` steps."""
+    model, params = tilted_model("latent")
+    settings = {"method": "ula", "space": "latent", "num_steps": 5, "step_size": 0.1}
+    run = functools.partial(by_chains, jax.random.key(8), model=model, params=params, num_chains=3)
+    kept = run(num_draws=2, thin=3, **settings)
+    every = run(num_draws=6, **settings)
+    assert kept.z.shape == (3, 2, 2) and kept.info["logdensity"].shape == (3, 2)
+    np.testing.assert_allclose(kept.z, every.z[:, 2::3], rtol=1e-6)
 
 
 def test_a_discrete_model_is_sampled_in_latent_space():
@@ -267,9 +305,10 @@ def test_a_discrete_model_is_sampled_in_latent_space():
         jax.random.key(7),
         model=model,
         params=params,
-        num_samples=20,
+        num_chains=5,
+        num_draws=4,
         method="mala",
         space="latent",
         num_steps=5,
     )
-    assert samples.x.shape == (20, 3) and set(np.unique(samples.x)) == {0.0, 1.0}
+    assert samples.x.shape == (5, 4, 3) and set(np.unique(samples.x)) == {0.0, 1.0}

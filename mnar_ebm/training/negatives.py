@@ -24,7 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm import models, samplers, sampling
+from mnar_ebm import models, samplers, targets
 from mnar_ebm.config import Config
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import negative_phase
@@ -106,7 +106,7 @@ def base_positions(key: Key, model: Model, num_chains: int) -> PyTree:
     if not model.tilt.reads_x:
         return jax.random.normal(key, (num_chains, model.vae.latent_dim))
     keys = jax.random.split(key, num_chains)
-    return jax.vmap(lambda key: sampling.init_noise(key, model))(keys)
+    return jax.vmap(lambda key: targets.init_noise(key, model))(keys)
 
 
 def advance(
@@ -125,7 +125,7 @@ def advance(
         Where they get to [N, ...], and their ``acceptance_rate`` at the last step.
     """
     params = jax.lax.stop_gradient(params)
-    target = sampling.noise_logdensity if model.tilt.reads_x else sampling.latent_logdensity
+    target = targets.noise_logdensity if model.tilt.reads_x else targets.latent_logdensity
     algorithm = samplers.mala(target(model, params), config.chain_step_size)
 
     def run(key: Key, position: PyTree) -> tuple[PyTree, Array]:
@@ -149,7 +149,7 @@ def energies_at(model: Model, params: Params, positions: PyTree) -> Array:
 
     def energy(position: PyTree) -> Array:
         if model.tilt.reads_x:
-            x, z = sampling.from_noise(model, params, position)
+            x, z = targets.from_noise(model, params, position)
         else:
             x, z = jnp.zeros(model.vae.num_features), position
         return models.energy(model, params, x, z)

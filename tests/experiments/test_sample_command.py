@@ -10,7 +10,8 @@ import pytest
     [
         (("--num_proposals=200",), "ess_fraction"),
         (("--method=ula", "--num_steps=2", "--space=noise", "--temperature=2"), "another model"),
-        (("--method=mala", "--num_steps=3"), "acceptance_rate"),
+        (("--method=mala", "--num_steps=3", "--thin=1"), "rhat"),
+        (("--method=hmc", "--num_steps=20", "--num_chains=2", "--thin=1"), "num_divergent"),
     ],
 )
 def test_methods(call, trained, args, shown):
@@ -24,6 +25,15 @@ def test_methods(call, trained, args, shown):
     assert drawn.shape == (8, 4)
     assert np.isfinite(drawn).all(axis=None)
     assert drawn["height"].between(100, 250).all()
+
+
+def test_bad_chains_are_warned_about(call, trained):
+    """Chains that cannot move in three steps of 1e-6 are said not to agree."""
+    given = (f"--workdir={trained.workdir}", "--output=out.csv", "--num_samples=40")
+    settings = ("--method=mala", "--num_steps=3", "--thin=1", "--step_size=1e-6", "--num_chains=4")
+    said = call("sample", *given, *settings)
+    assert said.status == 0, said
+    assert "warning: the chains disagree" in said.out and "run them longer" in said.out
 
 
 def test_seed(call, trained):

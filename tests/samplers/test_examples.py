@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the samplers print what they say."""
+"""The examples in the docstrings of the samplers and their diagnostics print what they say."""
 
 import doctest
 import importlib
@@ -8,7 +8,7 @@ import pytest
 
 from mnar_ebm import samplers
 
-MODULES = [samplers.__name__] + [
+MODULES = [samplers.__name__, "mnar_ebm.diagnostics"] + [
     module.name for module in pkgutil.iter_modules(samplers.__path__, samplers.__name__ + ".")
 ]
 

@@ -113,11 +113,11 @@ def run_all(todo: Sequence[Job], options: methods.Options) -> None:
 
 
 def _check_same(job: Job, expected: dict[str, Any]) -> None:
-    found = json.loads(job.path.read_text())["settings"]
-    for name, value in json.loads(json.dumps(expected)).items():
-        if found.get(name) != value:
+    expected = json.loads(json.dumps(expected))
+    for name, value in json.loads(job.path.read_text())["settings"].items():
+        if expected.get(name) != value:
             raise ValueError(
-                f"{job.path}: was made with {name}={found.get(name)}, got {value}; "
+                f"{job.path}: was made with {name}={value}, got {expected.get(name)}; "
                 "expected the same settings or another --workdir"
             )
 

@@ -161,8 +161,8 @@ def judge(table: data.Table, answer: methods.Completed) -> dict[str, Any]:
 def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.Path) -> None:
     """Run jobs in processes of this same command, one for each data set, mask and method.
 
-    The seeds of a group are in one process, which compiles once. Each process keeps to its share
-    of the cores, where one thread for each of several jobs does more than several for one.
+    The seeds of a group are in one process, which compiles once. Each process keeps to one core
+    and one thread: several jobs on a thread each get more done than one on several.
 
     Raises:
         ValueError: a process failed; its log is named.
@@ -173,10 +173,10 @@ def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.P
         groups[job.dataset, job.mask, job.method] |= not job.path.exists()
     waiting = [group for group, is_due in groups.items() if is_due]
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    shares = [cores[index::num_processes] or cores for index in range(num_processes)]
+    environment = os.environ | _one_thread()
     (workdir / "logs").mkdir(exist_ok=True)
 
-    def work(share: list[int], group: tuple[str, str, str]) -> pathlib.Path | None:
+    def work(worker: int, group: tuple[str, str, str]) -> pathlib.Path | None:
         dataset, mask, method = group
         log = workdir / "logs" / f"{_label(dataset)}-{mask}-{method}.log"
         only = [f"--datasets={dataset}", f"--masks={mask}", f"--methods={method}", "--nopeers"]
@@ -186,21 +186,35 @@ def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.P
                 [*command, "--num_processes=1", "--only_run"],
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                env=environment,
             )
-            if share:
-                os.sched_setaffinity(process.pid, share)  # before it has started its threads
+            if cores:  # before it has started its threads
+                os.sched_setaffinity(process.pid, {cores[worker % len(cores)]})
             status = process.wait()
         print(f"{' '.join(group)}: {'done' if status == 0 else f'failed, see {log}'}", flush=True)
         return None if status == 0 else log
 
-    def work_through(share: list[int]) -> list[pathlib.Path]:
+    def work_through(worker: int) -> list[pathlib.Path]:
         failed = []
         while waiting:
-            log = work(share, waiting.pop(0))
+            log = work(worker, waiting.pop(0))
             failed += [log] if log else []
         return failed
 
     with concurrent.futures.ThreadPoolExecutor(num_processes) as pool:
-        failed = [log for logs in pool.map(work_through, shares) for log in logs]
+        failed = [log for logs in pool.map(work_through, range(num_processes)) for log in logs]
     if failed:
         raise ValueError(f"{len(failed)} groups of jobs failed, the first in {failed[0]}")
+
+
+def _one_thread() -> dict[str, str]:
+    """Return the environment of a process with one thread, which runs the code that we run."""
+    root = pathlib.Path(__file__).parents[3]
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "XLA_FLAGS": flags.strip(),
+        **dict.fromkeys(threads, "1"),
+    }

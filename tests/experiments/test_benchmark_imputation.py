@@ -94,6 +94,13 @@ def test_every_job_has_a_file_and_is_not_run_again(call, refused, csv, tmp_path)
     for name, found in files_of(work).items():
         assert found["results"] == files[name]["results"]
 
+    (work / "sums-above_mean-mean-0.json").unlink()
+    table = call(COMMAND, *args, "--only_table").out
+    assert "RMSE 0" not in table and not (work / "sums-above_mean-mean-0.json").exists()
+    assert (
+        "| mean | sums | above_mean | 1 |" in table and "| mice | sums | above_mean | 2 |" in table
+    )
+
     line = refused(COMMAND, *args, "--num_steps=5", "--methods=paper_ppca")
     assert "paper_ppca-0.json: was made with num_steps=4, got 5" in line
 
@@ -112,6 +119,17 @@ def test_other_masks_and_published_rows(call, tmp_path):
         line for line in lines[start:] if line.startswith("| mean | ") and line.count("|") == 3
     ]
     assert 0.97 < float(row.split("|")[2]) < 1.03  # the mean of a column is off by its spread
+
+
+def test_a_job_that_fails_keeps_no_other_from_the_table(call, csv, tmp_path):
+    """Steps of 1e30 are no longer finite; the column means are there all the same."""
+    args = ("--methods=mean,paper_ppca", f"--datasets=sums={csv}", *TINY, "--learning_rate=1e30")
+    said = call(COMMAND, *args, f"--workdir={tmp_path}")
+    assert said.status == 1 and said.err.startswith("error: 2 failed, the first of them sums-")
+    assert "the loss of stage base is" in said.err
+    assert "| mean | sums | above_mean | 2 |" in said.out
+    assert "| paper_ppca" not in said.out
+    assert len(files_of(tmp_path)) == 2
 
 
 @pytest.mark.slow

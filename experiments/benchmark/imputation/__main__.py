@@ -8,6 +8,7 @@ line, as --num_steps=1000, go before those of the flag files in configs/table1.
 """
 
 import pathlib
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -31,6 +32,7 @@ NUM_PROCESSES = flags.DEFINE_integer(
 )
 README = flags.DEFINE_string("readme", None, "Markdown file to put the table into.")
 ONLY_RUN = flags.DEFINE_bool("only_run", False, "Run, and make no table.")
+ONLY_TABLE = flags.DEFINE_bool("only_table", False, "Make the table of what is done, run nothing.")
 flags.declare_key_flag("data_dir")
 
 BEGIN = "<!-- imputation: python -m experiments.benchmark.imputation -->"
@@ -51,13 +53,21 @@ def main() -> None:
         DATASETS.value, MASKS.value, list(dict.fromkeys(chosen)), NUM_SEEDS.value, workdir
     )
     options = methods.Options(settings.DATA_DIR.value, NUM_IMPUTATIONS.value)
+    failed = [] if ONLY_TABLE.value else _run(todo, options, workdir)
+    if not ONLY_RUN.value:
+        _make_table(todo, workdir)
+    if failed:  # which keeps no other from the table
+        raise ValueError(f"{len(failed)} failed, the first of them {failed[0]}")
+
+
+def _run(todo: Sequence[jobs.Job], options: methods.Options, workdir: pathlib.Path) -> list[str]:
     if NUM_PROCESSES.value > 1:
-        jobs.run_in_processes(todo, NUM_PROCESSES.value, workdir)
-    else:
-        jobs.run_all(todo, options)
-    if ONLY_RUN.value:
-        return
-    records = tables.collect(todo, workdir)
+        return jobs.run_in_processes(todo, NUM_PROCESSES.value, workdir)
+    return jobs.run_all(todo, options)
+
+
+def _make_table(todo: Sequence[jobs.Job], workdir: pathlib.Path) -> None:
+    records = tables.collect([job for job in todo if job.path.exists()], workdir)
     text = tables.make_text(records)
     print(text)
     if README.value is not None:

@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.benchmark.imputation import methods
-from mnar_ebm import data, metrics
+from mnar_ebm import data, metrics, training
 
 
 class Job(NamedTuple):
@@ -88,18 +89,28 @@ def load_table(job: Job, data_dir: str | None) -> data.Table:
     return data.make_table(name, columns, np.where(mask, standard, np.nan), standard)
 
 
-def run_all(todo: Sequence[Job], options: methods.Options) -> None:
+def run_all(todo: Sequence[Job], options: methods.Options) -> list[str]:
     """Run every job whose file is not there.
+
+    Returns:
+        The jobs whose loss was no longer finite: they leave no file, the others are run all the
+        same.
 
     Raises:
         ValueError: a file is there that was made with other settings.
     """
+    failed = []
     for job in todo:
         expected = methods.describe(job.method, options)
         if job.path.exists():
             _check_same(job, expected)
             continue
-        record = run(job, options)
+        try:
+            record = run(job, options)
+        except training.NonFiniteLossError as error:
+            failed.append(f"{job.path.stem}: {error}")
+            print(failed[-1], flush=True)
+            continue
         text = json.dumps(record | {"settings": expected}, indent=2) + "\n"
         part = job.path.with_suffix(f".{os.getpid()}.part")
         part.write_text(text)
@@ -110,6 +121,7 @@ def run_all(todo: Sequence[Job], options: methods.Options) -> None:
                 f"RMSE {result['rmse']:.3f}, {record['seconds']:.0f} s",
                 flush=True,
             )
+    return failed
 
 
 def _check_same(job: Job, expected: dict[str, Any]) -> None:
@@ -125,9 +137,9 @@ def _check_same(job: Job, expected: dict[str, Any]) -> None:
 def run(job: Job, options: methods.Options) -> dict[str, Any]:
     """Run a job and return what its file holds, less the settings."""
     table = load_table(job, options.data_dir)
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     completed = methods.METHODS[job.method].run(job.method, table, job.seed, options)
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
     return {
         "dataset": table.name,
         "mask": job.mask,
@@ -137,6 +149,7 @@ def run(job: Job, options: methods.Options) -> dict[str, Any]:
         "columns": len(table.columns),
         "missing": float(1.0 - table.mask.mean()),
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "results": {name: judge(table, answer) for name, answer in completed.items()},
     }
 
@@ -158,14 +171,15 @@ def judge(table: data.Table, answer: methods.Completed) -> dict[str, Any]:
     return result
 
 
-def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.Path) -> None:
+def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.Path) -> list[str]:
     """Run jobs in processes of this same command, one for each data set, mask and method.
 
     The seeds of a group are in one process, which compiles once. Each process keeps to one core
-    and one thread: several jobs on a thread each get more done than one on several.
+    and one thread: several jobs on a thread each get more done than one on several. SIGTERM and
+    Ctrl-C end them all.
 
-    Raises:
-        ValueError: a process failed; its log is named.
+    Returns:
+        The groups whose process failed, with its log.
     """
     groups: dict[tuple[str, str, str], bool] = {}
     for job in todo:
@@ -174,9 +188,18 @@ def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.P
     waiting = [group for group, is_due in groups.items() if is_due]
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     environment = os.environ | _one_thread()
+    running: list[subprocess.Popen[bytes]] = []
+
+    def stop(*_: object) -> None:
+        waiting.clear()
+        for process in running:
+            process.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     (workdir / "logs").mkdir(exist_ok=True)
 
-    def work(worker: int, group: tuple[str, str, str]) -> pathlib.Path | None:
+    def work(worker: int, group: tuple[str, str, str]) -> str | None:
         dataset, mask, method = group
         log = workdir / "logs" / f"{_label(dataset)}-{mask}-{method}.log"
         only = [f"--datasets={dataset}", f"--masks={mask}", f"--methods={method}", "--nopeers"]
@@ -188,23 +211,23 @@ def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.P
                 stderr=subprocess.STDOUT,
                 env=environment,
             )
+            running.append(process)
             if cores:  # before it has started its threads
                 os.sched_setaffinity(process.pid, {cores[worker % len(cores)]})
             status = process.wait()
-        print(f"{' '.join(group)}: {'done' if status == 0 else f'failed, see {log}'}", flush=True)
-        return None if status == 0 else log
+        said = f"{' '.join(group)}: {'done' if status == 0 else f'failed, see {log}'}"
+        print(said, flush=True)
+        return None if status == 0 else said
 
-    def work_through(worker: int) -> list[pathlib.Path]:
+    def work_through(worker: int) -> list[str]:
         failed = []
         while waiting:
-            log = work(worker, waiting.pop(0))
-            failed += [log] if log else []
+            said = work(worker, waiting.pop(0))
+            failed += [said] if said else []
         return failed
 
     with concurrent.futures.ThreadPoolExecutor(num_processes) as pool:
-        failed = [log for logs in pool.map(work_through, range(num_processes)) for log in logs]
-    if failed:
-        raise ValueError(f"{len(failed)} groups of jobs failed, the first in {failed[0]}")
+        return sum(pool.map(work_through, range(num_processes)), [])
 
 
 def _one_thread() -> dict[str, str]:

@@ -133,7 +133,7 @@ def _run_notmiwae(
 METHODS = {
     "mean": _peer(peers.mean, "mean"),
     "mice": _peer(peers.mice, "MICE"),
-    "missforest": _peer(peers.missforest, "missForest"),
+    "missforest": _peer(peers.missforest),
     "miceforest": Method(_run_miceforest),
     "limit": _peer(peers.limit),
     **{name: Method(run_ours, published) for name, published in reversed(OURS.items())},

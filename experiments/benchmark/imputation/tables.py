@@ -25,7 +25,8 @@ def collect(todo: Sequence[Job], workdir: pathlib.Path) -> list[Record]:
         found = json.loads(job.path.read_text())
         for label, result in found["results"].items():
             runs = groups.setdefault((found["dataset"], job.mask, label), [])
-            runs.append(result | {"seconds": found["seconds"], "method": job.method})
+            seconds = {name: found[name] for name in ("seconds", "cpu_seconds")}
+            runs.append(result | seconds | {"method": job.method})
     records = [_summary(*group, runs) for group, runs in groups.items()]
     (workdir / "metrics.json").write_text(json.dumps(records, indent=2) + "\n")
     return records
@@ -34,7 +35,7 @@ def collect(todo: Sequence[Job], workdir: pathlib.Path) -> list[Record]:
 def _summary(dataset: str, mask: str, label: str, runs: list[Record]) -> Record:
     record: Record = {"dataset": dataset, "mask": mask, "label": label, "num_seeds": len(runs)}
     record["method"] = runs[0]["method"]
-    for name in ("rmse", "crps", "coverage_90", "bound", "seconds"):
+    for name in ("rmse", "crps", "coverage_90", "bound", "seconds", "cpu_seconds"):
         values = [run[name] for run in runs]
         record[name] = None if None in values else _mean_and_error(values)
     return record
@@ -90,12 +91,14 @@ def _published(method: str, datasets: Sequence[str]) -> list[str]:
 
 
 def _detail_table(records: Sequence[Record]) -> str:
-    header = ["method", "data set", "mask", "CRPS", "coverage of 90 %", "bound", "seconds"]
+    header = ["method", "data set", "mask", "seeds", "CRPS", "coverage of 90 %", "bound"]
+    header += ["seconds", "CPU seconds"]
     lines = [_line(header), "|" + "---|" * len(header)]
     for record in records:
         cells = [_cell(record[name]) for name in ("crps", "coverage_90", "bound")]
-        seconds = _cell(record["seconds"], 0)
-        lines.append(_line([record["label"], record["dataset"], record["mask"], *cells, seconds]))
+        cells += [_cell(record[name], 0) for name in ("seconds", "cpu_seconds")]
+        place = [record[name] for name in ("label", "dataset", "mask")]
+        lines.append(_line([*place, str(record["num_seeds"]), *cells]))
     return "\n".join(lines)
 
 

@@ -1,0 +1,243 @@
+"""The jobs of the benchmark: a file for each, in this process or in several."""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.benchmark.imputation import methods
+from mnar_ebm import data, metrics, training
+
+
+class Job(NamedTuple):
+    """One method on one table with one seed.
+
+    Attributes:
+        dataset: a name, or NAME=PATH.
+        mask: one of ``data.MASKS``.
+        method: one of ``methods.METHODS``.
+        seed: of the mask and of the method.
+        path: the file of its result.
+    """
+
+    dataset: str
+    mask: str
+    method: str
+    seed: int
+    path: pathlib.Path
+
+
+def make_jobs(
+    datasets: Sequence[str],
+    masks: Sequence[str],
+    names: Sequence[str],
+    num_seeds: int,
+    workdir: pathlib.Path,
+) -> list[Job]:
+    """Return all jobs, cheap methods first.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    for mask in masks:
+        if mask not in data.MASKS:
+            raise ValueError(f"--masks: expected some of {', '.join(data.MASKS)}, got {mask!r}")
+    for name in names:
+        if name not in methods.METHODS:
+            known = ", ".join(methods.METHODS)
+            raise ValueError(f"--methods: expected some of {known}, got {name!r}")
+    if num_seeds < 1:
+        raise ValueError(f"--num_seeds: expected at least 1, got {num_seeds}")
+    return [
+        Job(dataset, mask, name, seed, workdir / f"{_label(dataset)}-{mask}-{name}-{seed}.json")
+        for name in sorted(names, key=list(methods.METHODS).index)
+        for mask in masks
+        for dataset in datasets
+        for seed in range(num_seeds)
+    ]
+
+
+def _label(dataset: str) -> str:
+    return dataset.partition("=")[0]
+
+
+def load_table(job: Job, data_dir: str | None) -> data.Table:
+    """Return the job's table: standardised over all true values, then masked.
+
+    Raises:
+        ValueError: there is no such data set, or it is not complete.
+    """
+    name, is_file, path = job.dataset.partition("=")
+    if is_file:
+        csv = data.read_csv(path)
+        columns, truth = csv.columns, csv.x
+    else:
+        table = data.load(name, data_dir)
+        columns, truth = table.columns, table.truth
+    if truth is None or np.isnan(truth).any():
+        raise ValueError(f"--datasets: expected complete values in {name}, got missing ones")
+    standard = data.Standardiser.fit(truth, np.ones_like(truth, bool)).apply(truth)
+    mask = data.hide(job.mask, job.seed, standard)
+    return data.make_table(name, columns, np.where(mask, standard, np.nan), standard)
+
+
+def run_all(todo: Sequence[Job], options: methods.Options) -> list[str]:
+    """Run every job whose file is not there.
+
+    Returns:
+        The jobs whose loss was no longer finite: they leave no file, the others are run all the
+        same.
+
+    Raises:
+        ValueError: a file is there that was made with other settings.
+    """
+    failed = []
+    for job in todo:
+        expected = methods.describe(job.method, options)
+        if job.path.exists():
+            _check_same(job, expected)
+            continue
+        try:
+            record = run(job, options)
+        except training.NonFiniteLossError as error:
+            failed.append(f"{job.path.stem}: {error}")
+            print(failed[-1], flush=True)
+            continue
+        text = json.dumps(record | {"settings": expected}, indent=2) + "\n"
+        part = job.path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(text)
+        part.replace(job.path)  # whole or not at all
+        for name, result in record["results"].items():
+            print(
+                f"{record['dataset']:10} {job.mask:12} {name:24} seed {job.seed}: "
+                f"RMSE {result['rmse']:.3f}, {record['seconds']:.0f} s",
+                flush=True,
+            )
+    return failed
+
+
+def _check_same(job: Job, expected: dict[str, Any]) -> None:
+    expected = json.loads(json.dumps(expected))
+    for name, value in json.loads(job.path.read_text())["settings"].items():
+        if expected.get(name) != value:
+            raise ValueError(
+                f"{job.path}: was made with {name}={value}, got {expected.get(name)}; "
+                "expected the same settings or another --workdir"
+            )
+
+
+def run(job: Job, options: methods.Options) -> dict[str, Any]:
+    """Run a job and return what its file holds, less the settings."""
+    table = load_table(job, options.data_dir)
+    started, started_cpu = time.perf_counter(), time.process_time()
+    completed = methods.METHODS[job.method].run(job.method, table, job.seed, options)
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
+    return {
+        "dataset": table.name,
+        "mask": job.mask,
+        "method": job.method,
+        "seed": job.seed,
+        "rows": len(table.x),
+        "columns": len(table.columns),
+        "missing": float(1.0 - table.mask.mean()),
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "results": {name: judge(table, answer) for name, answer in completed.items()},
+    }
+
+
+def judge(table: data.Table, answer: methods.Completed) -> dict[str, Any]:
+    """Return the metrics of a completed table, all in standard units."""
+    assert table.truth is not None
+    result: dict[str, Any] = {
+        "rmse": metrics.imputation_rmse(answer.mean, table.truth, table.mask),
+        "crps": None,
+        "coverage_90": None,
+        "bound": answer.bound,
+    }
+    if answer.draws is not None:
+        cells = (answer.draws, table.truth, table.mask)
+        result["crps"] = metrics.crps(*cells)
+        if answer.draws.shape[1] >= 19:  # fewer have no central interval of 90 %
+            result["coverage_90"] = metrics.interval_coverage(*cells, level=0.9)
+    return result
+
+
+def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.Path) -> list[str]:
+    """Run jobs in processes of this same command, one for each data set, mask and method.
+
+    The seeds of a group are in one process, which compiles once. Each process keeps to one core
+    and one thread: several jobs on a thread each get more done than one on several. SIGTERM and
+    Ctrl-C end them all.
+
+    Returns:
+        The groups whose process failed, with its log.
+    """
+    groups: dict[tuple[str, str, str], bool] = {}
+    for job in todo:
+        groups.setdefault((job.dataset, job.mask, job.method), False)
+        groups[job.dataset, job.mask, job.method] |= not job.path.exists()
+    waiting = [group for group, is_due in groups.items() if is_due]
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    environment = os.environ | _one_thread()
+    running: list[subprocess.Popen[bytes]] = []
+
+    def stop(*_: object) -> None:
+        waiting.clear()
+        for process in running:
+            process.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    (workdir / "logs").mkdir(exist_ok=True)
+
+    def work(worker: int, group: tuple[str, str, str]) -> str | None:
+        dataset, mask, method = group
+        log = workdir / "logs" / f"{_label(dataset)}-{mask}-{method}.log"
+        only = [f"--datasets={dataset}", f"--masks={mask}", f"--methods={method}", "--nopeers"]
+        command = [sys.executable, "-m", "experiments.benchmark.imputation", *sys.argv[1:], *only]
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                [*command, "--num_processes=1", "--only_run"],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+            )
+            running.append(process)
+            if cores:  # before it has started its threads
+                os.sched_setaffinity(process.pid, {cores[worker % len(cores)]})
+            status = process.wait()
+        said = f"{' '.join(group)}: {'done' if status == 0 else f'failed, see {log}'}"
+        print(said, flush=True)
+        return None if status == 0 else said
+
+    def work_through(worker: int) -> list[str]:
+        failed = []
+        while waiting:
+            said = work(worker, waiting.pop(0))
+            failed += [said] if said else []
+        return failed
+
+    with concurrent.futures.ThreadPoolExecutor(num_processes) as pool:
+        return sum(pool.map(work_through, range(num_processes)), [])
+
+
+def _one_thread() -> dict[str, str]:
+    """Return the environment of a process with one thread, which runs the code that we run."""
+    root = pathlib.Path(__file__).parents[3]
+    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {
+        "PYTHONPATH": os.pathsep.join(paths),
+        "XLA_FLAGS": flags.strip(),
+        **dict.fromkeys(threads, "1"),
+    }

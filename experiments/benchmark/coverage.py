@@ -39,7 +39,7 @@ NUM_TABLES = flags.DEFINE_integer("num_tables", 200, "Simulated tables.")
 NUM_ROWS = flags.DEFINE_integer("num_rows", 400, "Rows of each table.")
 NUM_IMPUTATIONS = flags.DEFINE_integer("num_imputations", 20, "Imputations of each table.")
 BOOTSTRAP_STEPS = flags.DEFINE_integer(
-    "bootstrap_steps", 300, "Steps from the table's fit to that of a bootstrap sample; 0: none."
+    "bootstrap_steps", 200, "Steps from the table's fit to that of a bootstrap sample; 0: none."
 )
 WORKDIR = flags.DEFINE_string("workdir", "runs/coverage", "Folder for coverage.json.")
 README = flags.DEFINE_string("readme", None, "Markdown file to put the table into.")

@@ -130,7 +130,10 @@ def notmiwae_pytorch(table: data.Table, seed: int, config: Config) -> np.ndarray
 
 
 class NotMIWAETrainer:
-    """notmiwae-pytorch's model on tensors in memory, with Adam at a constant rate."""
+    """notmiwae-pytorch's model on tensors in memory, on one thread, with Adam at a constant rate.
+
+    On cores that do other work, two threads spend their time waiting for each other.
+    """
 
     def __init__(self, table: data.Table, seed: int, config: Config):
         """Make the model for a table."""
@@ -145,6 +148,7 @@ class NotMIWAETrainer:
         self._table, self._batch_size = table, min(config.batch_size, len(table.x))
         self._x = torch.from_numpy(np.where(table.mask, table.x, 0.0).astype(np.float32))
         self._mask = torch.from_numpy(table.mask.astype(np.float32))
+        torch.set_num_threads(1)
         torch.manual_seed(seed)
         num_columns = table.x.shape[1]
         self._model = NotMIWAE(

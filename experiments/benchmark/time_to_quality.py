@@ -1,0 +1,202 @@
+"""Seconds of training until the published error is reached, ours and notmiwae-pytorch's.
+
+python -m experiments.benchmark.time_to_quality --data_dir=FOLDER --workdir=runs/time_to_quality
+
+Every method is trained on each data set under the paper's mask, and every few hundred steps the
+RMSE on the missing cells is taken, by importance sampling with the same number of samples for all
+and with the clock stopped. Seconds are of training alone, compilation included. The threshold is
+the published error of the row that the method repeats and the best of the whole table. Written are
+a curve for each data set and method as JSON, a figure, and a Markdown table.
+"""
+
+import dataclasses
+import json
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+
+from experiments import cli, markdown, published, settings
+from experiments.benchmark.imputation import jobs, methods, peers
+from mnar_ebm import Config, data, metrics, training
+from mnar_ebm.training import loop, run, stages
+from mnar_ebm.types import Batch
+
+DATASETS = flags.DEFINE_list("datasets", ["banknote", "concrete", "red", "breast"], "Named sets.")
+METHODS = flags.DEFINE_list(
+    "methods",
+    ["recommended", "paper_ppca", "paper_deep", "notmiwae_pytorch"],
+    "Some of those of experiments.benchmark.imputation that take steps.",
+)
+EVERY = flags.DEFINE_integer("every", 400, "Steps between two looks at the error.")
+NUM_SAMPLES = flags.DEFINE_integer("num_samples", 500, "Importance samples for each row of a look.")
+MAX_SECONDS = flags.DEFINE_float("max_seconds", 600.0, "Seconds after which a method is stopped.")
+WORKDIR = flags.DEFINE_string("workdir", "runs/time_to_quality", "Folder of curves and figure.")
+README = flags.DEFINE_string("readme", None, "Markdown file to put the table into.")
+flags.declare_key_flag("data_dir")
+
+BEGIN = "<!-- time: python -m experiments.benchmark.time_to_quality -->"
+END = "<!-- end of time -->"
+
+Look = tuple[int, float, float]
+"""Steps, seconds, RMSE."""
+
+
+def main() -> None:
+    """Train every method on every data set, then draw and tell when it got where."""
+    workdir = pathlib.Path(WORKDIR.value)
+    cli.check_writable(workdir)
+    for name in METHODS.value:
+        if name not in (*methods.OURS, "notmiwae_pytorch"):
+            known = ", ".join((*methods.OURS, "notmiwae_pytorch"))
+            raise ValueError(f"--methods: expected some of {known}, got {name!r}")
+    curves = []
+    for dataset in DATASETS.value:
+        for name in METHODS.value:
+            path = workdir / f"{dataset.partition('=')[0]}-{name}.json"
+            if not path.exists():
+                path.write_text(json.dumps(measure(dataset, name)) + "\n")
+            curves.append(json.loads(path.read_text()))
+            print(describe(curves[-1]), flush=True)
+    draw(curves, workdir / "time_to_quality.png")
+    text = make_text(curves)
+    print(text)
+    if README.value is not None:
+        markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
+
+
+def measure(dataset: str, name: str) -> dict[str, Any]:
+    """Return the curve of one method on one data set, with seed 0."""
+    job = jobs.Job(dataset, "above_mean", name, 0, pathlib.Path())
+    table = jobs.load_table(job, settings.DATA_DIR.value)
+    looks = look_at_peer(table) if name == "notmiwae_pytorch" else look_at_ours(name, table)
+    taken: list[Look] = []
+    for look in looks:
+        taken.append(look)
+        if look[1] > MAX_SECONDS.value:
+            break
+    return {"dataset": table.name, "method": name, "looks": taken}
+
+
+def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
+    """Train the stages of one of ours, as ``training.train`` does, and look on the way."""
+    config = dataclasses.replace(methods.make_config(name, len(table.columns)), seed=0)
+    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table))
+    x, mask = fitted.standardise(table.x)
+    train_data, held_out = (
+        Batch(jnp.asarray(x[rows]), jnp.asarray(mask[rows]))
+        for rows in run.split_rows(config, len(x))
+    )
+    seconds, total = 0.0, 0
+    params = fitted.params
+    for index, stage in enumerate(stages.make_stages(config, fitted.model)):
+        started = time.perf_counter()
+        key, key_chains = jax.random.split(jax.random.fold_in(jax.random.key(0), index))
+        state = loop.init_state(stage, params, key_chains)
+        chunks = loop.run_stage(config, stage, params, state, train_data, held_out, key)
+        for state, record in chunks:
+            seconds += time.perf_counter() - started
+            step = record["step"]
+            if step % EVERY.value < loop.CHUNK_STEPS or step == stage.num_steps:
+                now = loop.finish(config, stage, params, state)
+                yield total + step, seconds, error_of(name, fitted._replace(params=now), table)
+            started = time.perf_counter()
+        total += int(state.step)
+        params = loop.finish(config, stage, params, state)
+        seconds += time.perf_counter() - started
+
+
+def error_of(name: str, fitted: training.FittedModel, table: data.Table) -> float:
+    """Return the RMSE of a model on its way, as the benchmark would impute by it."""
+    assert table.truth is not None
+    if name.startswith("paper_"):
+        fitted = fitted._replace(model=methods.averages_decoder_means(fitted.model))
+    imputed = fitted.impute(table.x, num_samples=NUM_SAMPLES.value)
+    return metrics.imputation_rmse(imputed.mean, table.truth, table.mask)
+
+
+def look_at_peer(table: data.Table) -> Iterator[Look]:
+    """Train notmiwae-pytorch as ``paper_deep``, and look on the way."""
+    assert table.truth is not None
+    config: Config = methods.make_config("paper_deep", len(table.columns))
+    seconds, started = 0.0, time.perf_counter()
+    trainer = peers.NotMIWAETrainer(table, 0, config)
+    for step in range(EVERY.value, config.num_steps + 1, EVERY.value):
+        trainer.take_steps(EVERY.value)
+        seconds += time.perf_counter() - started
+        imputed = trainer.impute(NUM_SAMPLES.value)
+        yield step, seconds, metrics.imputation_rmse(imputed, table.truth, table.mask)
+        started = time.perf_counter()
+
+
+def seconds_to(curve: dict[str, Any], threshold: float) -> float | None:
+    """Return the seconds at the first look with at most that error; ``None``: there is none."""
+    return next((seconds for _, seconds, rmse in curve["looks"] if rmse <= threshold), None)
+
+
+def thresholds_of(curve: dict[str, Any]) -> dict[str, float | None]:
+    """Return the errors to reach: of the row that the method repeats, and the best of the table."""
+    name = published.NAMES.get(curve["dataset"])
+    row = methods.METHODS[curve["method"]].published
+    own = published.TABLE_1[row][name][0] if row and name else None
+    return {"its row": own, "best": published.best(name) if name else None}
+
+
+def describe(curve: dict[str, Any]) -> str:
+    """Return one line about a curve."""
+    step, seconds, rmse = curve["looks"][-1]
+    best = min(look[2] for look in curve["looks"])
+    return (
+        f"{curve['dataset']:10} {curve['method']:18} RMSE {rmse:.3f} (lowest {best:.3f}) after "
+        f"{step} steps, {seconds:.0f} s"
+    )
+
+
+def draw(curves: list[dict[str, Any]], path: pathlib.Path) -> None:
+    """Draw RMSE over seconds, one panel for each data set; dashed, the best published."""
+    from experiments import figures
+
+    datasets = list(dict.fromkeys(curve["dataset"] for curve in curves))
+    plt = figures.plt
+    figure, axes = plt.subplots(
+        1, len(datasets), figsize=(3.2 * len(datasets), 3), squeeze=False, layout="constrained"
+    )
+    for axis, dataset in zip(axes.flat, datasets, strict=True):
+        for curve in (curve for curve in curves if curve["dataset"] == dataset):
+            _, seconds, rmse = zip(*curve["looks"], strict=True)
+            axis.plot(seconds, rmse, label=curve["method"])
+        if dataset in published.NAMES:
+            axis.axhline(published.best(published.NAMES[dataset]), color="#888888", ls="--", lw=1)
+        axis.set(title=dataset, xlabel="seconds of training", xscale="log")
+    axes[0, 0].set_ylabel("RMSE")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=len(labels), loc="outside upper center")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def make_text(curves: list[dict[str, Any]]) -> str:
+    """Return the Markdown table: seconds to each threshold, and the last error."""
+    lines = [
+        "| data set | method | seconds to its row's error | seconds to the best published "
+        "| last RMSE | steps | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for curve in curves:
+        cells = []
+        for threshold in thresholds_of(curve).values():
+            reached = None if threshold is None else seconds_to(curve, threshold)
+            goal = "-" if threshold is None else f"not to {threshold:.2f}"
+            cells.append(goal if reached is None else f"{reached:.0f} (to {threshold:.2f})")
+        step, seconds, rmse = curve["looks"][-1]
+        last = [f"{rmse:.3f}", str(step), f"{seconds:.0f}"]
+        lines.append("| " + " | ".join([curve["dataset"], curve["method"], *cells, *last]) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    cli.main(main)

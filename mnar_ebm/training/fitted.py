@@ -1,5 +1,6 @@
 """A trained model and what is needed to use it on rows in their original units."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -62,6 +63,7 @@ def table_facts(config: Config, table: Table) -> TableFacts:
                 "likelihood: bernoulli expects values from 0 to 1, "
                 f"got {outside[0]:g} in {table.name}"
             )
+    if config.likelihood == "bernoulli" or config.standardise == "none":
         standardiser = Standardiser.identity(len(table.columns))
     else:
         standardiser = Standardiser.fit(table.x, table.mask)
@@ -135,7 +137,15 @@ class FittedModel(NamedTuple):
 
 
 def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
-    """Return the model of ``config`` for such a table, with fresh parameters."""
-    model = make_model(config, len(facts.columns), facts.observed_columns)
+    """Return the model of ``config`` for such a table, with fresh parameters.
+
+    Equal settings and shapes give one and the same model, which ``jit`` then knows again: a
+    second run compiles nothing. Columns without a gap are told to ``mar``, which reads them.
+    """
+    observed_columns = facts.observed_columns if config.mechanism == "mar" else ()
+    model = _cached_model(Config(**config.model_fields()), len(facts.columns), observed_columns)
     params = init_params(jax.random.key(config.seed), model, jnp.asarray(facts.missing_rate))
     return FittedModel(config, facts, model, params)
+
+
+_cached_model = functools.lru_cache(maxsize=32)(make_model)

@@ -57,7 +57,12 @@ class TrainState(NamedTuple):
 
 
 def make_optimiser(stage: Stage) -> optax.GradientTransformation:
-    """Return Adam with decoupled weight decay, a linear warm-up and a cosine decay to 0."""
+    """Return Adam with decoupled weight decay.
+
+    The rate is constant, or has a linear warm-up and a cosine decay to 0.
+    """
+    if stage.schedule == "constant":
+        return optax.adamw(stage.learning_rate, weight_decay=stage.weight_decay, mask=stage.decays)
     warmup = min(100, stage.num_steps // 10)
     schedule = optax.warmup_cosine_decay_schedule(
         init_value=0.0,
@@ -100,8 +105,9 @@ class Chunk(NamedTuple):
     evaluate: Callable[..., tuple[TrainState, dict[str, Array]]]
 
 
+@functools.lru_cache(maxsize=32)
 def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
-    """Return the jitted ``run`` and ``evaluate`` of a stage.
+    """Return the jitted ``run`` and ``evaluate`` of a stage; the same ones for equal settings.
 
     A step is a pure function of its number: its key is folded in from it, and its rows are a
     slice of the permutation of its epoch, so that a resumed run repeats an unbroken one bit for
@@ -159,8 +165,10 @@ def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
             batch = Batch(data.x[rows], data.mask[rows])
             batch = jax.lax.with_sharding_constraint(batch, batch_sharding)
             key_rows, key_loss = jax.random.split(jax.random.fold_in(key_step, state.step))
-            rows = jax.random.randint(key_rows, (held_out_size,), 0, num_held_out)
-            refit = Batch(held_out.x[rows], held_out.mask[rows])
+            refit = held_out
+            if num_held_out:
+                rows = jax.random.randint(key_rows, (held_out_size,), 0, num_held_out)
+                refit = Batch(held_out.x[rows], held_out.mask[rows])
             state, info = take_step(state, params, batch, refit, key_loss)
             return (state, order), info
 
@@ -205,6 +213,7 @@ def run_stage(
     The caller may stop between two chunks, at any of which the state can be saved. A stage ends
     after its steps, when the held-out bound has not risen for ``config.patience`` chunks, or,
     in the stage ``joint``, when the effective share of base draws falls below ``ESS_GUARD``.
+    Where no row is held out nothing is evaluated, and a stage ends after its steps alone.
 
     Raises:
         NonFiniteLossError: the loss is NaN or infinite; the last state yielded is unharmed.
@@ -214,7 +223,8 @@ def run_stage(
     state, params, train_data, held_out = replicate(mesh, (state, params, train_data, held_out))
     watched = jax.tree.map(lambda leaf: leaf[:MAX_HELD_OUT_ROWS], held_out)
     key_train, key_held_out = jax.random.split(key)
-    if int(state.step) == 0:  # what the stage starts from is its first candidate
+    has_held_out = held_out.x.shape[0] > 0
+    if has_held_out and int(state.step) == 0:  # what the stage starts from is its first candidate
         state, _ = chunk.evaluate(state, params, watched, key_held_out)
     while not is_finished(config, stage, state):
         started = time.perf_counter()
@@ -231,8 +241,9 @@ def run_stage(
                 "decoder_scale=per_feature; the last good checkpoint is kept"
             )
         seconds = time.perf_counter() - started
-        state, evaluation = chunk.evaluate(state, params, watched, key_held_out)
-        infos |= {name: float(value) for name, value in evaluation.items()}
+        if has_held_out:
+            state, evaluation = chunk.evaluate(state, params, watched, key_held_out)
+            infos |= {name: float(value) for name, value in evaluation.items()}
         yield (
             state,
             {
@@ -250,8 +261,13 @@ def is_finished(config: Config, stage: Stage, state: TrainState) -> bool:
     return int(state.step) >= stage.num_steps or int(state.num_stale) >= config.patience
 
 
-def finish(stage: Stage, params: Params, state: TrainState) -> Params:
-    """Return the parameters with the stage's best in place; if none was believed, as they were."""
+def finish(config: Config, stage: Stage, params: Params, state: TrainState) -> Params:
+    """Return the parameters with the stage's best in place; if none was believed, as they were.
+
+    Where no row is held out, the last are taken for the best.
+    """
+    if config.validation_fraction == 0:
+        return stage.merge(params, state.average)
     if not np.isfinite(float(state.best_bound)):
         return params
     return stage.merge(params, state.best)

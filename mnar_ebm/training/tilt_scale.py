@@ -38,8 +38,8 @@ class TiltReport(NamedTuple):
 
     Attributes:
         tilt_scale: the lambda chosen.
-        bound_base: held-out bound of the base, in nats a row.
-        bound_tilted: held-out bound at the chosen lambda.
+        bound_base: bound of the base on the rows given, in nats a row.
+        bound_tilted: that bound at the chosen lambda.
         log_z: log Z at the chosen lambda, in nats.
         log_z_standard_error: its Monte Carlo standard error.
         ess_fraction: effective share of base draws under the tilt's weights, in (0, 1].

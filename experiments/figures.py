@@ -44,21 +44,16 @@ def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
         top.plot(
             steps, [r["bound"] for r in records], ":.", ms=3, color=colour, label=f"{stage}, batch"
         )
-        top.plot(
-            steps,
-            [r["held_out"] for r in records],
-            "-o",
-            ms=2,
-            color=colour,
-            label=f"{stage}, held out",
-        )
+        if "held_out" in records[0]:
+            values, label = [r["held_out"] for r in records], f"{stage}, held out"
+            top.plot(steps, values, "-o", ms=2, color=colour, label=label)
         if stage != "base":
             bottom.plot(steps, [r["ess_fraction"] for r in records], "-o", color=colour, ms=2)
         offset = steps[-1]
-    held_out = [record["held_out"] for record in log]
     batch = [record["bound"] for record in log]
-    low = np.percentile(held_out, 10)
-    top.set_ylim(low - 0.1 * abs(low), max(*held_out, *batch) + 0.05 * abs(low))
+    watched = [record["held_out"] for record in log if "held_out" in record] or batch
+    low = np.percentile(watched, 10)
+    top.set_ylim(low - 0.1 * abs(low), max(*watched, *batch) + 0.05 * abs(low))
     top.set_ylabel("bound (nats a row)")
     top.legend(loc="lower right")
     bottom.set(ylim=(0, 1), xlabel="step", ylabel="ESS / N")

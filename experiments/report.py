@@ -127,7 +127,8 @@ def print_report(metrics: dict[str, Any], table: data.Table, workdir: pathlib.Pa
             print("  self-masking, beside tilted the best of the whole table")
     bound = metrics["bound"]
     gain = bound["tilted"] - bound["base"]
-    print(f"held-out bound: base {bound['base']:.2f}, tilted {bound['tilted']:.2f} nats a row")
+    rows = "held-out" if metrics["config"]["validation_fraction"] else "training"
+    print(f"{rows} bound: base {bound['base']:.2f}, tilted {bound['tilted']:.2f} nats a row")
     if metrics["tilt"] == "none":
         print("no tilt was asked for")
     elif metrics["tilt_scale"] == 0:

@@ -5,6 +5,7 @@ import pathlib
 
 from absl import flags
 
+from experiments import cli
 from mnar_ebm import data
 from mnar_ebm.config import (
     DECODERS,
@@ -12,7 +13,9 @@ from mnar_ebm.config import (
     MECHANISMS,
     NEGATIVE_PHASES,
     SCALES,
+    SCHEDULES,
     SIGNS,
+    STANDARDISERS,
     TILTS,
     Config,
 )
@@ -35,7 +38,10 @@ _ENUMS = {
     "decoder": (DECODERS, "Map from the latent to the mean: network, linear, or their sum."),
     "decoder_scale": (SCALES, "One scale for all, one per column, or one per column and latent."),
     "negative_phase": (NEGATIVE_PHASES, "Estimator of the tilt's negative phase."),
+    "schedule": (SCHEDULES, "Learning rates warm up and decay to 0, or stay at their peak."),
+    "standardise": (STANDARDISERS, "Bring columns to mean 0 and sd 1 over observed cells, or not."),
 }
+_SWITCHES = {"show_mask": "Let the encoder read the mask beside the row."}
 _NUMBERS = {
     "latent_dim": "Dimensions of the latent.",
     "hidden_dim": "Units in each hidden layer.",
@@ -54,33 +60,54 @@ _NUMBERS = {
     "weight_decay": "Decoupled weight decay of the base; 0: none.",
     "tilt_weight_decay": "Decoupled weight decay of the tilt; 0: none.",
     "ema_decay": "Decay of the running mean of parameters that is evaluated; 0: none.",
-    "validation_fraction": "Share of rows held out, from 0.01 to 0.5.",
+    "validation_fraction": "Share of rows held out, up to 0.5; 0, without a tilt: none.",
     "patience": "Evaluations without a better held-out bound before a stage stops.",
     "num_imputation_samples": "Importance samples for each row of the final imputation.",
     "seed": "Seed of everything random.",
 }
 
 
-def _define_flags() -> None:
+def define_config_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define a flag for every setting of the config, with its default."""
     for name, (choices, text) in _ENUMS.items():
-        flags.DEFINE_enum(name, getattr(_DEFAULT, name), list(choices), text)
+        flags.DEFINE_enum(name, getattr(_DEFAULT, name), list(choices), text, flag_values=values)
+    for name, text in _SWITCHES.items():
+        flags.DEFINE_bool(name, getattr(_DEFAULT, name), text, flag_values=values)
     for name, text in _NUMBERS.items():
         default = getattr(_DEFAULT, name)
         define = flags.DEFINE_integer if isinstance(default, int) else flags.DEFINE_float
-        define(name, default, text)
+        define(name, default, text, flag_values=values)
 
 
-_define_flags()
+define_config_flags()
 
 
-def config_from_flags() -> Config:
+def config_from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:
     """Return the config that the flags describe.
 
     Raises:
         ValueError: a value is not allowed.
     """
     names = [field.name for field in dataclasses.fields(Config)]
-    return Config(**{name: flags.FLAGS[name].value for name in names})
+    return Config(**{name: values[name].value for name in names})
+
+
+def config_from_flagfile(name: str) -> Config:
+    """Return the config of a flag file, under the settings that the command line itself tells.
+
+    Raises:
+        flags.Error: the file is not found, or holds a flag that is no setting of the config.
+        ValueError: a value is not allowed.
+    """
+    values = flags.FlagValues()
+    define_config_flags(values)
+    told = [
+        f"--{setting}={flags.FLAGS[setting].value}"
+        for setting in (*_ENUMS, *_SWITCHES, *_NUMBERS)
+        if flags.FLAGS[setting].present
+    ]
+    values(["", *cli.expand([f"--flagfile={name}"]), *told])
+    return config_from_flags(values)
 
 
 def dataset_name() -> str:
@@ -103,7 +130,7 @@ def load_table() -> tuple[data.Table, data.Csv]:
 
 def to_flagfile() -> str:
     """Return a flag file that repeats the run, whatever the defaults will be by then."""
-    names = ["dataset", "data_path", "data_dir", *_ENUMS, *_NUMBERS]
+    names = ["dataset", "data_path", "data_dir", *_ENUMS, *_SWITCHES, *_NUMBERS]
     lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
     for name in names:
         value = flags.FLAGS[name].value

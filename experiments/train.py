@@ -54,9 +54,9 @@ class Bar:
             self._bar.close()
             self._stage = record["stage"]
             self._bar = tqdm(total=record["num_steps"], desc=f"{self._stage:5}", unit="step")
+        held_out = f"held out {record['held_out']:.2f}, " if "held_out" in record else ""
         self._bar.set_postfix_str(
-            f"bound {record['bound']:.2f}, held out {record['held_out']:.2f}, "
-            f"{record['steps_per_second']:.0f} steps/s",
+            f"bound {record['bound']:.2f}, {held_out}{record['steps_per_second']:.0f} steps/s",
             refresh=False,
         )
         self._bar.update(record["step"] - self._bar.n)

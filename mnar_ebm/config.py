@@ -1,6 +1,7 @@
 """All settings of a run, in one frozen dataclass: what the flags fill in and a checkpoint keeps."""
 
 import dataclasses
+from typing import Any
 
 from mnar_ebm import _checks
 
@@ -19,6 +20,8 @@ LIKELIHOODS = ("gaussian", "student_t", "bernoulli")
 DECODERS = ("mlp", "linear", "linear_mlp")
 SCALES = ("shared", "per_feature", "per_latent")
 NEGATIVE_PHASES = ("snis", "jensen", "nce", "cd", "pcd")
+SCHEDULES = ("cosine", "constant")
+STANDARDISERS = ("observed", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +38,13 @@ class Config:
         decoder_scale: one scale for all, one per column, or one per column and latent.
         latent_dim: L.
         hidden_dim: units in each hidden layer of encoder, decoder and energy.
+        show_mask: whether the encoder reads the mask beside the row with zeros in its gaps.
+        standardise: ``observed``, columns are brought to mean 0 and standard deviation 1 over
+            their observed cells; ``none``, they are taken as they are.
         num_importance_samples: K of the bound that is trained.
-        batch_size: rows in a step.
-        learning_rate: peak of Adam's schedule for the base; it warms up, then decays to 0.
+        batch_size: rows in a step; those of a smaller table come more than once.
+        learning_rate: peak of Adam's schedule for the base.
+        schedule: ``cosine``, the rate warms up, then decays to 0; ``constant``, it is the peak.
         num_steps: steps of the stage ``base``.
         tilt_learning_rate: as ``learning_rate``, for the stage ``tilt``.
         tilt_steps: steps of the stage ``tilt``.
@@ -51,7 +58,8 @@ class Config:
         weight_decay: decoupled weight decay of the base; 0: none.
         tilt_weight_decay: decoupled weight decay of the tilt; 0: none.
         ema_decay: decay of the running mean of parameters that is evaluated. 0: none.
-        validation_fraction: share of rows held out for early stopping and for the tilt's scale.
+        validation_fraction: share of rows held out for early stopping and for the tilt's scale;
+            0: none, every row is trained on and the last iterate is kept, without a tilt alone.
         patience: evaluations without a better held-out bound before a stage stops.
         num_imputation_samples: K of the final bound and imputation.
         seed: of everything random.
@@ -65,9 +73,12 @@ class Config:
     decoder_scale: str = "per_feature"
     latent_dim: int = 20
     hidden_dim: int = 128
+    show_mask: bool = True
+    standardise: str = "observed"
     num_importance_samples: int = 20
     batch_size: int = 128
     learning_rate: float = 3e-3
+    schedule: str = "cosine"
     num_steps: int = 6000
     tilt_learning_rate: float = 3e-4
     tilt_steps: int = 2000
@@ -95,6 +106,8 @@ class Config:
         _checks.check_choice("decoder", self.decoder, DECODERS)
         _checks.check_choice("decoder_scale", self.decoder_scale, SCALES)
         _checks.check_choice("negative_phase", self.negative_phase, NEGATIVE_PHASES)
+        _checks.check_choice("schedule", self.schedule, SCHEDULES)
+        _checks.check_choice("standardise", self.standardise, STANDARDISERS)
         for name in (
             "latent_dim",
             "hidden_dim",
@@ -114,8 +127,13 @@ class Config:
             _checks.check_positive(name, getattr(self, name))
         _checks.check_between("seed", self.seed, 0, 2**32 - 1)
         _checks.check_between("ema_decay", self.ema_decay, 0, 0.9999)
-        _checks.check_between("validation_fraction", self.validation_fraction, 0.01, 0.5)
+        _checks.check_between("validation_fraction", self.validation_fraction, 0, 0.5)
         _checks.check_between("restart_share", self.restart_share, 0, 1)
+        if self.validation_fraction == 0 and self.tilt != "none":
+            raise ValueError(
+                "validation_fraction: expected above 0 with a tilt, whose scale is chosen on "
+                "held-out rows, got 0"
+            )
         self._check_chains()
 
     def _check_chains(self) -> None:
@@ -132,7 +150,8 @@ class Config:
                 f"got {self.replay_size}"
             )
 
-    def model_fields(self) -> dict[str, str | int]:
+    def model_fields(self) -> dict[str, Any]:
         """Return the settings that fix the shape and the meaning of the parameters."""
         names = ("tilt", "mechanism", "sign", "likelihood", "decoder", "decoder_scale")
-        return {name: getattr(self, name) for name in (*names, "latent_dim", "hidden_dim")}
+        sizes = ("latent_dim", "hidden_dim", "show_mask")
+        return {name: getattr(self, name) for name in (*names, *sizes)}

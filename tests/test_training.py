@@ -207,7 +207,12 @@ def test_a_new_run_in_an_old_folder_does_not_leave_the_old_model(full, tmp_path)
 
 
 def test_every_program_of_a_stage_is_traced_once(monkeypatch):
-    """The steps, and the evaluation between them, of both stages."""
+    """The steps, and the evaluation between them, of both stages; by a second run not again.
+
+    Another seed, and gaps in other places of a table of that size, are no other program.
+    """
+    for cached in (loop.make_chunk, stages.make_stages):
+        cached.cache_clear()
     calls = {"apply_updates": 0, "held_out_bound": 0}
 
     def count(module, name):
@@ -222,6 +227,11 @@ def test_every_program_of_a_stage_is_traced_once(monkeypatch):
     count(loop.optax, "apply_updates")
     count(loop, "held_out_bound")
     train()
+    assert calls == {"apply_updates": 2, "held_out_bound": 2}
+    moved = data.make_table("moved", table().columns, np.roll(table().x, 1, axis=0)[:, ::-1])
+    other = dataclasses.replace(CONFIG, seed=7)
+    assert not np.array_equal(moved.mask.all(axis=0), table().mask.all(axis=0))
+    training.train(other, moved)
     assert calls == {"apply_updates": 2, "held_out_bound": 2}
 
 
@@ -341,6 +351,61 @@ def test_a_stage_ends_when_its_patience_does():
     assert [record["step"] for record in seen] == [2, 4]
     start = training.fitted.make_fitted(config, fitted.facts)
     assert oracles.bits(fitted.params.base) == oracles.bits(start.params.base)
+
+
+def test_without_held_out_rows_every_row_is_trained_on_and_the_last_iterate_is_kept():
+    """Nothing is evaluated on the way, and the bound that is told is that of the training rows."""
+    seen = []
+    config = dataclasses.replace(CONFIG, tilt="none", validation_fraction=0.0, ema_decay=0.0)
+    rows_train, rows_held_out = training.run.split_rows(config, 60)
+    assert list(rows_train) == list(range(60)) and not len(rows_held_out)
+    fitted, report = train(config=config, report=seen.append)
+    assert [record["step"] for record in seen] == [2, 4]
+    assert not any("held_out" in record for record in seen)
+    shorter, _ = train(config=dataclasses.replace(config, patience=1))
+    assert oracles.bits(shorter.params) == oracles.bits(fitted.params)  # no patience to lose
+    assert np.isfinite(report.bound_base) and report.bound_tilted == report.bound_base
+    start = training.fitted.make_fitted(config, fitted.facts)
+    assert oracles.bits(start.params.base) != oracles.bits(fitted.params.base)
+
+
+@pytest.mark.parametrize("schedule, moves", [("constant", True), ("cosine", False)])
+def test_a_constant_rate_does_not_decay(schedule, moves):
+    """Beyond the stage's last step a decayed rate moves nothing; a constant one still does."""
+    config = dataclasses.replace(CONFIG, tilt="none", schedule=schedule)
+    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+    (base,) = stages.make_stages(config, fitted.model)
+    optimiser = loop.make_optimiser(base)
+    params = base.select(fitted.params)
+    gradient, state = jax.tree.map(jnp.ones_like, params), optimiser.init(params)
+    for _ in range(config.num_steps):
+        _, state = optimiser.update(gradient, state, params)
+    updates, _ = optimiser.update(gradient, state, params)
+    sizes = np.concatenate([np.abs(leaf).ravel() for leaf in jax.tree.leaves(updates)])
+    np.testing.assert_allclose(sizes, config.learning_rate * moves, rtol=1e-4, atol=1e-12)
+
+
+def test_an_encoder_that_is_not_shown_the_mask_reads_the_row_alone():
+    """Zeros in the gaps look like observed zeros to it, and to no other."""
+    x, mask = jnp.zeros(6), jnp.arange(6) < 2
+    for show_mask in (True, False):
+        config = dataclasses.replace(CONFIG, show_mask=show_mask)
+        fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+        encode = functools.partial(fitted.model.vae.encode, fitted.params.base, x)
+        assert (oracles.bits(encode(mask)) == oracles.bits(encode(~mask))) is not show_mask
+
+
+def test_columns_can_be_taken_as_they_are():
+    """Without standardisation a row is shown in the units in which it came."""
+    as_is = dataclasses.replace(CONFIG, standardise="none")
+    shifted = data.make_table("shifted", table().columns, 3.0 + 2.0 * table().x)
+    for config, expected in ((as_is, shifted.x), (CONFIG, None)):
+        fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, shifted))
+        standard, mask = fitted.standardise(shifted.x)
+        if expected is None:
+            np.testing.assert_allclose(standard.sum(axis=0), 0.0, atol=1e-3)
+        else:
+            np.testing.assert_array_equal(standard[mask], expected[mask].astype(np.float32))
 
 
 def test_rows_are_split_by_the_seed():
@@ -551,7 +616,10 @@ def test_a_table_that_cannot_be_trained_on_is_refused(settings, rows, message):
         ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
         ({"learning_rate": 0.0}, "learning_rate: expected a positive number, got 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate: expected a positive number, got nan"),
-        ({"validation_fraction": 0.9}, "validation_fraction: expected a value from 0.01 to 0.5"),
+        ({"validation_fraction": 0.9}, "validation_fraction: expected a value from 0 to 0.5"),
+        ({"validation_fraction": 0}, "validation_fraction: expected above 0 with a tilt, .* got 0"),
+        ({"schedule": "step"}, "schedule: expected one of cosine, constant, got 'step'"),
+        ({"standardise": "yes"}, "standardise: expected one of observed, none, got 'yes'"),
         ({"ema_decay": 1.0}, "ema_decay: expected a value from 0 to 0.9999, got 1.0"),
     ],
 )

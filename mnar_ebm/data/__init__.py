@@ -1,7 +1,8 @@
 """Tables to train on, by name or from a CSV file.
 
 Every named set is complete; :func:`load` hides cells by the protocol of
-:func:`mask_above_mean` and keeps the complete values as ``truth``.
+:func:`mask_above_mean` and keeps the complete values as ``truth``, of which :func:`hide` hides
+others.
 """
 
 import os
@@ -17,15 +18,18 @@ from mnar_ebm.data.csv import (
     to_table,
     write_completed,
 )
-from mnar_ebm.data.table import Standardiser, Table, benchmark_table, make_table, mask_above_mean
+from mnar_ebm.data.masks import MASKS, hide, mask_above_mean
+from mnar_ebm.data.table import Standardiser, Table, benchmark_table, make_table
 
 __all__ = [
+    "MASKS",
     "Csv",
     "Standardiser",
     "Table",
     "align",
     "benchmark_table",
     "from_table",
+    "hide",
     "load",
     "long_table",
     "make_table",

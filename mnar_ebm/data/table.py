@@ -1,4 +1,4 @@
-"""A table with missing cells, the benchmark protocol that hides cells, and standardisation."""
+"""A table with missing cells, complete tables with cells hidden, and standard units."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mnar_ebm import _checks
+from mnar_ebm.data.masks import mask_above_mean
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,33 +58,6 @@ def make_table(name: str, columns: Iterable[str], x: Any, truth: Any = None) -> 
         if truth.shape != x.shape:
             raise ValueError(f"{name} (truth): expected shape {x.shape}, got {truth.shape}")
     return Table(name, columns, x, mask, truth)
-
-
-def mask_above_mean(x: np.ndarray) -> np.ndarray:
-    """Hide the high values of the first half of the columns.
-
-    ``mask[n, d] = False`` where ``d < D // 2`` and ``x[n, d] > mean_n x[n, d]``.
-
-    Args:
-        x: complete values. [N, D]
-
-    Returns:
-        The mask, ``True`` where observed. [N, D]
-
-    Raises:
-        ValueError: a value is missing.
-
-    References:
-        Ipsen, Mattei and Frellsen, "not-MIWAE: Deep Generative Modelling with Missing not at
-        Random Data", 2021, Appendix A.1.
-    """
-    x = _checks.check_table("x", x)
-    if np.isnan(x).any():
-        raise ValueError("x: expected complete values, got NaN")
-    # Rounding can put the mean of a constant column just below the constant.
-    mean = np.maximum(x.mean(axis=0), x.min(axis=0))
-    hideable = np.arange(x.shape[1]) < x.shape[1] // 2
-    return ~(hideable & (x > mean))
 
 
 def benchmark_table(name: str, columns: Iterable[str], truth: np.ndarray) -> Table:

@@ -36,7 +36,7 @@ class VAE(NamedTuple):
 def make_vae(config: Config, num_features: int) -> VAE:
     """Return the VAE that ``config`` describes, for rows of ``num_features`` columns."""
     likelihood = make_likelihood(config.likelihood)
-    encoder = Encoder(config.latent_dim, config.hidden_dim)
+    encoder = Encoder(config.latent_dim, config.hidden_dim, config.show_mask)
     decoder = Decoder(
         num_features,
         config.hidden_dim,

@@ -20,15 +20,17 @@ class Encoder(nn.Module):
     Attributes:
         latent_dim: L.
         hidden_dim: units in each of two hidden layers.
+        show_mask: whether the mask is read beside the row.
     """
 
     latent_dim: int
     hidden_dim: int
+    show_mask: bool = True
 
     @nn.compact
     def __call__(self, x: Array, mask: Array) -> tuple[Array, Array]:
         """Map a row, with missing cells filled by 0, and its mask to (loc, scale) of z. [L]."""
-        inputs = jnp.concatenate([x, mask.astype(x.dtype)], axis=-1)
+        inputs = jnp.concatenate([x, mask.astype(x.dtype)], axis=-1) if self.show_mask else x
         hidden = MLP((self.hidden_dim,) * 2, activation="tanh")(inputs)
         hidden = nn.tanh(hidden)
         loc = nn.Dense(self.latent_dim)(hidden)

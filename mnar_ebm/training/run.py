@@ -1,5 +1,6 @@
 """Train, from a config and a table to a fitted model; killed at any moment, it can go on."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 
@@ -25,8 +26,9 @@ def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the training and of the held-out rows, at random by the seed."""
     if num_rows < 2:
         raise ValueError(f"table: expected at least 2 rows, got {num_rows}")
+    fraction = config.validation_fraction
     order = np.random.default_rng(config.seed).permutation(num_rows)
-    num_held_out = max(1, round(config.validation_fraction * num_rows))
+    num_held_out = max(1, round(fraction * num_rows)) if fraction else 0
     return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
 
 
@@ -56,7 +58,8 @@ def train(
         should_stop: asked after every chunk; ``True`` saves and raises.
 
     Returns:
-        The fitted model, and what choosing the tilt's scale found.
+        The fitted model, and what choosing the tilt's scale found, on the held-out rows or, where
+        there are none, on those that were trained on.
 
     Raises:
         ValueError: config, table and checkpoint do not go together.
@@ -72,7 +75,8 @@ def train(
     )
     key = jax.random.key(config.seed)
     run = RunFolder(config, facts, pathlib.Path(workdir) if workdir is not None else None)
-    stages = make_stages(config, fitted.model)
+    unseeded = dataclasses.replace(config, seed=0)  # one program for all seeds
+    stages = make_stages(unseeded, fitted.model)
     params, first, state = fitted.params, 0, None
     if resume:
         params, first, state = run.restore(stages, params)
@@ -83,7 +87,7 @@ def train(
         key_stage = jax.random.fold_in(key, 1 + index)
         key_chains = jax.random.fold_in(key, 2 + len(stages) + index)
         state = state if state is not None else loop.init_state(stage, params, key_chains)
-        chunks = loop.run_stage(config, stage, params, state, train_data, held_out, key_stage)
+        chunks = loop.run_stage(unseeded, stage, params, state, train_data, held_out, key_stage)
         for state, record in chunks:
             run.log(record)
             report(record)
@@ -92,11 +96,12 @@ def train(
             if stopping:
                 raise InterruptedTraining(f"stopped at step {record['step']} of stage {stage.name}")
         run.save(stages, index, params, state, force=True)
-        params = loop.finish(stage, params, state)
+        params = loop.finish(config, stage, params, state)
         state = None
 
     key_scale = jax.random.fold_in(key, 1 + len(stages))
-    params, tilt_report = choose_tilt_scale(key_scale, fitted.model, params, held_out)
+    judged = held_out if len(rows_held_out) else train_data
+    params, tilt_report = choose_tilt_scale(key_scale, fitted.model, params, judged)
     run.save_finished(stages, params)
     return fitted._replace(params=params), tilt_report
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -33,7 +34,12 @@ class RunFolder:
         return {"stage": stage, "config": config, "facts": self._facts.to_json()}
 
     def save(
-        self, stages: list[Stage], index: int, params: PyTree, state: loop.TrainState, force: bool
+        self,
+        stages: Sequence[Stage],
+        index: int,
+        params: PyTree,
+        state: loop.TrainState,
+        force: bool,
     ) -> None:
         """Save a stage's state, if asked or if the last time is long ago."""
         due = time.monotonic() - self._last_save >= SECONDS_BETWEEN_CHECKPOINTS
@@ -44,7 +50,7 @@ class RunFolder:
         checkpoints.save(self._manager, step, arrays, self._record(stages[index].name))
         self._last_save = time.monotonic()
 
-    def save_finished(self, stages: list[Stage], params: PyTree) -> None:
+    def save_finished(self, stages: Sequence[Stage], params: PyTree) -> None:
         """Save the parameters of the finished run."""
         if self._manager is None:
             return
@@ -53,7 +59,7 @@ class RunFolder:
         self._manager.close()
 
     def restore(
-        self, stages: list[Stage], params: PyTree
+        self, stages: Sequence[Stage], params: PyTree
     ) -> tuple[PyTree, int, loop.TrainState | None]:
         """Return the parameters, the stage to go on with, and its state."""
         if self._manager is None or self._workdir is None:
@@ -118,6 +124,6 @@ class RunFolder:
         path.write_text("".join(kept))
 
 
-def _steps_before(stages: list[Stage], index: int) -> int:
+def _steps_before(stages: Sequence[Stage], index: int) -> int:
     """Return the number that the checkpoints of stage ``index`` count from."""
     return sum(stage.num_steps + 1 for stage in stages[:index])

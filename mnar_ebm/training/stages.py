@@ -8,10 +8,12 @@ Each stage differentiates in ``trainable`` alone, a part of the parameters that 
 out and ``merge`` puts back. This is also the one place where a bound is negated into a loss.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from mnar_ebm.config import Config
 from mnar_ebm.models import Model, Params, without_tilt
@@ -31,6 +33,7 @@ class Stage(NamedTuple):
         name: ``base``, ``tilt`` or ``joint``.
         num_steps: its length.
         learning_rate: its peak learning rate.
+        schedule: ``cosine`` or ``constant``, as in ``Config``.
         weight_decay: its decoupled weight decay.
         decays: ``(trainable) -> pytree of bool``, the parameters that decay.
         model: the model whose bound it raises.
@@ -46,6 +49,7 @@ class Stage(NamedTuple):
     name: str
     num_steps: int
     learning_rate: float
+    schedule: str
     weight_decay: float
     decays: Callable[[PyTree], PyTree]
     model: Model
@@ -55,14 +59,16 @@ class Stage(NamedTuple):
     loss: Callable[[Key, Params, Batch, Batch, PyTree], Loss]
 
 
-def make_stages(config: Config, model: Model) -> list[Stage]:
-    """Return the stages that ``config`` asks for, in order."""
+@functools.lru_cache(maxsize=32)
+def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
+    """Return the stages that ``config`` asks for, in order; the same ones for equal settings."""
     base_model = without_tilt(model)
     stages = [
         Stage(
             "base",
             config.num_steps,
             config.learning_rate,
+            config.schedule,
             config.weight_decay,
             _is_in("encoder"),
             base_model,
@@ -73,7 +79,7 @@ def make_stages(config: Config, model: Model) -> list[Stage]:
         )
     ]
     if config.tilt == "none":
-        return stages
+        return tuple(stages)
     tilt_loss = nce_loss if config.negative_phase == "nce" else bound_loss
     init_chains = make_negatives(config, model).init
     if config.tilt_steps:
@@ -82,6 +88,7 @@ def make_stages(config: Config, model: Model) -> list[Stage]:
                 "tilt",
                 config.tilt_steps,
                 config.tilt_learning_rate,
+                config.schedule,
                 config.tilt_weight_decay,
                 _is_in("kernel"),
                 model,
@@ -99,6 +106,7 @@ def make_stages(config: Config, model: Model) -> list[Stage]:
                 "joint",
                 config.joint_steps,
                 config.tilt_learning_rate,
+                config.schedule,
                 config.tilt_weight_decay,
                 _is_in("kernel"),
                 model,
@@ -110,7 +118,7 @@ def make_stages(config: Config, model: Model) -> list[Stage]:
                 loss=lambda *args: refit_loss(model, config, *args),
             )
         )
-    return stages
+    return tuple(stages)
 
 
 def _is_in(name: str) -> Callable[[PyTree], PyTree]:
@@ -148,8 +156,9 @@ def refit_loss(
 ) -> Loss:
     """Return ``bound_loss`` plus that of held-out rows with all but the encoder held fixed.
 
-    Without it the encoder knows the training rows alone, its guesses for held-out rows grow
-    worse with time, and the held-out bound falls while the model itself still improves.
+    Without this term the encoder knows the training rows alone, its guesses for held-out rows grow
+    worse with time, and the held-out bound falls while the model itself still improves. Where
+    no row is held out, it is ``bound_loss``.
 
     References:
         P.-A. Mattei, J. Frellsen, "Refit your Encoder when New Data Comes by", NeurIPS workshop
@@ -157,6 +166,8 @@ def refit_loss(
     """
     key_batch, key_held_out = jax.random.split(key)
     loss, aside = bound_loss(model, config, key_batch, params, batch, chains)
+    if not held_out.x.shape[0]:
+        return loss, aside
     fixed = jax.lax.stop_gradient(params)
     encoder_only = fixed._replace(base=fixed.base | {"encoder": params.base["encoder"]})
     bound = bounds.batch_bound(
@@ -193,7 +204,13 @@ def _energy_of(model: Model, params: Params, draws: bounds.Draws) -> Array:
 
 
 def held_out_bound(
-    model: Model, params: Params, batch: Batch, key: Key, num_samples: int, num_negatives: int
+    model: Model,
+    params: Params,
+    batch: Batch,
+    is_row: Array,
+    key: Key,
+    num_samples: int,
+    num_negatives: int,
 ) -> Info:
     """Return the mean bound of held-out rows and the effective share of the base draws.
 
@@ -201,6 +218,7 @@ def held_out_bound(
         model: the model, tilted or not.
         params: its parameters; log Z is estimated afresh.
         batch: held-out rows. [B, D]
+        is_row: ``False`` for rows that only pad the batch. [B]
         key: the same key at every call, so that two calls differ by their parameters alone.
         num_samples: K.
         num_negatives: N, for log Z.
@@ -219,6 +237,6 @@ def held_out_bound(
     keys = jax.random.split(key_rows, batch.x.shape[0])
     row_bounds = jax.lax.map(bound_of, (keys, batch.x, batch.mask), batch_size=64)
     return {
-        "held_out": row_bounds.mean(),
+        "held_out": jnp.mean(row_bounds, where=is_row),
         "ess_fraction": effective_sample_size(-energies) / num_negatives,
     }

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from absl import app, flags, logging
 
-from mnar_ebm.training import fitted
-
 TINY = (
     "--latent_dim=2",
     "--hidden_dim=16",
@@ -105,22 +103,6 @@ def trained(tmp_path_factory, people_csv, spawn):
     return Run(cwd / "runs" / "people-latent-seed0", people_csv, out, err)
 
 
-@pytest.fixture(scope="session")
-def shared_models():
-    """Let equal settings give one model, so that what was compiled for it is used again."""
-    original, models = fitted.make_model, {}
-
-    def make_model(config, *facts):
-        key = (*config.model_fields().values(), *facts)
-        if key not in models:
-            models[key] = original(config, *facts)
-        return models[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitted, "make_model", make_model)
-        yield
-
-
 @pytest.fixture
 def load():
     """Return a function that imports a command as a new process would: with its flags alone."""
@@ -164,7 +146,7 @@ def _replace(old, new):
 
 
 @pytest.fixture
-def call(load, shared_models, quick_compile, monkeypatch, capsys, tmp_path):
+def call(load, quick_compile, monkeypatch, capsys, tmp_path):
     """Return a function that runs a command in this process, in an empty working directory."""
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")

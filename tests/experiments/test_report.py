@@ -12,6 +12,7 @@ METRICS = {
     "rmse": {"mean": 1.234, "iterative": 1.111, "base": 0.987, "tilted": 0.876},
     "bound": {"base": -20.0, "tilted": -19.5},
     "tilt": "latent",
+    "config": {"validation_fraction": 0.1},
     "tilt_scale": 0.75,
     "log_z": 0.5,
     "log_z_standard_error": 0.01,

@@ -1,0 +1,68 @@
+"""Imputation error over data sets, masks, methods and seeds, beside the published one.
+
+python -m experiments.benchmark.imputation --data_dir=FOLDER --workdir=FOLDER --peers
+
+One file in the workdir for each data set, mask, method and seed; what is there is not done again,
+so that a killed run goes on where it stopped. Settings of training that are told on the command
+line, as --num_steps=1000, go before those of the flag files in configs/table1.
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import cli, markdown, settings
+from experiments.benchmark.imputation import jobs, methods, tables
+from mnar_ebm import data
+
+DATASETS = flags.DEFINE_list(
+    "datasets",
+    ["banknote", "concrete", "red", "breast"],
+    "Data sets, by name or as NAME=PATH of a complete CSV file.",
+)
+MASKS = flags.DEFINE_list("masks", ["above_mean"], f"Some of {', '.join(data.MASKS)}.")
+METHODS = flags.DEFINE_list("methods", list(methods.OURS), f"Some of {', '.join(methods.METHODS)}.")
+PEERS = flags.DEFINE_bool("peers", False, "Run all that is installed of the other methods too.")
+NUM_SEEDS = flags.DEFINE_integer("num_seeds", 5, "Seeds, from 0.")
+NUM_IMPUTATIONS = flags.DEFINE_integer("num_imputations", 20, "Draws, for CRPS and coverage.")
+WORKDIR = flags.DEFINE_string("workdir", "runs/imputation", "Folder of results.")
+NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", 1, "Processes to run jobs in, each on its share of the cores."
+)
+README = flags.DEFINE_string("readme", None, "Markdown file to put the table into.")
+ONLY_RUN = flags.DEFINE_bool("only_run", False, "Run, and make no table.")
+flags.declare_key_flag("data_dir")
+
+BEGIN = "<!-- imputation: python -m experiments.benchmark.imputation -->"
+END = "<!-- end of imputation -->"
+
+_OF_THE_BENCHMARK = ("seed", "dataset", "data_path")
+
+
+def main() -> None:
+    """Run what is not yet done, then make metrics.json and the table."""
+    for name in _OF_THE_BENCHMARK:
+        if flags.FLAGS[name].present:
+            raise ValueError(f"--{name}: expected --datasets and --num_seeds instead")
+    workdir = pathlib.Path(WORKDIR.value)
+    cli.check_writable(workdir)
+    chosen = [*METHODS.value, *(methods.installed_peers() if PEERS.value else [])]
+    todo = jobs.make_jobs(
+        DATASETS.value, MASKS.value, list(dict.fromkeys(chosen)), NUM_SEEDS.value, workdir
+    )
+    options = methods.Options(settings.DATA_DIR.value, NUM_IMPUTATIONS.value)
+    if NUM_PROCESSES.value > 1:
+        jobs.run_in_processes(todo, NUM_PROCESSES.value, workdir)
+    else:
+        jobs.run_all(todo, options)
+    if ONLY_RUN.value:
+        return
+    records = tables.collect(todo, workdir)
+    text = tables.make_text(records)
+    print(text)
+    if README.value is not None:
+        markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
+
+
+if __name__ == "__main__":
+    cli.main(main)

@@ -1,0 +1,160 @@
+"""The methods: ours, each by a flag file of configs/table1, and the others by a function."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import settings
+from experiments.benchmark.imputation import peers
+from mnar_ebm import Config, data, training
+from mnar_ebm.models import Model
+from mnar_ebm.types import Array, DecoderOutput, PyTree
+
+
+class Options(NamedTuple):
+    """What the command line says to all methods.
+
+    Attributes:
+        data_dir: folder with the source files of named data sets.
+        num_imputations: M, draws of each row.
+    """
+
+    data_dir: str | None
+    num_imputations: int
+
+
+class Completed(NamedTuple):
+    """What a method makes of a table.
+
+    Attributes:
+        mean: the completed table. [N, D]
+        draws: multiple imputations, if the method has them. [N, M, D]
+        bound: mean bound of the held-out rows, or of all where none are; in nats a row.
+    """
+
+    mean: np.ndarray
+    draws: np.ndarray | None = None
+    bound: float | None = None
+
+
+class Method(NamedTuple):
+    """A method of the benchmark.
+
+    Attributes:
+        run: ``(name, table, seed, options) -> {label: Completed}``.
+        published: the row of Table 1 that it repeats, if it does.
+    """
+
+    run: Callable[[str, data.Table, int, Options], dict[str, Completed]]
+    published: str | None = None
+
+
+OURS = {
+    "paper_ppca_ignorable": "PPCA",
+    "paper_ppca_agnostic": "not-MIWAE-PPCA, agnostic",
+    "paper_ppca_unknown": "not-MIWAE-PPCA, self-masking",
+    "paper_ppca": "not-MIWAE-PPCA, self-masking known",
+    "paper_deep_ignorable": "MIWAE",
+    "paper_deep_agnostic": "not-MIWAE, agnostic",
+    "paper_deep_unknown": "not-MIWAE, self-masking",
+    "paper_deep": "not-MIWAE, self-masking known",
+    "agnostic": None,
+    "recommended": None,
+}
+"""By name of a flag file in configs/table1: the row of Table 1 that it repeats."""
+
+
+def make_config(name: str, num_columns: int) -> Config:
+    """Return the config of one of ours; the paper's have one latent less than columns."""
+    config = settings.config_from_flagfile(f"table1/{name}.cfg")
+    if name.startswith("paper_"):
+        config = dataclasses.replace(config, latent_dim=num_columns - 1)
+    return config
+
+
+def run_ours(name: str, table: data.Table, seed: int, options: Options) -> dict[str, Completed]:
+    """Train and impute; of a tilted model, the base stands beside it."""
+    config = dataclasses.replace(make_config(name, len(table.columns)), seed=seed)
+    fitted, report = training.train(config, table)
+    if name.startswith("paper_"):
+        fitted = fitted._replace(model=averages_decoder_means(fitted.model))
+    models = {name: (fitted, report.bound_tilted)}
+    if config.tilt != "none":
+        models[f"{name}_base"] = (fitted.base(), report.bound_base)
+    completed = {}
+    for label, (model, bound) in models.items():
+        imputed = model.impute(table.x, num_imputations=options.num_imputations, seed=seed)
+        draws = imputed.draws if options.num_imputations > 1 else None
+        completed[label] = Completed(imputed.mean, draws, bound)
+    return completed
+
+
+@functools.lru_cache(maxsize=16)
+def averages_decoder_means(model: Model) -> Model:
+    """Return the model whose imputation averages E[x|z_k], as the paper's code does.
+
+    The weights depend on the missing values that were drawn, which the mean then ignores: an
+    approximation to the posterior mean that the library itself does not make.
+    """
+    likelihood = model.vae.likelihood
+
+    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
+        del params
+        return jnp.where(mask, x, likelihood.mean(eta))
+
+    return model._replace(mechanism=model.mechanism._replace(mean=mean))
+
+
+def _peer(function: Callable[..., np.ndarray], published: str | None = None) -> Method:
+    def run(name: str, table: data.Table, seed: int, options: Options) -> dict[str, Completed]:
+        return {name: Completed(function(table, seed))}
+
+    return Method(run, published)
+
+
+def _run_miceforest(
+    name: str, table: data.Table, seed: int, options: Options
+) -> dict[str, Completed]:
+    draws = peers.miceforest(table, seed, options.num_imputations)
+    return {name: Completed(draws.mean(axis=1), draws if draws.shape[1] > 1 else None)}
+
+
+def _run_notmiwae(
+    name: str, table: data.Table, seed: int, options: Options
+) -> dict[str, Completed]:
+    config = make_config("paper_deep", len(table.columns))
+    return {name: Completed(peers.notmiwae_pytorch(table, seed, config))}
+
+
+METHODS = {
+    "mean": _peer(peers.mean, "mean"),
+    "mice": _peer(peers.mice, "MICE"),
+    "missforest": _peer(peers.missforest, "missForest"),
+    "miceforest": Method(_run_miceforest),
+    "limit": _peer(peers.limit),
+    **{name: Method(run_ours, published) for name, published in reversed(OURS.items())},
+    "notmiwae_pytorch": Method(_run_notmiwae, "not-MIWAE, self-masking known"),
+}
+"""By name, in the order in which they are run."""
+
+
+def installed_peers() -> list[str]:
+    """Return the methods that are not ours and whose packages are installed."""
+    return [name for name in METHODS if name not in OURS and peers.is_installed(name)]
+
+
+def describe(name: str, options: Options) -> dict[str, Any]:
+    """Return the settings that a result depends on, to know it again."""
+    described: dict[str, Any] = {"num_imputations": options.num_imputations}
+    flagfile = "paper_deep" if name == "notmiwae_pytorch" else name
+    if flagfile in OURS:
+        config = settings.config_from_flagfile(f"table1/{flagfile}.cfg")
+        described |= dataclasses.asdict(config)
+        del described["seed"]
+        if flagfile.startswith("paper_"):
+            described["latent_dim"] = "columns - 1"
+    return described

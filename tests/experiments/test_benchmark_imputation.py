@@ -1,0 +1,185 @@
+"""The imputation benchmark: its files, its table, and that what is done is not done again."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from experiments import markdown, published
+from mnar_ebm import data
+
+COMMAND = "benchmark.imputation.__main__"
+TINY = (
+    "--hidden_dim=8",
+    "--num_importance_samples=3",
+    "--num_steps=4",
+    "--tilt_steps=4",
+    "--num_negatives=16",
+    "--num_imputation_samples=20",
+    "--num_seeds=2",
+)
+METHODS = "--methods=mean,mice,limit,paper_ppca,recommended"
+
+
+@pytest.fixture(scope="module")
+def csv(tmp_path_factory):
+    """Return the path of a complete table, whose first column is the sum of two others."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 4)) * [1.0, 1.0, 10.0, 1.0] + [0.0, 5.0, 50.0, 0.0]
+    x[:, 0] = x[:, 1] + x[:, 3]
+    path = tmp_path_factory.mktemp("data") / "sums.csv"
+    np.savetxt(path, x, delimiter=",", header="a,b,c,d", comments="")
+    return path
+
+
+def files_of(workdir):
+    """Return what the files of a workdir's jobs hold, by name."""
+    paths = sorted(workdir.glob("sums-*.json"))
+    return {path.stem: json.loads(path.read_text()) for path in paths}
+
+
+def test_every_job_has_a_file_and_is_not_run_again(call, refused, csv, tmp_path):
+    """Files, table and metrics; then only a file that is gone is made again, the same as before."""
+    (tmp_path / "README.md").write_text(
+        "before\n<!-- imputation: python -m experiments.benchmark.imputation -->\nold\n"
+        "<!-- end of imputation -->\nafter\n"
+    )
+    args = (METHODS, f"--datasets=sums={csv}", f"--workdir={tmp_path}/work", *TINY)
+    said = call(COMMAND, *args, f"--readme={tmp_path}/README.md")
+    assert said.status == 0, said.err
+    work, files = tmp_path / "work", files_of(tmp_path / "work")
+    assert len(files) == 5 * 2
+    for found in files.values():
+        assert found["rows"] == 80 and found["columns"] == 4 and found["seconds"] >= 0
+        for result in found["results"].values():
+            assert np.isfinite(result["rmse"])
+            if found["method"] in ("paper_ppca", "recommended"):
+                assert result["crps"] > 0 and 0 <= result["coverage_90"] <= 1
+                assert np.isfinite(result["bound"])
+    ours = files["sums-above_mean-paper_ppca-0"]
+    assert ours["settings"]["schedule"] == "constant" and ours["settings"]["num_steps"] == 4
+    assert files["sums-above_mean-recommended-1"]["results"].keys() == {
+        "recommended",
+        "recommended_base",
+    }
+    # Column means are off by the distance to the hidden upper half; trees that saw the truth
+    # find that a is b + d.
+    rmse = {
+        name: files[f"sums-above_mean-{name}-0"]["results"][name]["rmse"]
+        for name in ("mean", "limit")
+    }
+    assert rmse["limit"] < rmse["mean"] < 2.5
+
+    text = (tmp_path / "README.md").read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert said.out.strip().endswith(text.split("-->\n")[1].split("\n<!--")[0])
+    summaries = {
+        record["label"]: record for record in json.loads((work / "metrics.json").read_text())
+    }
+    both = [
+        files[f"sums-above_mean-paper_ppca-{seed}"]["results"]["paper_ppca"]["rmse"]
+        for seed in (0, 1)
+    ]
+    mean, error = summaries["paper_ppca"]["rmse"]
+    np.testing.assert_allclose([mean, error], [np.mean(both), abs(both[0] - both[1]) / 2])
+    assert f"| {mean:.2f} ± {error:.2f} |" in text and "published" not in text
+
+    (work / "sums-above_mean-paper_ppca-1.json").unlink()
+    (work / "sums-above_mean-mice-0.123.part").write_text("{")  # killed while it wrote
+    before = {path: path.stat().st_mtime_ns for path in work.glob("sums-*.json")}
+    again = call(COMMAND, *args)
+    assert again.out.count("RMSE 0") + again.out.count("RMSE 1") + again.out.count("RMSE 2") == 1
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    for name, found in files_of(work).items():
+        assert found["results"] == files[name]["results"]
+
+    line = refused(COMMAND, *args, "--num_steps=5", "--methods=paper_ppca")
+    assert "paper_ppca-0.json: was made with num_steps=4, got 5" in line
+
+
+def test_other_masks_and_published_rows(call, tmp_path):
+    """A named set has the whole of the published table beside it, under the paper's mask alone."""
+    args = ("--datasets=breast_cancer", "--methods=mean", "--num_seeds=1")
+    said = call(COMMAND, *args, "--masks=above_mean,mcar", f"--workdir={tmp_path}")
+    lines = said.out.splitlines()
+    published_rows = [line for line in lines if "(published)" in line]
+    assert len(published_rows) == len(published.TABLE_1) == 12
+    assert "| not-MIWAE, self-masking known (published) | 0.76 ± 0.01 |" in published_rows
+    assert "| mean (repeats mean) | 1.82 |" in lines  # one seed: no error
+    start = lines.index("RMSE, mask `mcar`")
+    (row,) = [
+        line for line in lines[start:] if line.startswith("| mean | ") and line.count("|") == 3
+    ]
+    assert 0.97 < float(row.split("|")[2]) < 1.03  # the mean of a column is off by its spread
+
+
+@pytest.mark.slow
+def test_jobs_run_in_processes_of_their_own(call, csv, tmp_path):
+    """The same files and table as in one process."""
+    args = ("--methods=mean,mice", f"--datasets=sums={csv}", "--num_seeds=1")
+    one = call(COMMAND, *args, f"--workdir={tmp_path}/one")
+    many = call(COMMAND, *args, f"--workdir={tmp_path}/many", "--num_processes=2")
+    assert many.status == 0, many.err
+    results = [
+        {name: found["results"] for name, found in files_of(tmp_path / folder).items()}
+        for folder in ("one", "many")
+    ]
+    assert results[0] == results[1] and len(results[0]) == 2
+    assert one.out.splitlines()[-4].split("|")[1:4] == many.out.splitlines()[-4].split("|")[1:4]
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (["--methods=magic"], "--methods: expected some of mean, mice, .* got 'magic'"),
+        (["--masks=mnar"], "--masks: expected some of above_mean, .* got .mnar."),
+        (["--num_seeds=0"], "--num_seeds: expected at least 1, got 0"),
+        (["--seed=3"], "--seed: expected --datasets and --num_seeds instead"),
+        (["--datasets=nowhere", "--methods=mean"], "dataset: expected one of .* got 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(refused, tmp_path, args, message):
+    """In one line."""
+    assert re.search(message, refused(COMMAND, *args, f"--workdir={tmp_path}"))
+
+
+def test_a_table_with_gaps_is_refused(refused, tmp_path):
+    """There is no truth to compare with."""
+    (tmp_path / "gaps.csv").write_text("a,b\n1,2\n,3\n")
+    args = (f"--datasets=gaps={tmp_path}/gaps.csv", "--methods=mean", f"--workdir={tmp_path}")
+    assert "expected complete values in gaps, got missing ones" in refused(COMMAND, *args)
+
+
+def test_every_row_of_the_published_table_is_whole():
+    """And its best values are those that the paper prints in bold."""
+    for row in published.TABLE_1.values():
+        assert tuple(row) == published.DATASETS
+    best = [published.best(dataset) for dataset in published.DATASETS]
+    assert best == [0.57, 1.12, 1.07, 0.99, 0.77, 0.72]
+
+
+def test_text_between_markers_is_replaced(tmp_path):
+    """The markers and all around them stay; a file without them is refused."""
+    path = tmp_path / "page.md"
+    path.write_text("a\n<b>\nold\n</b>\nz\n")
+    markdown.replace_between(path, "<b>", "</b>", "new")
+    assert path.read_text() == "a\n<b>\nnew\n</b>\nz\n"
+    markdown.replace_between(path, "<b>", "</b>", "newer")
+    assert path.read_text() == "a\n<b>\nnewer\n</b>\nz\n"
+    with pytest.raises(ValueError, match="expected the markers </b> and <b>, found none"):
+        markdown.replace_between(path, "</b>", "<b>", "x")
+
+
+def test_the_mask_of_a_job_is_drawn_by_its_seed(load, csv, tmp_path):
+    """On columns that are standard over all rows; the truth is kept."""
+    load(COMMAND)
+    from experiments.benchmark.imputation import jobs
+
+    made = jobs.make_jobs([f"sums={csv}"], ["mcar"], ["mean"], 2, tmp_path)
+    tables = [jobs.load_table(job, None) for job in made]
+    for job, table in zip(made, tables, strict=True):
+        np.testing.assert_allclose(table.truth.mean(axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(table.truth.std(axis=0), 1)
+        np.testing.assert_array_equal(table.mask, data.hide("mcar", job.seed, table.truth))
+    assert not np.array_equal(tables[0].mask, tables[1].mask)

@@ -1,6 +1,7 @@
 """``MNARImputer``: fit, transform, sample and score, as scikit-learn's transformers do."""
 
 import dataclasses
+import numbers
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         False
     """
 
-    def __init__(
+    def __init__(  # noqa: D107 (the class tells what the parameters are)
         self,
         *,
         missing_values: float = np.nan,
@@ -112,8 +113,13 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             y: ignored.
 
         Raises:
+            TypeError: a parameter is of another type than expected.
             ValueError: a parameter or the table is not as expected; the message says which.
         """
+        if not isinstance(self.missing_values, numbers.Real):
+            raise TypeError(
+                f"missing_values: expected NaN or a number, got {self.missing_values!r}"
+            )
         _checks.check_choice("mechanism", self.mechanism, ("auto", *MECHANISMS))
         _checks.check_choice("tilt", self.tilt, TILTS)
         _checks.check_at_least("max_iter", self.max_iter, 1)
@@ -202,12 +208,12 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _fit_table(self, table: Table, empty: tuple[str, ...]) -> None:
         """Train the candidates, keep one, and report."""
         config = make_config(self, table)
-        names = (self.mechanism,)
-        if self.mechanism == "auto":
-            names = selection.candidate_mechanisms(table, config.likelihood)
+        is_auto = self.mechanism == "auto"
+        candidates = selection.candidate_mechanisms(table, config.likelihood)
+        names = candidates if is_auto else (self.mechanism,)
         trained = {name: self._train(config, name, table) for name in names}
         chosen, reason = names[0], "as asked"
-        if self.mechanism == "auto":
+        if is_auto:
             chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
         kept = trained[chosen]
         self.mechanism_, self.fitted_, self.n_iter_ = chosen, kept.fitted, kept.num_steps
@@ -240,17 +246,16 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
 
     def _fill(self, x: np.ndarray, mask: np.ndarray, num_imputations: int) -> np.ndarray:
-        """Return completed rows: draws, or with ``num_imputations=0`` the mean. [max(M, 1), N, D]."""
+        """Return M completed tables of draws [M, N, D], or for M = 0 that of means [1, N, D]."""
         num_tables = max(num_imputations, 1)
         filled = np.zeros((num_tables, *x.shape))
         rows = np.flatnonzero(~mask[:, self._has_value].all(axis=1))
         if rows.size:
             hidden = np.where(mask, x, np.nan)[rows][:, self._has_value]
-            imputed = self.fitted_.impute(
-                hidden, num_imputations=num_imputations, seed=self._seed
-            )
+            imputed = self.fitted_.impute(hidden, num_imputations=num_imputations, seed=self._seed)
             tables = imputed.draws.swapaxes(0, 1) if num_imputations else imputed.mean[None]
-            filled[np.ix_(range(num_tables), rows, np.flatnonzero(self._has_value))] = tables
+            columns = np.flatnonzero(self._has_value)
+            filled[:, rows[:, None], columns] = tables
         filled = np.where(mask, x, np.clip(filled, *self._limits).astype(x.dtype))
         return filled if self.keep_empty_features else filled[:, :, self._has_value]
 
@@ -267,7 +272,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return x, ~np.isnan(x) if self._marks_by_nan() else x != self.missing_values
 
     def _marks_by_nan(self) -> bool:
-        return self.missing_values is None or bool(self.missing_values != self.missing_values)
+        return bool(self.missing_values != self.missing_values)
 
     def _make_limits(self) -> tuple[np.ndarray, np.ndarray]:
         limits = []

@@ -172,9 +172,7 @@ def describe_columns(fitted: FittedModel, table: Table) -> tuple[Column, ...]:
         observed = table.x[table.mask[:, index], index]
         missing_share = 1.0 - len(observed) / len(table.x)
         counts, edges = np.histogram(observed, bins=NUM_BINS)
-        grid = np.linspace(
-            observed.min() - scale[index], observed.max() + scale[index], NUM_GRID
-        )
+        grid = np.linspace(observed.min() - scale[index], observed.max() + scale[index], NUM_GRID)
         probability = _probability(fitted, index, (grid - mean[index]) / scale[index])
         low, high = _probability(fitted, index, np.array([-1.0, 1.0]))
         with np.errstate(divide="ignore"):

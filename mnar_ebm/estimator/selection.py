@@ -54,6 +54,10 @@ class Difference(NamedTuple):
     mean: float
     standard_error: float
 
+    def __str__(self) -> str:
+        """Return mean and standard error."""
+        return f"{self.mean:.3f} ± {self.standard_error:.3f}"
+
 
 def candidate_mechanisms(table: Table, likelihood: str) -> tuple[str, ...]:
     """Return the mechanisms to compare, the simplest first.
@@ -111,26 +115,29 @@ def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:
     best = max(row_bounds, key=lambda name: float(np.mean(row_bounds[name])))
     if len(row_bounds) == 1:
         return best, "no value is missing, so there is nothing to compare"
-    ruled_out = []
-    for name, bounds in row_bounds.items():
-        gap = difference(row_bounds[best], bounds)
-        if name == best or gap.mean <= NUM_STANDARD_ERRORS * gap.standard_error:
-            break
-        ruled_out.append(name)
-    chosen = name
-    reasons = []
-    for other in ruled_out:
-        gap = difference(row_bounds[chosen], row_bounds[other])
-        reasons.append(
-            f"its held-out bound is {gap.mean:.3f} ± {gap.standard_error:.3f} nats a row above "
-            f"that of {other}"
-        )
+    chosen = next(
+        name
+        for name in row_bounds
+        if name == best or not is_clear(row_bounds[best], row_bounds[name])
+    )
+    ruled_out = list(row_bounds)[: list(row_bounds).index(chosen)]
+    reasons = [
+        f"its held-out bound is {difference(row_bounds[chosen], row_bounds[other])} nats a row "
+        f"above that of {other}"
+        for other in ruled_out
+    ]
     if chosen == best:
-        reasons.append("none is higher")
+        reasons.append("no candidate's is higher")
     else:
         gap = difference(row_bounds[best], row_bounds[chosen])
         reasons.append(
-            f"that of {best} is higher by {gap.mean:.3f} ± {gap.standard_error:.3f}, not more "
-            "than two standard errors, and the simpler is taken"
+            f"the held-out bound of {best} is higher by {gap}, not more than two standard errors, "
+            "and the simpler is taken"
         )
     return chosen, "; ".join(reasons)
+
+
+def is_clear(above: np.ndarray, below: np.ndarray) -> bool:
+    """Return whether one candidate's bounds are above another's by more than chance would do."""
+    gap = difference(above, below)
+    return gap.mean > NUM_STANDARD_ERRORS * gap.standard_error

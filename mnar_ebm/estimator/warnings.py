@@ -14,9 +14,7 @@ IGNORABLE = ("none", "mcar", "mar")
 """Mechanisms that read no hidden value."""
 
 
-def find_warnings(
-    report: Report, empty: Sequence[str], tilt: TiltReport | None
-) -> tuple[str, ...]:
+def find_warnings(report: Report, empty: Sequence[str], tilt: TiltReport | None) -> tuple[str, ...]:
     """Return what to mind, one sentence each.
 
     Args:
@@ -48,8 +46,8 @@ def find_warnings(
 def _is_far(column: Column) -> bool:
     """Return whether a threshold that matters lies outside the observed values."""
     is_inside = column.bin_edges[0] <= column.threshold <= column.bin_edges[-1]
-    return bool(np.isfinite(column.threshold)) and not is_inside and "go missing" in (
-        column.direction
+    return (
+        bool(np.isfinite(column.threshold)) and not is_inside and "go missing" in (column.direction)
     )
 
 

@@ -51,7 +51,9 @@ def hide(kind):
 @functools.cache
 def quick_fit(**settings):
     """Return an imputer that was hardly trained, on rows missing at random."""
-    return MNARImputer(**QUICK, **{"mechanism": "selfmasking_probit"} | settings).fit(hide("random"))
+    return MNARImputer(**QUICK, **{"mechanism": "selfmasking_probit"} | settings).fit(
+        hide("random")
+    )
 
 
 @functools.cache
@@ -279,6 +281,8 @@ def test_a_wrong_table_is_told_in_one_line():
         MNARImputer(**QUICK).fit(np.full((5, 2), np.nan))
     with pytest.raises(TypeError, match="settings: expected a dict, got list"):
         MNARImputer(**QUICK, settings=[]).fit(hide("random"))
+    with pytest.raises(TypeError, match="missing_values: expected NaN or a number, got 'x'"):
+        MNARImputer(**QUICK, missing_values="x").fit(hide("random"))
     with pytest.raises(ValueError, match="num_imputations: expected at least 1, got 0"):
         quick_fit().sample(hide("random"), 0)
     with pytest.raises(ValueError, match="max_columns: expected at least 1, got 0"):

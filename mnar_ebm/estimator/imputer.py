@@ -17,6 +17,7 @@ from mnar_ebm.estimator import plot, selection
 from mnar_ebm.estimator.report import Candidate, Report, describe_columns
 from mnar_ebm.estimator.settings import make_config
 from mnar_ebm.estimator.warnings import find_warnings
+from mnar_ebm.training import FittedModel
 
 
 class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -66,6 +67,16 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         >>> bool(np.isnan(completed).any())
         False
     """
+
+    report_: Report
+    mechanism_: str
+    fitted_: FittedModel
+    n_iter_: int
+    indicator_: MissingIndicator | None
+    _seed: int
+    _limits: tuple[np.ndarray, np.ndarray]
+    _has_value: np.ndarray
+    _constant: np.ndarray
 
     def __init__(  # noqa: D107 (the class tells what the parameters are)
         self,
@@ -133,6 +144,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         names = np.asarray(OneToOneFeatureMixin.get_feature_names_out(self), object)
         columns = tuple(str(name) for name in names[self._has_value])
         x = np.where(mask, x, np.nan)[:, self._has_value]
+        low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
+        self._constant = np.where(low == high, low, np.nan)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._fit_table(make_table("X", columns, x), tuple(names[~self._has_value]))
         return self
@@ -255,7 +268,9 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             imputed = self.fitted_.impute(hidden, num_imputations=num_imputations, seed=self._seed)
             tables = imputed.draws.swapaxes(0, 1) if num_imputations else imputed.mean[None]
             columns = np.flatnonzero(self._has_value)
-            filled[:, rows[:, None], columns] = tables
+            filled[:, rows[:, None], columns] = np.where(
+                np.isnan(self._constant), tables, self._constant
+            )
         filled = np.where(mask, x, np.clip(filled, *self._limits).astype(x.dtype))
         return filled if self.keep_empty_features else filled[:, :, self._has_value]
 

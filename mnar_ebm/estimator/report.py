@@ -18,8 +18,8 @@ from mnar_ebm.data.table import Table
 from mnar_ebm.missingness import selfmasking
 from mnar_ebm.training import FittedModel
 
-LEAST_CHANGE = 0.15
-"""Least change of P(missing) between one standard deviation below the mean and one above it, of
+LEAST_CHANGE = 0.3
+"""Least change of P(missing) between two standard deviations below the mean and two above it, of
 the observed values, that is put in words."""
 
 NUM_BINS = 30
@@ -174,7 +174,7 @@ def describe_columns(fitted: FittedModel, table: Table) -> tuple[Column, ...]:
         counts, edges = np.histogram(observed, bins=NUM_BINS)
         grid = np.linspace(observed.min() - scale[index], observed.max() + scale[index], NUM_GRID)
         probability = _probability(fitted, index, (grid - mean[index]) / scale[index])
-        low, high = _probability(fitted, index, np.array([-1.0, 1.0]))
+        low, high = _probability(fitted, index, np.array([-2.0, 2.0]))
         with np.errstate(divide="ignore"):
             threshold = mean[index] - scale[index] * intercepts[index] / slopes[index]
         columns.append(

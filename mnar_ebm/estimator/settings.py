@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from mnar_ebm import _checks
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 
@@ -20,7 +21,8 @@ def make_config(imputer: Any, table: Table) -> Config:
 
     Raises:
         TypeError: ``settings`` is not a dict.
-        ValueError: it has a key that is no field of ``Config`` or that is set otherwise.
+        ValueError: it has a key that is no field of ``Config`` or that is set otherwise, or
+            holds no row out.
     """
     settings = {} if imputer.settings is None else imputer.settings
     if not isinstance(settings, dict):
@@ -29,6 +31,10 @@ def make_config(imputer: Any, table: Table) -> Config:
     for name in settings:
         if name not in known:
             raise ValueError(f"settings: expected some of {', '.join(known)}, got {name!r}")
+    # Without held-out rows there is nothing to compare mechanisms on.
+    _checks.check_between(
+        "validation_fraction", settings.get("validation_fraction", 0.2), 0.01, 0.5
+    )
     num_rows, num_columns = table.x.shape
     is_small = num_rows < SMALL_TABLE
     sizes = {

@@ -209,8 +209,15 @@ def test_one_column_alone(capsys):
         ({"num_samples": 0}, "num_samples: expected at least 1, got 0"),
         ({"min_value": 3, "max_value": 2}, "min_value: expected below max_value .*, got 3.0 and"),
         ({"max_value": [1, 2]}, r"max_value: expected a number or 3 of them, got shape \(2,\)"),
-        ({"settings": {"latent": 3}}, "settings: expected some of likelihood.*, got 'latent'"),
+        (
+            {"settings": {"latent": 3}},
+            "settings: expected some of sign, likelihood, .*, got 'latent'",
+        ),
         ({"settings": {"seed": 3}}, "settings: expected some of .*, got 'seed'"),
+        (
+            {"settings": {"validation_fraction": 0}},
+            "validation_fraction: expected a value from 0.01",
+        ),
         ({"settings": {"latent_dim": 0}}, "latent_dim: expected at least 1, got 0"),
     ],
 )

@@ -3,8 +3,11 @@
 import functools
 
 import numpy as np
+import pytest
 
 from mnar_ebm import MNARImputer
+
+pytestmark = pytest.mark.slow  # six trainings, most of it compilation
 
 NUM_ROWS = 400
 THRESHOLDS = np.array([np.inf, 54.0, 3.05])

@@ -116,8 +116,10 @@ def draw(
         axis_pair[0].set_title(f"{costs[-1][other]} {other}", fontsize="medium")
         axis_pair[1].set_xlabel(size)
         for axis in axis_pair:
-            axis.set(xlim=(0, None), ylim=(0, None))
+            axis.set_xlim(left=0)
             axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes[:, 0]:  # once all is drawn, for the row shares its axis
+        axis.set_ylim(bottom=0)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory (GB)")
     axes[0, 0].legend(frameon=False)

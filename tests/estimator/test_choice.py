@@ -83,7 +83,8 @@ def test_a_report_reads():
 def test_the_picture_has_every_column_with_a_gap():
     """A curve from 0 to 1 over a histogram of observed values."""
     figure = auto_fit("high").plot()
-    (axis,) = (axis for axis in figure.axes if axis.lines)
+    axis, other = (axis for axis in figure.axes if axis.lines)
+    assert other.get_title().startswith("x2: ")
     curve = axis.lines[0].get_ydata()
     assert axis.get_title().startswith("x1: high values go missing")
     assert curve[0] < 0.05 and curve[-1] > 0.95 and axis.patches

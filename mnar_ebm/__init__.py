@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _MODULES = (
     "data",
     "diagnostics",
+    "estimator",
     "imputation",
     "metrics",
     "models",
@@ -23,6 +24,7 @@ _MODULES = (
 _NAMES = {
     "Config": "mnar_ebm.config",
     "FittedModel": "mnar_ebm.training",
+    "MNARImputer": "mnar_ebm.estimator",
     "load": "mnar_ebm.training",
     "train": "mnar_ebm.training",
 }

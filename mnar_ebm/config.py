@@ -42,7 +42,7 @@ class Config:
         standardise: ``observed``, columns are brought to mean 0 and standard deviation 1 over
             their observed cells; ``none``, they are taken as they are.
         num_importance_samples: K of the bound that is trained.
-        batch_size: rows in a step.
+        batch_size: rows in a step; those of a smaller table come more than once.
         learning_rate: peak of Adam's schedule for the base.
         schedule: ``cosine``, the rate warms up, then decays to 0; ``constant``, it is the peak.
         num_steps: steps of the stage ``base``.

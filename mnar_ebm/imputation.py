@@ -28,11 +28,11 @@ import numpy as np
 from mnar_ebm import _checks, sampling, targets
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import bounds
-from mnar_ebm.types import Array, Batch, Key, PyTree
+from mnar_ebm.types import Array, Key, PyTree
 
 CHUNK_SAMPLES = 1000
-ROWS_PER_CALL = (1, 8, 64)
-"""Sizes of the blocks that rows are padded to: a few programs serve any number of rows."""
+ROWS_PER_CALL = 64
+"""Size of the blocks that rows are padded to: one program serves any number of rows."""
 
 
 class Imputation(NamedTuple):
@@ -49,6 +49,14 @@ class Imputation(NamedTuple):
     draws: Any
     bound: Any
     ess: Any
+
+
+class _Rows(NamedTuple):
+    """A block of rows: values [B, D], mask [B, D], and a seed for each [B]."""
+
+    x: Any
+    mask: Any
+    seed: Any
 
 
 class _Running(NamedTuple):
@@ -123,22 +131,20 @@ def impute_row(
 
 def make_imputer(
     model: Model, num_samples: int, num_imputations: int
-) -> Callable[[Key, Params, Batch, Array], Imputation]:
-    """Return the jitted ``(key, params, batch, row_seeds [B]) -> Imputation`` of a fixed model.
+) -> Callable[[Key, Params, _Rows, int], Imputation]:
+    """Return the jitted ``(key, params, rows, num_rows) -> Imputation`` of a fixed model.
 
     Rows are mapped one after the other, each with the same program, so that neither the number
     of rows nor what they hold changes the answer for one of them by a single bit.
     """
 
     @jax.jit
-    def imputer(key: Key, params: Params, batch: Batch, row_seeds: Array) -> Imputation:
-        def one(row: tuple[Array, Array, Array]) -> Imputation:
-            x, mask, seed = row
-            return impute_row(
-                jax.random.fold_in(key, seed), model, params, x, mask, num_samples, num_imputations
-            )
+    def imputer(key: Key, params: Params, rows: _Rows, num_rows: int) -> Imputation:
+        def one(row: _Rows) -> Imputation:
+            key_row = jax.random.fold_in(key, row.seed)
+            return impute_row(key_row, model, params, row.x, row.mask, num_samples, num_imputations)
 
-        return jax.lax.map(one, (batch.x, batch.mask, row_seeds))
+        return _map_rows(one, rows, num_rows)
 
     return imputer
 
@@ -234,12 +240,12 @@ def impute_by_chains(
 
 def make_chain_imputer(
     model: Model, num_imputations: int, num_steps: int, thin: int
-) -> Callable[[Key, Params, Batch, Array], tuple[Array, Array]]:
-    """Return the jitted ``(key, params, batch, row_seeds [B]) -> (draws, acceptance)``."""
+) -> Callable[[Key, Params, _Rows, int], tuple[Array, Array]]:
+    """Return the jitted ``(key, params, rows, num_rows) -> (draws, acceptance)``."""
 
     @jax.jit
-    def imputer(key: Key, params: Params, batch: Batch, row_seeds: Array) -> tuple[Array, Array]:
-        def one(row: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    def imputer(key: Key, params: Params, rows: _Rows, num_rows: int) -> tuple[Array, Array]:
+        def one(row: _Rows) -> tuple[Array, Array]:
             x, mask, seed = row
             key_start, key_chain = jax.random.split(jax.random.fold_in(key, seed))
             key_weights, key_z, key_noise = jax.random.split(key_start, 3)
@@ -258,7 +264,7 @@ def make_chain_imputer(
             completed, _ = jax.vmap(lambda point: targets.from_noise(model, params, point))(noise)
             return jnp.where(mask, x, completed), info["acceptance_rate"].mean()
 
-        return jax.lax.map(one, (batch.x, batch.mask, row_seeds))
+        return _map_rows(one, rows, num_rows)
 
     return imputer
 
@@ -268,23 +274,35 @@ def _check_columns(model: Model, x: np.ndarray) -> None:
         raise ValueError(f"x: expected {model.vae.num_features} columns, got {x.shape[1]}")
 
 
-def _in_blocks(
-    function: Callable[[Batch, np.ndarray], PyTree], x: np.ndarray, mask: np.ndarray
-) -> PyTree:
-    """Apply ``function(batch, row_seeds)`` to blocks of one shape and join what it returns."""
-    num_rows = len(x)
-    block_rows = next((size for size in ROWS_PER_CALL if size >= num_rows), ROWS_PER_CALL[-1])
-    num_padding = -num_rows % block_rows
-    x = np.pad(np.where(mask, x, 0.0).astype(np.float32), ((0, num_padding), (0, 0)))
-    mask = np.pad(mask, ((0, num_padding), (0, 0)))
-    seeds = row_seeds(x, mask)
-    blocks = [
-        jax.tree.map(
-            np.asarray, function(Batch(jnp.asarray(x[rows]), jnp.asarray(mask[rows])), seeds[rows])
-        )
-        for rows in np.split(np.arange(len(x)), len(x) // block_rows)
+def _map_rows(function: Callable[[_Rows], PyTree], rows: _Rows, num_rows: int) -> PyTree:
+    """Apply ``function`` to the first rows of a block, one after the other; the rest is 0."""
+    answer = jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], rows))
+    answers = jax.tree.map(lambda leaf: jnp.zeros((len(rows.x), *leaf.shape), leaf.dtype), answer)
+
+    def put(index: Array, answers: PyTree) -> PyTree:
+        row = jax.tree.map(lambda leaf: leaf[index], rows)
+        return jax.tree.map(lambda all, one: all.at[index].set(one), answers, function(row))
+
+    return jax.lax.fori_loop(0, num_rows, put, answers)
+
+
+def _in_blocks(function: Callable[[_Rows, int], PyTree], x: np.ndarray, mask: np.ndarray) -> PyTree:
+    """Apply ``function(rows, num_rows)`` to blocks of one shape and join what it returns."""
+    x = np.where(mask, x, 0.0).astype(np.float32)
+    padding = -len(x) % ROWS_PER_CALL
+    rows = jax.tree.map(
+        lambda leaf: np.pad(leaf, ((0, padding),) + ((0, 0),) * (leaf.ndim - 1)),
+        _Rows(x, mask, row_seeds(x, mask)),
+    )
+    answers = [
+        jax.tree.map(np.asarray, function(_slice(rows, start), min(ROWS_PER_CALL, len(x) - start)))
+        for start in range(0, len(x), ROWS_PER_CALL)
     ]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:num_rows], *blocks)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *answers)
+
+
+def _slice(rows: _Rows, start: int) -> _Rows:
+    return jax.tree.map(lambda leaf: leaf[start : start + ROWS_PER_CALL], rows)
 
 
 _cached_chain_imputer = functools.lru_cache(maxsize=16)(make_chain_imputer)

@@ -209,7 +209,7 @@ def test_a_new_run_in_an_old_folder_does_not_leave_the_old_model(full, tmp_path)
 def test_every_program_of_a_stage_is_traced_once(monkeypatch):
     """The steps, and the evaluation between them, of both stages; by a second run not again.
 
-    Another seed, and gaps in other places of a table of that size, are no other program.
+    Another seed, gaps in other places and some rows less are no other program.
     """
     for cached in (loop.make_chunk, stages.make_stages):
         cached.cache_clear()
@@ -232,7 +232,36 @@ def test_every_program_of_a_stage_is_traced_once(monkeypatch):
     other = dataclasses.replace(CONFIG, seed=7)
     assert not np.array_equal(moved.mask.all(axis=0), table().mask.all(axis=0))
     training.train(other, moved)
+    training.train(other, table(50))
     assert calls == {"apply_updates": 2, "held_out_bound": 2}
+
+
+def test_rows_that_only_pad_are_never_read():
+    """A pass over the real rows meets each once; the held-out bound is that of real rows."""
+    rows = loop.pad_rows(Batch(jnp.ones((70, 3)), jnp.ones((70, 3), bool)))
+    assert rows.batch.x.shape == (128, 3) and rows.num_real == 70
+    order = loop.random_order(jax.random.key(0), rows)
+    assert sorted(order[:70].tolist()) == list(range(70))
+    other = loop.random_order(jax.random.key(1), rows)
+    assert order[:70].tolist() != other[:70].tolist()
+    fitted = training.fitted.make_fitted(CONFIG, training.fitted.table_facts(CONFIG, table()))
+    x, mask = fitted.standardise(table().x[:5])
+    padded = loop.pad_rows(Batch(jnp.asarray(x), jnp.asarray(mask)))
+    bounds_of = [
+        stages.held_out_bound(
+            fitted.base().model,
+            fitted.base().params,
+            Batch(
+                jnp.where(jnp.arange(64)[:, None] < 5, padded.batch.x, filler), padded.batch.mask
+            ),
+            jnp.arange(64) < padded.num_real,
+            jax.random.key(0),
+            20,
+            64,
+        )["held_out"]
+        for filler in (0.0, 1e3)
+    ]
+    assert bounds_of[0] == bounds_of[1] and np.isfinite(bounds_of[0])
 
 
 def assert_refused_or_unharmed(workdir, fitted):

@@ -121,7 +121,9 @@ def make_ours(table: data.Table, batch_size: int) -> Runner:
     chunk = loop.make_chunk(config, stage, mesh)
     key = jax.random.key(0)
     state = loop.init_state(stage, fitted.params, key)
-    state, params, rows, held_out = loop.replicate(mesh, (state, fitted.params, rows, held_out))
+    state, params, rows, held_out = loop.replicate(
+        mesh, (state, fitted.params, loop.pad_rows(rows), loop.pad_rows(held_out))
+    )
 
     def run() -> None:
         nonlocal state

@@ -1,5 +1,6 @@
 """The one density p(x, z, s) = p(z) p(x|z) exp(-E(x, z)) / Z p(s|x), put together."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -41,7 +42,7 @@ class Params(NamedTuple):
 
 
 def make_model(config: Config, num_features: int, observed_columns: tuple[int, ...]) -> Model:
-    """Return the model that ``config`` describes.
+    """Return the model that ``config`` describes; the same one for equal settings, which jit knows.
 
     Args:
         config: settings.
@@ -51,6 +52,13 @@ def make_model(config: Config, num_features: int, observed_columns: tuple[int, .
     Raises:
         ValueError: mechanism, likelihood and data do not go together.
     """
+    if config.mechanism != "mar":  # only this one reads which columns have no gap
+        observed_columns = ()
+    return _make_model(Config(**config.model_fields()), num_features, observed_columns)
+
+
+@functools.lru_cache(maxsize=32)
+def _make_model(config: Config, num_features: int, observed_columns: tuple[int, ...]) -> Model:
     vae = make_vae(config, num_features)
     mechanism = make_mechanism(
         config.mechanism,

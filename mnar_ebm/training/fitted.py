@@ -1,6 +1,6 @@
 """A trained model and what is needed to use it on rows in their original units."""
 
-import functools
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -76,17 +76,25 @@ def table_facts(config: Config, table: Table) -> TableFacts:
 
 
 class FittedModel(NamedTuple):
-    """A trained model: settings, facts of its table, pure functions and parameters."""
+    """A trained model: settings, facts of its table, pure functions and parameters.
+
+    It can be pickled: the functions follow from settings and facts, and are made anew.
+    """
 
     config: Config
     facts: TableFacts
     model: Model
     params: Params
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave out the functions, which cannot be pickled."""
+        return restore, (self.config, self.facts, jax.tree.map(np.asarray, self.params))
+
     def base(self) -> "FittedModel":
         """Return the same model without its tilt."""
-        params = self.params._replace(log_z=jnp.zeros(()))
-        return self._replace(model=without_tilt(self.model), params=params)
+        params = self.params._replace(energy={}, log_z=jnp.zeros(()))
+        config = dataclasses.replace(self.config, tilt="none")
+        return FittedModel(config, self.facts, without_tilt(self.model), params)
 
     def standardise(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rows in standard units with 0 in missing cells, and their mask. [N, D]."""
@@ -137,15 +145,16 @@ class FittedModel(NamedTuple):
 
 
 def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
-    """Return the model of ``config`` for such a table, with fresh parameters.
+    """Return the model of ``config`` for such a table, with fresh parameters."""
+    model = make_model(config, len(facts.columns), facts.observed_columns)
+    key, missing_rate = jax.random.key(config.seed), jnp.asarray(facts.missing_rate)
+    return FittedModel(config, facts, model, _init_params(key, model, missing_rate))
 
-    Equal settings and shapes give one and the same model, which ``jit`` then knows again: a
-    second run compiles nothing. Columns without a gap are told to ``mar``, which reads them.
-    """
-    observed_columns = facts.observed_columns if config.mechanism == "mar" else ()
-    model = _cached_model(Config(**config.model_fields()), len(facts.columns), observed_columns)
-    params = init_params(jax.random.key(config.seed), model, jnp.asarray(facts.missing_rate))
+
+def restore(config: Config, facts: TableFacts, params: Params) -> FittedModel:
+    """Return the model of ``config`` with parameters that it was given before."""
+    model = make_model(config, len(facts.columns), facts.observed_columns)
     return FittedModel(config, facts, model, params)
 
 
-_cached_model = functools.lru_cache(maxsize=32)(make_model)
+_init_params = jax.jit(init_params, static_argnums=1)

@@ -23,6 +23,9 @@ HELD_OUT_SAMPLES = 500
 HELD_OUT_NEGATIVES = 8192
 MAX_HELD_OUT_ROWS = 256
 
+MIN_PADDED_ROWS = 64
+"""Smallest size that rows are padded to; the others are this times a power of two."""
+
 ESS_GUARD = 0.02
 """Smallest effective share of base draws at which log Z, and so the bound, is believed: about
 160 of the draws, a standard error of 0.08 nats."""
@@ -54,6 +57,28 @@ class TrainState(NamedTuple):
     best_bound: Array
     num_stale: Array
     chains: PyTree
+
+
+class Rows(NamedTuple):
+    """Rows padded to one of a few sizes, so that tables of about one size share their programs.
+
+    Attributes:
+        batch: the rows, and after them others that are not to be read. [P, D]
+        num_real: how many are real. []
+    """
+
+    batch: Batch
+    num_real: Array
+
+
+def pad_rows(batch: Batch) -> Rows:
+    """Return the rows, padded to the next size."""
+    count = batch.x.shape[0]
+    size = MIN_PADDED_ROWS
+    while size < count:
+        size *= 2
+    padded = jax.tree.map(lambda leaf: jnp.pad(leaf, ((0, size - count), (0, 0))), batch)
+    return Rows(padded, jnp.asarray(count, jnp.int32))
 
 
 def make_optimiser(stage: Stage) -> optax.GradientTransformation:
@@ -139,21 +164,20 @@ def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
     def run(
         state: TrainState,
         params: Params,
-        data: Batch,
-        held_out: Batch,
+        data: Rows,
+        held_out: Rows,
         key: Key,
         num_steps: int,
     ) -> tuple[TrainState, dict[str, Array]]:
-        num_rows = data.x.shape[0]
-        batch_size = min(config.batch_size, num_rows)
-        steps_per_epoch = num_rows // batch_size
-        num_held_out = held_out.x.shape[0]
-        held_out_size = max(1, batch_size * num_held_out // num_rows)
+        batch_size = config.batch_size
+        steps_per_epoch = jnp.maximum(data.num_real // batch_size, 1)
+        share = config.validation_fraction
+        held_out_size = max(1, round(batch_size * share / (1.0 - share)))
         key_order, key_step = jax.random.split(key)
 
         def order_of(step: Array) -> Array:
             key_epoch = jax.random.fold_in(key_order, step // steps_per_epoch)
-            return jax.random.permutation(key_epoch, num_rows)
+            return random_order(key_epoch, data)
 
         def step(
             carry: tuple[TrainState, Array], _: None
@@ -161,14 +185,14 @@ def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
             state, order = carry
             position = state.step % steps_per_epoch
             order = jax.lax.cond(position == 0, order_of, lambda step: order, state.step)
-            rows = jax.lax.dynamic_slice(order, (position * batch_size,), (batch_size,))
-            batch = Batch(data.x[rows], data.mask[rows])
+            rows = order[(position * batch_size + jnp.arange(batch_size)) % data.num_real]
+            batch = jax.tree.map(lambda leaf: leaf[rows], data.batch)
             batch = jax.lax.with_sharding_constraint(batch, batch_sharding)
             key_rows, key_loss = jax.random.split(jax.random.fold_in(key_step, state.step))
-            refit = held_out
-            if num_held_out:
-                rows = jax.random.randint(key_rows, (held_out_size,), 0, num_held_out)
-                refit = Batch(held_out.x[rows], held_out.mask[rows])
+            refit = jax.tree.map(lambda leaf: leaf[:0], held_out.batch)
+            if config.validation_fraction:
+                rows = jax.random.randint(key_rows, (held_out_size,), 0, held_out.num_real)
+                refit = jax.tree.map(lambda leaf: leaf[rows], held_out.batch)
             state, info = take_step(state, params, batch, refit, key_loss)
             return (state, order), info
 
@@ -178,10 +202,18 @@ def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
 
     @jax.jit
     def evaluate(
-        state: TrainState, params: Params, data: Batch, key: Key
+        state: TrainState, params: Params, data: Rows, key: Key
     ) -> tuple[TrainState, dict[str, Array]]:
         merged = stage.merge(params, state.average)
-        info = held_out_bound(stage.model, merged, data, key, HELD_OUT_SAMPLES, HELD_OUT_NEGATIVES)
+        info = held_out_bound(
+            stage.model,
+            merged,
+            data.batch,
+            jnp.arange(data.batch.x.shape[0]) < data.num_real,
+            key,
+            HELD_OUT_SAMPLES,
+            HELD_OUT_NEGATIVES,
+        )
         believed = info["ess_fraction"] >= ESS_GUARD
         better = believed & (info["held_out"] > state.best_bound)
         give_up = ~believed & (stage.name == "joint")
@@ -197,6 +229,13 @@ def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
         ), info
 
     return Chunk(run, evaluate)
+
+
+def random_order(key: Key, rows: Rows) -> Array:
+    """Return the indices of the real rows in a random order, then the others. [P]."""
+    size = rows.batch.x.shape[0]
+    rank = jax.random.uniform(key, (size,))
+    return jnp.argsort(jnp.where(jnp.arange(size) < rows.num_real, rank, jnp.inf))
 
 
 def run_stage(
@@ -220,8 +259,10 @@ def run_stage(
     """
     mesh = data_mesh()
     chunk = make_chunk(config, stage, mesh)
-    state, params, train_data, held_out = replicate(mesh, (state, params, train_data, held_out))
-    watched = jax.tree.map(lambda leaf: leaf[:MAX_HELD_OUT_ROWS], held_out)
+    watched = pad_rows(jax.tree.map(lambda leaf: leaf[:MAX_HELD_OUT_ROWS], held_out))
+    state, params, rows, refit, watched = replicate(
+        mesh, (state, params, pad_rows(train_data), pad_rows(held_out), watched)
+    )
     key_train, key_held_out = jax.random.split(key)
     has_held_out = held_out.x.shape[0] > 0
     if has_held_out and int(state.step) == 0:  # what the stage starts from is its first candidate
@@ -230,9 +271,7 @@ def run_stage(
         started = time.perf_counter()
         step = int(state.step)
         num_steps = min(CHUNK_STEPS - step % CHUNK_STEPS, stage.num_steps - step)
-        state, means = chunk.run(
-            state, params, train_data, held_out, key_train, num_steps=num_steps
-        )
+        state, means = chunk.run(state, params, rows, refit, key_train, num_steps=num_steps)
         infos = {name: float(value) for name, value in means.items()}
         if not np.isfinite(infos["loss"]):
             raise NonFiniteLossError(

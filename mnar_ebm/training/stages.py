@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from mnar_ebm.config import Config
 from mnar_ebm.models import Model, Params, without_tilt
@@ -203,7 +204,13 @@ def _energy_of(model: Model, params: Params, draws: bounds.Draws) -> Array:
 
 
 def held_out_bound(
-    model: Model, params: Params, batch: Batch, key: Key, num_samples: int, num_negatives: int
+    model: Model,
+    params: Params,
+    batch: Batch,
+    is_row: Array,
+    key: Key,
+    num_samples: int,
+    num_negatives: int,
 ) -> Info:
     """Return the mean bound of held-out rows and the effective share of the base draws.
 
@@ -211,6 +218,7 @@ def held_out_bound(
         model: the model, tilted or not.
         params: its parameters; log Z is estimated afresh.
         batch: held-out rows. [B, D]
+        is_row: ``False`` for rows that only pad the batch. [B]
         key: the same key at every call, so that two calls differ by their parameters alone.
         num_samples: K.
         num_negatives: N, for log Z.
@@ -229,6 +237,6 @@ def held_out_bound(
     keys = jax.random.split(key_rows, batch.x.shape[0])
     row_bounds = jax.lax.map(bound_of, (keys, batch.x, batch.mask), batch_size=64)
     return {
-        "held_out": row_bounds.mean(),
+        "held_out": jnp.mean(row_bounds, where=is_row),
         "ess_fraction": effective_sample_size(-energies) / num_negatives,
     }

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mnar_ebm import imputation
 from mnar_ebm.models import Model, Params, without_tilt
 from mnar_ebm.objectives import bounds
 from mnar_ebm.objectives.negative_phase import base_energies
@@ -67,6 +68,9 @@ def choose_tilt_scale(
         held_out: rows that the tilt was not fitted to. [B, D]
     """
     rows = jax.tree.map(lambda leaf: leaf[:MAX_ROWS], held_out)
+    if not (model.tilt.reads_x or model.tilt.reads_z):
+        params = params._replace(tilt_scale=jnp.zeros(()), log_z=jnp.zeros(()))
+        return params, _report_without_tilt(key, model, params, rows)
     key_rows, key_base = jax.random.split(key)
     energies = _base_energies(key_base, model, params)
     curve, ess = _bound_curve(key_rows, model, params, rows, energies)
@@ -87,6 +91,14 @@ def choose_tilt_scale(
         log_z=jnp.asarray(report.log_z, jnp.float32),
     )
     return params, report
+
+
+def _report_without_tilt(key: Key, model: Model, params: Params, rows: Batch) -> TiltReport:
+    """Return the report of a model that has no tilt, whose log Z is 0."""
+    x, mask = np.asarray(rows.x), np.asarray(rows.mask)
+    imputed = imputation.impute(key, model, params, x, mask, num_samples=NUM_SAMPLES)
+    bound = float(imputed.bound.mean())
+    return TiltReport(0.0, bound, bound, 0.0, 0.0, 1.0, np.zeros(NUM_NEGATIVES, np.float32))
 
 
 @functools.partial(jax.jit, static_argnums=1)

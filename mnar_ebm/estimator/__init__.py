@@ -1,0 +1,6 @@
+"""An imputer with scikit-learn's contract, on top of ``training``."""
+
+from mnar_ebm.estimator.imputer import MNARImputer
+from mnar_ebm.estimator.report import Candidate, Column, Report
+
+__all__ = ["Candidate", "Column", "MNARImputer", "Report"]

@@ -1,0 +1,57 @@
+"""The ``Config`` of an imputer's parameters and of the size of its table."""
+
+import dataclasses
+from typing import Any
+
+from mnar_ebm import _checks
+from mnar_ebm.config import Config
+from mnar_ebm.data.table import Table
+
+SMALL_TABLE = 200
+"""Rows below which a small network does."""
+
+MAX_LATENT_DIM = 20
+
+OWN = ("mechanism", "tilt", "num_steps", "tilt_steps", "num_imputation_samples", "seed")
+"""Fields that parameters of the imputer have names for."""
+
+
+def make_config(imputer: Any, table: Table) -> Config:
+    """Return the settings of a fit; ``settings`` of the imputer override the sizes chosen here.
+
+    Raises:
+        TypeError: ``settings`` is not a dict.
+        ValueError: it has a key that is no field of ``Config`` or that is set otherwise, or
+            holds no row out.
+    """
+    settings = {} if imputer.settings is None else imputer.settings
+    if not isinstance(settings, dict):
+        raise TypeError(f"settings: expected a dict, got {type(settings).__name__}")
+    known = [f.name for f in dataclasses.fields(Config) if f.name not in OWN]
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"settings: expected some of {', '.join(known)}, got {name!r}")
+    # Without held-out rows there is nothing to compare mechanisms on.
+    _checks.check_between(
+        "validation_fraction", settings.get("validation_fraction", 0.2), 0.01, 0.5
+    )
+    num_rows, num_columns = table.x.shape
+    is_small = num_rows < SMALL_TABLE
+    sizes = {
+        "latent_dim": min(MAX_LATENT_DIM, -(-2 * num_columns // 3)),
+        "hidden_dim": 32 if is_small else 128,
+        "batch_size": 32 if is_small else 128,
+        "validation_fraction": 0.2,
+    }
+    return Config(
+        **{
+            **sizes,
+            **settings,
+            "mechanism": "mcar" if imputer.mechanism == "auto" else imputer.mechanism,
+            "tilt": imputer.tilt,
+            "num_steps": imputer.max_iter,
+            "tilt_steps": -(-imputer.max_iter // 3),
+            "num_imputation_samples": imputer.num_samples,
+            "seed": imputer._seed,
+        }
+    )

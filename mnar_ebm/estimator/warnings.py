@@ -1,0 +1,56 @@
+"""What a user should mind of a fit, in words."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mnar_ebm.estimator.report import Column, Report
+from mnar_ebm.training import TiltReport
+
+MIN_HELD_OUT = 30
+MIN_ESS = 20
+
+IGNORABLE = ("none", "mcar", "mar")
+"""Mechanisms that read no hidden value."""
+
+
+def find_warnings(report: Report, empty: Sequence[str], tilt: TiltReport | None) -> tuple[str, ...]:
+    """Return what to mind, one sentence each.
+
+    Args:
+        report: what the fit found.
+        empty: names of the columns without a value.
+        tilt: what the choice of the tilt's scale found, if a tilt was asked for.
+    """
+    has_gap = [column for column in report.columns if column.missing_share > 0]
+    constant = [column.name for column in report.columns if column.is_constant]
+    reads_hidden = report.mechanism not in IGNORABLE
+    far = [column.name for column in has_gap if reads_hidden and _is_far(column)]
+    found = {
+        f"no value in {_list(empty)}, which no model can fill": bool(empty),
+        f"only one value in {_list(constant)}, and so in what is imputed": bool(constant),
+        f"the mechanisms were compared on {report.num_held_out} held-out rows, too few to tell "
+        "small differences": len(report.candidates) > 1 and report.num_held_out < MIN_HELD_OUT,
+        "that values are missing not at random rests on the shape that the model gives the "
+        "complete values; no table can prove it": bool(has_gap) and reads_hidden,
+        f"in {_list(far)} the values that go missing half of the time lie outside the observed "
+        "ones: slope and threshold are extrapolated": bool(far),
+        f"few draws carry the weight (median {report.median_ess:.0f} of {report.num_samples}): "
+        "raise num_samples": report.median_ess < min(MIN_ESS, 0.5 * report.num_samples),
+        "no tilt raised the held-out bound, so none is used": tilt is not None
+        and tilt.tilt_scale == 0,
+    }
+    return tuple(sentence for sentence, holds in found.items() if holds)
+
+
+def _is_far(column: Column) -> bool:
+    """Return whether a threshold that matters lies outside the observed values."""
+    is_inside = column.bin_edges[0] <= column.threshold <= column.bin_edges[-1]
+    return (
+        bool(np.isfinite(column.threshold)) and not is_inside and "go missing" in (column.direction)
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more columns"

@@ -1,0 +1,90 @@
+"""Which mechanism the imputer takes, and how it tells of it."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from mnar_ebm import MNARImputer
+
+pytestmark = pytest.mark.slow  # six trainings, most of it compilation
+
+NUM_ROWS = 400
+THRESHOLDS = np.array([np.inf, 54.0, 3.05])
+
+
+@functools.cache
+def complete_rows():
+    """Return three columns that go together, in units of their own. [N, 3]."""
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(NUM_ROWS, 1))
+    x = common * [0.6, 0.6, -0.6] + 0.8 * rng.normal(size=(NUM_ROWS, 3))
+    return x * [1.0, 10.0, 0.1] + [0.0, 50.0, 3.0]
+
+
+def hide(kind):
+    """Return these rows with two columns that hide their high values, or cells at random."""
+    x, rng = complete_rows().copy(), np.random.default_rng(1)
+    if kind == "high":
+        return np.where(x > THRESHOLDS, np.nan, x)
+    x[:, 1:][rng.random((NUM_ROWS, 2)) < 0.25] = np.nan
+    return x
+
+
+@functools.cache
+def auto_fit(kind):
+    """Return an imputer that was trained and chose its mechanism."""
+    sizes = {"hidden_dim": 32, "batch_size": 32, "learning_rate": 0.01}
+    return MNARImputer(max_iter=1000, settings=sizes, random_state=0).fit(hide(kind))
+
+
+def test_auto_takes_self_masking_where_high_values_are_hidden():
+    """And says so, per column, in the table's units; the imputation beats the mean by far."""
+    imputer, x = auto_fit("high"), hide("high")
+    report = imputer.report_
+    assert report.mechanism == imputer.mechanism_ == "selfmasking_probit"
+    column = report.columns[1]
+    assert column.direction == "high values go missing"
+    assert column.slope > 0
+    assert abs(column.threshold - 53.0) < 4.0  # less than half a standard deviation
+    assert column.probability[0] < 0.05 and column.probability[-1] > 0.95
+    missing = np.isnan(x)
+    error = (imputer.transform(x) - complete_rows())[missing]
+    mean_error = (np.nanmean(x, axis=0) - complete_rows())[missing]
+    assert np.sqrt(np.mean(error**2)) < 0.6 * np.sqrt(np.mean(mean_error**2))
+
+
+def test_auto_takes_an_ignorable_mechanism_where_cells_are_hidden_at_random():
+    """The one that reads the complete column, for there is one."""
+    report = auto_fit("random").report_
+    assert report.mechanism == "mar"
+    assert [one.mechanism for one in report.candidates] == ["mar", "selfmasking_probit", "linear"]
+    assert report.columns[1].direction.startswith("whether a value is missing depends on the")
+
+
+def test_a_report_reads():
+    """Mechanism, reason, bounds, columns, draws and warnings, a line each."""
+    text = str(auto_fit("high").report_)
+    assert text.startswith("mechanism selfmasking_probit: its held-out bound is ")
+    for words in (
+        " nats a row above that of mar",
+        "\n  mar ",
+        "\n  linear ",
+        "x1: 3",
+        "high values go missing (slope ",
+        "x0: 0.0% missing; no value is missing",
+        "effective draws behind a row: median ",
+        "warning: that values are missing not at random rests on the shape",
+    ):
+        assert words in text
+    assert 1 <= auto_fit("high").report_.median_ess <= 1000
+
+
+def test_the_picture_has_every_column_with_a_gap():
+    """A curve from 0 to 1 over a histogram of observed values."""
+    figure = auto_fit("high").plot()
+    axis, other = (axis for axis in figure.axes if axis.lines)
+    assert other.get_title().startswith("x2: ")
+    curve = axis.lines[0].get_ydata()
+    assert axis.get_title().startswith("x1: high values go missing")
+    assert curve[0] < 0.05 and curve[-1] > 0.95 and axis.patches

@@ -1,0 +1,240 @@
+"""What the imputer promises of tables, rows, seeds and words."""
+
+import functools
+import pickle
+
+import jax
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mnar_ebm import MNARImputer
+from mnar_ebm.estimator import selection
+
+QUICK = {"max_iter": 2, "random_state": 0}
+NUM_ROWS = 400
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_compile_all():
+    """Compile fast rather than well."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@functools.cache
+def complete_rows():
+    """Return three columns that go together, in units of their own. [N, 3]."""
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(NUM_ROWS, 1))
+    x = common * [1.0, 0.9, -0.8] + 0.4 * rng.normal(size=(NUM_ROWS, 3))
+    return x * [1.0, 10.0, 0.1] + [0.0, 50.0, 3.0]
+
+
+def hide(kind):
+    """Return these rows with a column that hides its high values, or cells at random."""
+    x, rng = complete_rows().copy(), np.random.default_rng(1)
+    if kind == "high":
+        x[x[:, 1] > 53.0, 1] = np.nan
+    else:
+        x[:, 1:][rng.random((NUM_ROWS, 2)) < 0.25] = np.nan
+    return x
+
+
+@functools.cache
+def quick_fit(**settings):
+    """Return an imputer that was hardly trained, on rows missing at random."""
+    return MNARImputer(**QUICK, **{"mechanism": "selfmasking_probit"} | settings).fit(
+        hide("random")
+    )
+
+
+def test_the_simplest_is_taken_within_two_standard_errors():
+    """And not beyond; one row alone tells nothing."""
+    rng = np.random.default_rng(0)
+    simple = rng.normal(size=100)
+    noise = rng.normal(size=100)
+    noise -= noise.mean()
+    slightly, clearly = simple + 0.01 + noise, simple + 1.0 + noise
+    assert selection.choose({"mcar": simple, "linear": slightly})[0] == "mcar"
+    chosen, why = selection.choose({"mcar": simple, "linear": clearly})
+    assert chosen == "linear" and "1.000 ± 0." in why and "above that of mcar" in why
+    assert selection.choose({"mcar": simple[:1], "linear": clearly[:1]})[0] == "mcar"
+
+
+def test_frames_come_back_as_frames():
+    """With index and names; observed cells are untouched; so from ``set_output`` too."""
+    frame = pd.DataFrame(hide("random"), columns=["a", "b", "c"], index=range(7, 7 + NUM_ROWS))
+    imputer = clone(quick_fit()).set_output(transform="pandas").fit(frame)
+    filled = imputer.transform(frame)
+    assert list(filled.columns) == ["a", "b", "c"] and filled.index.equals(frame.index)
+    assert not filled.isna().any(axis=None)
+    observed = frame.notna().to_numpy()
+    assert (filled.to_numpy()[observed] == frame.to_numpy()[observed]).all()
+    assert [column.name for column in imputer.report_.columns] == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="feature names"):
+        imputer.transform(frame[["b", "a", "c"]])
+
+
+@pytest.mark.parametrize("sample_posterior", [False, True])
+def test_a_row_is_imputed_alike_alone_and_among_others(sample_posterior):
+    """Bit for bit, in any order; complete and empty rows too."""
+    imputer = quick_fit(sample_posterior=sample_posterior)
+    x = np.vstack([hide("random")[:70], np.full((1, 3), np.nan), complete_rows()[:1]])
+    filled = imputer.transform(x)
+    for row in (0, 3, 69, 70, 71):
+        assert (imputer.transform(x[row : row + 1]) == filled[row]).all()
+    assert (imputer.transform(x[::-1])[::-1] == filled).all()
+    assert (filled[-1] == x[-1]).all() and np.isfinite(filled).all()
+
+
+def test_an_imputer_comes_back_from_disk_the_same(tmp_path):
+    """By pickle and by joblib: means, draws and score, bit for bit; a second fit too."""
+    imputer, x = quick_fit(), hide("random")[:20]
+    joblib.dump(imputer, tmp_path / "imputer")
+    again = clone(imputer).fit(hide("random"))
+    for other in (pickle.loads(pickle.dumps(imputer)), joblib.load(tmp_path / "imputer"), again):
+        assert (other.transform(x) == imputer.transform(x)).all()
+        assert (other.sample(x, 3) == imputer.sample(x, 3)).all()
+        assert other.score(x) == imputer.score(x)
+        assert str(other.report_) == str(imputer.report_)
+    another = clone(imputer).set_params(random_state=1).fit(hide("random"))
+    assert (another.transform(x) != imputer.transform(x)).any()
+
+
+def test_draws_scatter_about_the_mean():
+    """Within five standard errors in every cell; observed cells do not move."""
+    imputer, x = quick_fit(), hide("random")[:12]
+    draws, missing = imputer.sample(x, 400), np.isnan(x)
+    assert draws.shape == (400, 12, 3)
+    assert (draws[:, ~missing] == x[~missing]).all()
+    hidden = draws[:, missing]
+    error = hidden.mean(axis=0) - imputer.transform(x)[missing]
+    # The draws come from 1000 weighted ones, those behind the mean from the same number.
+    standard_error = hidden.std(axis=0) * np.sqrt(1 / 400 + 2 / 100)
+    assert (hidden.std(axis=0) > 0).all() and (np.abs(error) < 5 * standard_error).all()
+
+
+def test_it_works_in_a_pipeline_and_a_grid_search():
+    """Scored by the held-out bound, over mechanisms."""
+    x = hide("high")
+    target = complete_rows() @ [1.0, 0.1, 1.0]
+    pipeline = make_pipeline(StandardScaler(), MNARImputer(**QUICK), LinearRegression())
+    assert pipeline.fit(x, target).score(x, target) > 0.5
+    search = GridSearchCV(
+        MNARImputer(max_iter=300, random_state=0),
+        {"mechanism": ["mcar", "selfmasking_probit"]},
+        cv=2,
+    ).fit(x)
+    assert search.best_params_ == {"mechanism": "selfmasking_probit"}
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+def test_a_score_does_not_depend_on_the_table_it_was_standardised_by():
+    """Values in other units have a density that is smaller by that unit, in observed cells."""
+    x = hide("random")
+    other = x * [1.0, 8.0, 1.0]
+    scores = [clone(quick_fit()).fit(table).score(table) for table in (x, other)]
+    change = np.log(8.0) * np.mean(~np.isnan(x[:, 1]))
+    np.testing.assert_allclose(scores[0] - scores[1], change, rtol=1e-4)
+
+
+def test_limits_hold_for_imputed_values_alone():
+    """Observed values beyond them stay."""
+    x = hide("random")
+    imputer = clone(quick_fit()).set_params(min_value=[-np.inf, 50.0, -np.inf], max_value=50.5)
+    filled, missing = imputer.fit(x).transform(x), np.isnan(x)
+    assert (filled[~missing] == x[~missing]).all() and filled[~missing].max() > 50.5
+    hidden = filled[:, 1][missing[:, 1]]
+    assert hidden.min() >= 50.0 and hidden.max() <= 50.5
+    draws = imputer.sample(x, 2)[:, missing[:, 1], 1]
+    assert draws.min() >= 50.0 and draws.max() <= 50.5
+
+
+@pytest.mark.parametrize("keep_empty_features", [False, True])
+def test_columns_without_a_value_or_with_one(keep_empty_features):
+    """Dropped or kept as zeros, with their marks; a constant stays; both are told of."""
+    x = hide("random")[:60]
+    x[:, 0] = np.nan
+    x[1:, 2] = np.where(np.arange(59) % 3, 7.0, np.nan)
+    x[0, 2] = 7.0
+    imputer = MNARImputer(
+        **QUICK, mechanism="mcar", keep_empty_features=keep_empty_features, add_indicator=True
+    )
+    filled = imputer.set_output(transform="pandas").fit_transform(x)
+    marks = [f"missingindicator_x{column}" for column in range(3)]
+    assert list(filled.columns) == ["x0", "x1", "x2"][not keep_empty_features :] + marks
+    assert (filled[marks].to_numpy() == np.isnan(x)).all()
+    assert (filled["x2"] == 7.0).all()
+    if keep_empty_features:
+        assert (filled["x0"] == 0).all()
+    warnings = " | ".join(imputer.report_.warnings)
+    assert "no value in x0" in warnings and "only one value in x2" in warnings
+
+
+def test_a_number_can_mark_missing_cells_and_float32_stays():
+    """The same answer as with NaN; single precision gives single precision back."""
+    x = hide("random")
+    marked = np.where(np.isnan(x), -99.0, x)
+    filled = clone(quick_fit()).set_params(missing_values=-99).fit_transform(marked)
+    assert (filled == quick_fit().transform(x)).all()
+    single = quick_fit().transform(x.astype(np.float32))
+    assert single.dtype == np.float32
+    observed = ~np.isnan(x)
+    assert (single[observed] == x.astype(np.float32)[observed]).all() and np.isfinite(single).all()
+
+
+def test_one_column_alone(capsys):
+    """Nothing to learn from but the column itself; it is told when asked."""
+    x = hide("high")[:, 1:2]
+    imputer = MNARImputer(**QUICK, tilt="latent", mechanism="mcar", verbose=2).fit(x)
+    assert np.isfinite(imputer.transform(x)).all()
+    assert "MNARImputer: mcar: stage base, step 2 of 2, held-out" in capsys.readouterr().out
+    assert imputer.n_iter_ == 3
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"mechanism": "mnar"}, "mechanism: expected one of auto, none, mcar, .*, got 'mnar'"),
+        ({"tilt": "all"}, "tilt: expected one of none, data, latent, joint, got 'all'"),
+        ({"max_iter": 0}, "max_iter: expected at least 1, got 0"),
+        ({"num_samples": 0}, "num_samples: expected at least 1, got 0"),
+        ({"min_value": 3, "max_value": 2}, "min_value: expected below max_value .*, got 3.0 and"),
+        ({"max_value": [1, 2]}, r"max_value: expected a number or 3 of them, got shape \(2,\)"),
+        (
+            {"settings": {"latent": 3}},
+            "settings: expected some of sign, likelihood, .*, got 'latent'",
+        ),
+        ({"settings": {"seed": 3}}, "settings: expected some of .*, got 'seed'"),
+        (
+            {"settings": {"validation_fraction": 0}},
+            "validation_fraction: expected a value from 0.01",
+        ),
+        ({"settings": {"latent_dim": 0}}, "latent_dim: expected at least 1, got 0"),
+    ],
+)
+def test_a_wrong_parameter_is_told_in_one_line(settings, message):
+    with pytest.raises(ValueError, match=message) as error:
+        MNARImputer(**QUICK | settings).fit(hide("random"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_wrong_table_is_told_in_one_line():
+    with pytest.raises(ValueError, match="X: expected an observed value in some column, got none"):
+        MNARImputer(**QUICK).fit(np.full((5, 2), np.nan))
+    with pytest.raises(TypeError, match="settings: expected a dict, got list"):
+        MNARImputer(**QUICK, settings=[]).fit(hide("random"))
+    with pytest.raises(TypeError, match="missing_values: expected NaN or a number, got 'x'"):
+        MNARImputer(**QUICK, missing_values="x").fit(hide("random"))
+    with pytest.raises(ValueError, match="num_imputations: expected at least 1, got 0"):
+        quick_fit().sample(hide("random"), 0)
+    with pytest.raises(ValueError, match="max_columns: expected at least 1, got 0"):
+        quick_fit().plot(0)

@@ -79,13 +79,13 @@ def by_weights(
     samples = sampling.sample_by_weights(
         key, fitted.model, fitted.params, NUM_SAMPLES.value, num_proposals
     )
-    if not fitted.model.tilt.reads_x and not fitted.model.tilt.reads_z:
-        return samples.x, {"ess_fraction": 1.0}, []
     summary = {
         "ess_fraction": float(samplers.effective_sample_size(samples.log_w)) / num_proposals,
         "pareto_k": diagnostics.pareto_k(samples.log_w),
     }
-    few = summary["ess_fraction"] < _FEW or summary["pareto_k"] > diagnostics.UNRELIABLE_K
+    if not np.isfinite(summary["pareto_k"]):  # the weights have no tail
+        del summary["pareto_k"]
+    few = summary["ess_fraction"] < _FEW or summary.get("pareto_k", 0) > diagnostics.UNRELIABLE_K
     return samples.x, summary, ["few base draws carry the weight: use --method=mala"] * few
 
 

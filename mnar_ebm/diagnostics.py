@@ -187,6 +187,9 @@ def pareto_k(log_w: Any) -> float:
     Args:
         log_w: log-weights, which need not be normalised. [N]
 
+    Returns:
+        The shape; minus infinity if the largest weights are all the same, which have no tail.
+
     Example:
         >>> x = np.random.default_rng(0).normal(size=100_000)
         >>> abs(pareto_k(0.5 * 0.3 * x**2) - 0.3) < 0.1  # w = exp(a x²/2) has shape a
@@ -196,7 +199,11 @@ def pareto_k(log_w: Any) -> float:
         A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto Smoothed Importance
         Sampling", JMLR 25, 2024, https://arxiv.org/abs/1507.02646.
     """
-    _, k = array_stats.psislw(-np.asarray(log_w, np.float64))  # it takes log-likelihoods: -log w
+    log_w = np.asarray(log_w, np.float64)
+    num_tail = math.ceil(min(0.2 * log_w.size, 3 * math.sqrt(log_w.size)))
+    if np.ptp(np.sort(log_w)[-num_tail:]) == 0:
+        return -math.inf
+    _, k = array_stats.psislw(-log_w)  # it takes log-likelihoods, which are -log w
     return float(k)
 
 

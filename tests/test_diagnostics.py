@@ -118,6 +118,13 @@ def test_pareto_shape(shape):
     assert -0.1 - 5 * error < np.mean(estimates) - shape < 5 * error
 
 
+def test_equal_weights_have_no_tail():
+    """Of base draws without a tilt, or of a tilt whose energies are at their bound."""
+    assert diagnostics.pareto_k(np.zeros(1000)) == -math.inf
+    some = np.minimum(np.random.default_rng(3).normal(size=1000), 0.5)
+    assert diagnostics.pareto_k(some) == -math.inf
+
+
 def test_conversion_to_arviz():
     """Variables by name, chains before draws, and the sample statistics under ArviZ's names."""
     arviz = pytest.importorskip("arviz", reason="arviz is not installed")

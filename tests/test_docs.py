@@ -64,7 +64,7 @@ def test_the_figures_are_drawn(tmp_path, monkeypatch, quick_compile, capsys):
     """The command draws its figures and fills in the page's table, at a size that takes seconds."""
     from experiments import sampler_demos, sampler_figures
 
-    chosen = {name: sampler_demos.SAMPLERS[name] for name in ("ula", "snis")}
+    chosen = {name: sampler_demos.SAMPLERS[name] for name in ("snis",)}
     monkeypatch.setattr(sampler_demos, "SAMPLERS", chosen)
     monkeypatch.setattr(sampler_figures, "_NUM_TEMPERATURES", (1, 2))
     page = tmp_path / "page.md"
@@ -79,8 +79,8 @@ def test_the_figures_are_drawn(tmp_path, monkeypatch, quick_compile, capsys):
     ):
         sampler_figures.main()
     names = {path.name for path in tmp_path.glob("*.png")}
-    assert names == {"samplers-ula.png", "samplers-snis.png", "samplers-log_z.png"}
+    assert names == {"samplers-snis.png", "samplers-log_z.png"}
     text = page.read_text()
     assert "old" not in text
-    assert text.count("| ULA | ") == text.count("| SNIS, resampled | ") == 2
+    assert text.count("| SNIS, resampled | ") == 2
     assert capsys.readouterr().out.strip() in text

@@ -265,8 +265,8 @@ class Fitter:
 
         def fit_one(key: Key, params: models.Params, x: Array, mask: Array) -> models.Params:
             state = loop.init_state(stage, params, key)
-            nothing = Batch(x[:0], mask[:0])
-            state, _ = chunk.run(state, params, Batch(x, mask), nothing, key, num_steps=num_steps)
+            rows, nothing = (loop.pad_rows(Batch(x[:n], mask[:n])) for n in (len(x), 0))
+            state, _ = chunk.run(state, params, rows, nothing, key, num_steps=num_steps)
             return stage.merge(params, state.average)
 
         keys = jax.random.split(key, len(x))

@@ -18,8 +18,9 @@ TINY = (
     "--tilt_steps=20",
     "--num_imputation_samples=50",
     "--batch_size=16",
+    "--seed=1",
 )
-"""Settings with which a run is over as soon as it is compiled."""
+"""Settings with which a run is over as soon as it is compiled, and a seed that keeps its tilt."""
 
 
 class Run(NamedTuple):
@@ -100,7 +101,7 @@ def trained(tmp_path_factory, people_csv, spawn):
     process = spawn("train", "--flagfile=smoke.cfg", *TINY, f"--data_path={data_path}", cwd=cwd)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    return Run(cwd / "runs" / "people-latent-seed0", people_csv, out, err)
+    return Run(cwd / "runs" / "people-latent-seed1", people_csv, out, err)
 
 
 @pytest.fixture

@@ -233,9 +233,8 @@ def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
 
 def random_order(key: Key, rows: Rows) -> Array:
     """Return the indices of the real rows in a random order, then the others. [P]."""
-    size = rows.batch.x.shape[0]
-    rank = jax.random.uniform(key, (size,))
-    return jnp.argsort(jnp.where(jnp.arange(size) < rows.num_real, rank, jnp.inf))
+    order = jax.random.permutation(key, rows.batch.x.shape[0])
+    return order[jnp.argsort(order >= rows.num_real, stable=True)]
 
 
 def run_stage(

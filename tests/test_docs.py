@@ -66,7 +66,7 @@ def test_the_figures_are_drawn(tmp_path, monkeypatch, quick_compile, capsys):
 
     chosen = {name: sampler_demos.SAMPLERS[name] for name in ("snis",)}
     monkeypatch.setattr(sampler_demos, "SAMPLERS", chosen)
-    monkeypatch.setattr(sampler_figures, "_NUM_TEMPERATURES", (1, 2))
+    monkeypatch.setattr(sampler_figures, "_NUM_TEMPERATURES", (2,))
     page = tmp_path / "page.md"
     page.write_text(f"a\n{sampler_figures.BEGIN}\nold\n{sampler_figures.END}\nb\n")
     if not flags.FLAGS.is_parsed():

@@ -9,6 +9,8 @@ is told as P(missing_d|x) = F(slope (x_d - threshold)), F the probit or the logi
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ import numpy as np
 from mnar_ebm.data.table import Table
 from mnar_ebm.missingness import selfmasking
 from mnar_ebm.training import FittedModel
+from mnar_ebm.types import Array, PyTree
 
 LEAST_CHANGE = 0.3
 """Least change of P(missing) between two standard deviations below the mean and two above it, of
@@ -133,9 +136,16 @@ class Report:
 
 def log_odds(fitted: FittedModel, column: int, x: jax.Array) -> jax.Array:
     """Return logit P(missing) of a column at rows in standard units. [..., D] -> [...]."""
+    return _log_odds(fitted.model.mechanism.log_prob, fitted.params.mechanism, column, x)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _log_odds(
+    log_prob: Callable[[PyTree, Array, Array], Array], params: PyTree, column: Array, x: Array
+) -> Array:
     everything = jnp.ones(x.shape[-1], bool)
-    log_prob, params = fitted.model.mechanism.log_prob, fitted.params.mechanism
-    return log_prob(params, x, everything.at[column].set(False)) - log_prob(params, x, everything)
+    hidden = jnp.arange(x.shape[-1]) != column
+    return log_prob(params, x, hidden) - log_prob(params, x, everything)
 
 
 def own_terms(fitted: FittedModel) -> tuple[np.ndarray, np.ndarray]:

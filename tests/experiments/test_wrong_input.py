@@ -136,7 +136,7 @@ def test_a_needed_flag_is_missing(refused, name, missing):
         ("sample", ["--method=snis", "--step_size=0.1"], "step_size"),
         ("sample", ["--seed=99999999999999999999"], "seed"),
         ("evaluate", ["--workdir=."], "expected a checkpoint, found none"),
-        ("evaluate", ["--seed=5"], "was started with seed=0, got 5"),
+        ("evaluate", ["--seed=5"], "was started with seed=1, got 5"),
         ("evaluate", ["--data_path=nowhere.csv"], "nowhere.csv: No such file"),
     ],
 )
@@ -191,7 +191,7 @@ def test_resume_with_other_settings_leaves_the_run_alone(refused, trained, tmp_p
     shutil.copytree(trained.workdir, workdir)
     before = (workdir / "run.cfg").read_text()
     args = (f"--flagfile={workdir}/run.cfg", f"--workdir={workdir}", "--resume", "--seed=5")
-    assert "was started with seed=0, got 5" in refused("train", *args)
+    assert "was started with seed=1, got 5" in refused("train", *args)
     assert (workdir / "run.cfg").read_text() == before
 
 

@@ -566,7 +566,7 @@ def assert_trains(config, rows, index, loss=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mechanism, likelihood", [pair for pair in PAIRS if is_legal(*pair)])
-def test_every_mechanism_trains_under_every_likelihood(mechanism, likelihood):
+def test_every_mechanism_trains_under_every_likelihood(mechanism, likelihood, quick_compile):
     """Three steps of the base, all finite."""
     config = config_of(mechanism=mechanism, likelihood=likelihood)
     assert_trains(config, table_of(likelihood), 0, stages.bound_loss)
@@ -593,7 +593,7 @@ def test_every_pair_of_mechanism_and_likelihood_is_accepted_or_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("space", ["data", "latent", "joint"])
 @pytest.mark.parametrize("phase", NEGATIVE_PHASES)
-def test_every_tilt_trains_with_every_negative_phase(space, phase):
+def test_every_tilt_trains_with_every_negative_phase(space, phase, quick_compile):
     """Three steps of the tilt, all finite."""
     config = config_of(tilt=space, mechanism="none", negative_phase=phase, tilt_steps=3)
     assert_trains(config, table_of("gaussian"), 1)

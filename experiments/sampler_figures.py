@@ -139,7 +139,7 @@ def draw_log_z(key: jax.Array, targets: tuple[Target, ...], path: pathlib.Path) 
                     _NUM_TEMPERATURES, mean - deviation, mean + deviation, color=colour, alpha=0.15
                 )
             axis.set(xscale="log", xlabel="temperatures", ylabel="log Z", title=target.name)
-        axes[1].legend(frameon=False, loc="lower left")
+        axes[1].legend(frameon=False, loc="upper right")
         figure.savefig(path, dpi=100)
         plt.close(figure)
 

@@ -16,7 +16,7 @@ MECHANISMS = (
     "nonlinear",
 )
 SIGNS = ("unknown", "high", "low")
-LIKELIHOODS = ("gaussian", "student_t", "bernoulli")
+LIKELIHOODS = ("gaussian", "two_part", "student_t", "bernoulli")
 DECODERS = ("mlp", "linear", "linear_mlp")
 SCALES = ("shared", "per_feature", "per_latent")
 NEGATIVE_PHASES = ("snis", "jensen", "nce", "cd", "pcd")
@@ -33,7 +33,8 @@ class Config:
         mechanism: the model of why values are missing; ``none`` ignores it.
         sign: which values a self-masking mechanism hides: ``high``, ``low``, or ``unknown``,
             learned per column.
-        likelihood: the distribution of a value given the latent.
+        likelihood: the distribution of a value given the latent; ``two_part`` is Gaussian but for
+            an atom in each column that heaps on its least or largest value (``data.find_atoms``).
         decoder: the map from the latent to the mean: network, linear, or their sum.
         decoder_scale: one scale for all, one per column, or one per column and latent.
         latent_dim: L.

@@ -53,11 +53,12 @@ def data_logdensity(key: Key, model: Model, params: Params, num_samples: int) ->
     chain's law is off by its gap.
 
     Raises:
-        ValueError: the tilt reads z, or the likelihood is discrete.
+        ValueError: the tilt reads z, or values are discrete or have an atom.
     """
     if model.tilt.reads_z:
         raise ValueError("space: data needs a tilt of x alone, got one that reads z")
-    _check_continuous(model)
+    if model.vae.likelihood.choice_log_prob is not None:
+        raise _not_continuous(model)
     everything = jnp.ones(model.vae.num_features, bool)
     noise = jax.random.normal(key, (num_samples, model.vae.latent_dim))
 
@@ -73,12 +74,11 @@ def data_logdensity(key: Key, model: Model, params: Params, num_samples: int) ->
     return logdensity
 
 
-def _check_continuous(model: Model) -> None:
-    if model.vae.likelihood.is_discrete:
-        raise ValueError(
-            f"space: expected latent with likelihood {model.vae.likelihood.name}, "
-            "whose values are discrete"
-        )
+def _not_continuous(model: Model) -> ValueError:
+    return ValueError(
+        f"space: expected latent with likelihood {model.vae.likelihood.name}, "
+        "whose values are discrete"
+    )
 
 
 def noise_logdensity(model: Model, params: Params) -> LogDensity:
@@ -98,10 +98,10 @@ def noise_logdensity(model: Model, params: Params) -> LogDensity:
 
 def from_noise(model: Model, params: Params, noise: PyTree) -> tuple[Array, Array]:
     """Return (x [D], z [L]) of a point in noise space."""
-    _check_continuous(model)
     z = noise["z"]
     transport = model.vae.likelihood.transport
-    assert transport is not None
+    if transport is None:
+        raise _not_continuous(model)
     return transport(model.vae.decode(params.base, z), noise["x"]), z
 
 
@@ -111,7 +111,8 @@ def init_noise(key: Key, model: Model) -> PyTree:
     Raises:
         ValueError: the likelihood is discrete.
     """
-    _check_continuous(model)
+    if model.vae.likelihood.transport is None:
+        raise _not_continuous(model)
     key_z, key_x = jax.random.split(key)
     shape = (model.vae.likelihood.num_noise, model.vae.num_features)
     return {

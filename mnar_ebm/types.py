@@ -39,8 +39,10 @@ class DecoderOutput(NamedTuple):
         loc: mean, location or logit. [..., D]
         scale: standard deviation or scale, above the floor; ``None`` where there is none. [..., D]
         df: degrees of freedom, above 2; ``None`` where there are none. [..., D]
+        atom: log-odds of the atom of a column; ``None`` where no column has one. [..., D]
     """
 
     loc: Array
     scale: Any = None
     df: Any = None
+    atom: Any = None

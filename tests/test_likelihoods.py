@@ -138,6 +138,56 @@ def test_missing_cells_are_not_read(name):
     np.testing.assert_allclose(answers[0][0], observed.sum(), rtol=1e-6)
 
 
+SIDES = (1, -1, 0, 1)
+ATOM = np.array([0.8, -1.0, 3.0, -0.2])
+
+
+def two_part():
+    """Return the two-part likelihood and parameters; the third column has no atom."""
+    eta = decoder_output("gaussian")._replace(atom=jnp.asarray(ATOM, float))
+    return likelihoods.make_likelihood("two_part", SIDES), eta
+
+
+def chance_of_atom():
+    """Return the probability of the atom in each column."""
+    return np.where(SIDES, 1 / (1 + np.exp(-ATOM)), 0)
+
+
+def test_two_part_matches_an_atom_and_a_gaussian():
+    """Its log-density on and off the atom, and its mean; a zero is nothing where there is none."""
+    with jax.enable_x64(True):
+        likelihood, eta = two_part()
+        at, off = (likelihood.log_prob(eta, jnp.full(4, value)) for value in (0.0, 0.7))
+        mean = likelihood.mean(eta)
+    share, normal = chance_of_atom(), DISTRIBUTIONS["gaussian"]
+    expected = np.where(SIDES, np.log(np.where(SIDES, share, 1)), normal.logpdf(0))
+    np.testing.assert_allclose(at, expected, rtol=1e-10)
+    np.testing.assert_allclose(off, np.log1p(-share) + normal.logpdf(0.7), rtol=1e-10)
+    np.testing.assert_allclose(mean, (1 - share) * LOC, rtol=1e-10)
+
+
+@pytest.mark.parametrize("by", ["sample", "transport"])
+def test_two_part_draws_the_atom_and_the_gaussian(by):
+    """As often as it should, and off the atom with the Gaussian's law."""
+    likelihood, eta = two_part()
+    if by == "sample":
+        keys = jax.random.split(jax.random.key(0), NUM_DRAWS)
+        x = jax.jit(jax.vmap(likelihood.sample, in_axes=(0, None)))(keys, eta)
+    else:
+        noise = jax.random.normal(jax.random.key(1), (likelihood.num_noise, NUM_DRAWS, 4))
+        x = jax.jit(likelihood.transport)(eta, noise)
+    x, share = np.asarray(x), chance_of_atom()
+    oracles.assert_mean(x == 0, share)
+    for column in range(4):
+        beside = x[x[:, column] != 0, column]
+        oracles.assert_law(beside, lambda v, d=column: column_cdf("gaussian", v, d))
+
+
+def test_two_part_without_an_atom_is_gaussian():
+    """The same program: nothing is paid for asking."""
+    assert likelihoods.make_likelihood("two_part", (0, 0)).name == "gaussian"
+
+
 def test_masked_log_prob_has_free_leading_axes():
     """A row is scored under each of K decoder outputs."""
     likelihood = likelihoods.gaussian()
@@ -153,5 +203,6 @@ def test_masked_log_prob_has_free_leading_axes():
 
 def test_an_unknown_likelihood_is_refused():
     """The known ones are listed."""
-    with pytest.raises(ValueError, match="likelihood: expected one of gaussian, student_t, bern"):
+    known = "gaussian, two_part, student_t, bernoulli"
+    with pytest.raises(ValueError, match=f"likelihood: expected one of {known}, got 'poisson'"):
         likelihoods.make_likelihood("poisson")

@@ -29,13 +29,17 @@ IGNORABLE = [
 COLLAPSED = [
     ("selfmasking_probit", "gaussian", "unknown"),
     ("selfmasking_logistic", "bernoulli", "low"),
+    ("selfmasking_probit", "two_part", "unknown"),
 ]
 SAMPLED = [
     ("selfmasking_probit", "student_t", "low"),
     ("selfmasking_logistic", "gaussian", "unknown"),
     ("linear", "gaussian", "unknown"),
     ("nonlinear", "gaussian", "unknown"),
+    ("nonlinear", "bernoulli", "unknown"),
+    ("linear", "two_part", "unknown"),
 ]
+ATOM_SIDE = (1, -1, 0)
 ALL_MASKS = np.array(list(itertools.product([False, True], repeat=NUM_FEATURES)))
 ROW = np.array([1.0, 0.0, 1.0], np.float32)
 
@@ -56,7 +60,7 @@ def mechanism_of(row):
     name, likelihood, sign = row
     return missingness.make_mechanism(
         name,
-        make_likelihood(likelihood),
+        make_likelihood(likelihood, ATOM_SIDE),
         NUM_FEATURES,
         sign=sign,
         hidden_dim=5,
@@ -80,6 +84,7 @@ def eta_of(row, loc):
         "gaussian": DecoderOutput(loc, scale),
         "student_t": DecoderOutput(loc, scale, df),
         "bernoulli": DecoderOutput(loc),
+        "two_part": DecoderOutput(loc, scale, atom=0.5 * loc - 0.3),
     }[row[1]]
 
 
@@ -98,7 +103,7 @@ class Answers(NamedTuple):
 @functools.cache
 def answers(row):
     """Ask a mechanism everything at once, so that little is compiled."""
-    mechanism, likelihood = mechanism_of(row), make_likelihood(row[1])
+    mechanism, likelihood = mechanism_of(row), make_likelihood(row[1], ATOM_SIDE)
 
     @jax.jit
     def ask(key):
@@ -153,10 +158,15 @@ def test_term_of_the_weights_integrates_the_missing_values_out(row):
 def test_sampled_term_scores_the_completed_row(row):
     """M is log p(s|x) of the draw that it comes with, which is one of p(x_mis|z)."""
     np.testing.assert_allclose(answers(row).log_m, answers(row).log_prob_of_rows, rtol=1e-5)
-    empty = answers(row).rows[0]
-    oracles.assert_mean(empty, [0.7, -0.4, 0.2])
-    variance = 0.8**2 * (7 / 5 if row[1] == "student_t" else 1)
-    oracles.assert_mean((empty - np.array([0.7, -0.4, 0.2])) ** 2, variance)
+    empty, loc = answers(row).rows[0], np.array([0.7, -0.4, 0.2])
+    square = loc**2 + 0.8**2 * (7 / 5 if row[1] == "student_t" else 1)
+    mean = np.asarray(make_likelihood(row[1], ATOM_SIDE).mean(eta_of(row, jnp.asarray(loc))))
+    if row[1] == "bernoulli":
+        square = mean
+    if row[1] == "two_part":
+        square = square * np.where(ATOM_SIDE, mean / loc, 1)  # the chance to be off the atom
+    oracles.assert_mean(empty, mean)
+    oracles.assert_mean(empty**2, square)
 
 
 @table(IGNORABLE, COLLAPSED, SAMPLED)
@@ -389,6 +399,31 @@ def test_collapsed_bernoulli_matches_enumeration(link):
     oracles.assert_mean(rows, exact_mean)
 
 
+def test_discrete_draws_carry_the_gradient_of_the_weights():
+    """d/d logit of P(missing|z), by draws that no gradient goes through and by enumeration."""
+    logit, slope, offset = 0.4, 1.3, -0.6
+    likelihood = make_likelihood("bernoulli")
+    mechanism = missingness.base.sampled(
+        likelihood,
+        init=None,
+        sample=None,
+        log_prob=lambda params, x, mask: jax.nn.log_sigmoid(slope * x + offset).sum(axis=-1),
+    )
+
+    @jax.jit
+    @jax.grad
+    def gradient(logits, key):
+        empty, missing = jnp.zeros(1), jnp.zeros(1, bool)
+        eta = DecoderOutput(logits[:, None])
+        return jnp.exp(mechanism.complete(key, None, eta, empty, missing)[1]).sum()
+
+    one = special.expit(logit)
+    missing = special.expit(slope * np.array([0, 1]) + offset)
+    exact = one * (1 - one) * (missing[1] - missing[0])
+    draws = gradient(jnp.full(NUM_DRAWS, logit), jax.random.key(0))
+    oracles.assert_mean(draws, exact)
+
+
 def test_mar_reads_the_columns_without_a_gap_alone():
     """A change of another column changes nothing."""
     row = IGNORABLE[2]
@@ -404,8 +439,6 @@ def test_mar_reads_the_columns_without_a_gap_alone():
     [
         ("mnar", "gaussian", {}, "mechanism: expected one of none, mcar, mar, .*, got 'mnar'"),
         ("mar", "gaussian", {}, "mar needs a column without any gap, got none"),
-        ("linear", "bernoulli", {}, "need a continuous likelihood .*, got bernoulli"),
-        ("nonlinear", "bernoulli", {}, "need a continuous likelihood .*, got bernoulli"),
         (
             "selfmasking_probit",
             "gaussian",

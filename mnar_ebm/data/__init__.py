@@ -9,6 +9,7 @@ import os
 
 from mnar_ebm import _checks
 from mnar_ebm.data import embedded, toys
+from mnar_ebm.data.atoms import Atoms, find_atoms
 from mnar_ebm.data.csv import (
     Csv,
     align,
@@ -23,11 +24,13 @@ from mnar_ebm.data.table import Standardiser, Table, benchmark_table, make_table
 
 __all__ = [
     "MASKS",
+    "Atoms",
     "Csv",
     "Standardiser",
     "Table",
     "align",
     "benchmark_table",
+    "find_atoms",
     "from_table",
     "hide",
     "load",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mnar_ebm import _checks
+from mnar_ebm.data.atoms import Atoms
 from mnar_ebm.data.masks import mask_above_mean
 
 
@@ -76,15 +77,16 @@ class Standardiser:
     """The map to standard units, ``(x - mean) / scale``.
 
     Attributes:
-        mean: the mean of each column. [D]
-        scale: the standard deviation of each column, 1 where the column is constant. [D]
+        mean: the mean of each column, or its atom. [D]
+        scale: the standard deviation of each column, 1 where the column is constant; of one with
+            an atom, the root mean square distance of other values from it. [D]
     """
 
     mean: np.ndarray
     scale: np.ndarray
 
     @classmethod
-    def fit(cls, x: np.ndarray, mask: np.ndarray) -> "Standardiser":
+    def fit(cls, x: np.ndarray, mask: np.ndarray, atoms: Atoms | None = None) -> "Standardiser":
         """Return the means and standard deviations of the observed cells.
 
         A column without an observed cell gets mean 0 and scale 1.
@@ -92,10 +94,13 @@ class Standardiser:
         Args:
             x: values; what a missing cell holds is never read. [N, D]
             mask: ``True`` where observed. [N, D]
+            atoms: of the columns, which are then centred at them.
         """
+        atom = np.full(x.shape[1], np.nan) if atoms is None else atoms.value
+        mask = mask & (x != atom)
         x = np.where(mask, x, 0.0)
         count = np.maximum(mask.sum(axis=0), 1)
-        mean = x.sum(axis=0) / count
+        mean = np.where(np.isnan(atom), x.sum(axis=0) / count, atom)
         scale = np.sqrt(np.where(mask, (x - mean) ** 2, 0.0).sum(axis=0) / count)
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
         return cls(mean, np.where(constant, 1.0, scale))

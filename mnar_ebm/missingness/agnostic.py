@@ -20,12 +20,9 @@ def agnostic(
     """Return the mechanism with f an MLP of the given hidden layers; none makes it linear.
 
     Args:
-        likelihood: p(x|z), continuous.
+        likelihood: p(x|z).
         num_features: D.
         hidden_dims: units per hidden layer.
-
-    Raises:
-        ValueError: the likelihood is discrete.
     """
     network = MLP((*hidden_dims, num_features), activation="tanh", zero_last=True)
 

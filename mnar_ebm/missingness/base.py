@@ -65,6 +65,22 @@ def draw_missing(
     return jnp.where(mask, x, likelihood.sample(key, eta))
 
 
+def choice_gradient(
+    likelihood: Likelihood, eta: DecoderOutput, completed: Array, mask: Array
+) -> Array:
+    r"""Return 0, with the gradient that discrete draws do not carry. [K].
+
+    A choice c ~ r, with r = P(c|z) held fixed as a proposal, has the log-weight log P(c|z) - log r,
+    which is 0, and whose gradient makes that of the weights unbiased:
+
+        E_r \nabla [w(c) P(c|z) / r(c)] = \sum_c \nabla [w(c) P(c|z)]
+    """
+    if likelihood.choice_log_prob is None:
+        return jnp.zeros((), completed.dtype)
+    log_p = jnp.where(mask, 0.0, likelihood.choice_log_prob(eta, completed)).sum(axis=-1)
+    return log_p - jax.lax.stop_gradient(log_p)
+
+
 def sampled(
     likelihood: Likelihood,
     init: Callable[[Key, Array], PyTree],
@@ -73,24 +89,17 @@ def sampled(
 ) -> Mechanism:
     """Return the mechanism that draws x_mis from p(x_mis|z) and scores the completed row.
 
-    Raises:
-        ValueError: the likelihood is discrete, so that the draws would carry no gradient.
-
     References:
         N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE: Deep Generative Modelling with
         Missing not at Random Data", ICLR 2021, https://arxiv.org/abs/2006.12871, eq. 7.
     """
-    if likelihood.is_discrete:
-        raise ValueError(
-            "mechanism: linear and nonlinear need a continuous likelihood "
-            f"(gaussian, student_t), got {likelihood.name}"
-        )
 
     def complete(
         key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
     ) -> tuple[Array, Array]:
         completed = draw_missing(key, likelihood, eta, x, mask)
-        return completed, log_prob(params, completed, mask)
+        log_m = log_prob(params, completed, mask)
+        return completed, log_m + choice_gradient(likelihood, eta, completed, mask)
 
     return Mechanism(init, sample, log_prob, complete, mean=None)
 

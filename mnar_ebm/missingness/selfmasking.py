@@ -7,7 +7,7 @@ the cut-off is at b = -c sqrt(1 + w²)/w -> -c. Under x ~ N(0, 1) the probit's m
 \Phi(c) for *every* w, so c starts at the rate seen. w = sinh(a) is linear near 0 and exponential
 far out, and so reaches steep mechanisms in few steps.
 
-Two pairs of likelihood and link integrate the missing value out in closed form:
+Three pairs of likelihood and link integrate the missing value out in closed form:
 
 * Bernoulli with either link, a sum over x in {0, 1};
 * N(\mu, \sigma²) with the probit. With w(x - b) in place of the linear function above,
@@ -16,7 +16,10 @@ Two pairs of likelihood and link integrate the missing value out in closed form:
       P(missing|z) = \Phi(t),      E[x|missing, z] = \mu + \sigma \rho \phi(t)/\Phi(t),
 
   and x|missing, z is the extended skew normal \mu + \sigma(\rho v + \xi/s), v ~ N(0, 1)
-  truncated to v > -t, \xi ~ N(0, 1).
+  truncated to v > -t, \xi ~ N(0, 1);
+* the two-part likelihood with the probit, the sum over its atom at 0 and its Gaussian,
+
+      P(missing|z) = \pi \Phi(c sqrt(1 + w²)) + (1 - \pi) \Phi(t).
 
 References:
     B. C. Arnold, R. J. Beaver, "Skewed multivariate models related to hidden truncation and/or
@@ -29,6 +32,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mnar_ebm import _checks, logistic, normal
 from mnar_ebm.likelihoods import Likelihood
@@ -89,6 +93,8 @@ def self_masking(likelihood: Likelihood, link: str, sign: str = "unknown") -> ba
     def log_prob(params: PyTree, x: Array, mask: Array) -> Array:
         return base.mask_log_prob(log_cdf, linear(params, x), mask)
 
+    if link == "probit" and likelihood.name == "two_part":
+        return _collapsed_two_part(init, sample, log_prob, sign, likelihood)
     if likelihood.is_discrete:
         return _collapsed_bernoulli(init, sample, log_prob, linear, log_cdf)
     if link == "probit" and likelihood.name == "gaussian":
@@ -139,6 +145,42 @@ def _collapsed_gaussian(init: Any, sample: Any, log_prob: Any, sign: str) -> bas
 
     def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
         return jnp.where(mask, x, missing_mean(eta, selection_of(params, eta)))
+
+    return base.Mechanism(init, sample, log_prob, complete, mean)
+
+
+def _collapsed_two_part(
+    init: Any, sample: Any, log_prob: Any, sign: str, likelihood: Likelihood
+) -> base.Mechanism:
+    has_atom = np.array(likelihood.atom_side) != 0
+    gaussian = _collapsed_gaussian(init, sample, log_prob, sign)
+
+    def log_parts(params: PyTree, eta: DecoderOutput) -> tuple[Array, Array]:
+        """Return log P(x = 0, missing|z) and log P(x != 0, missing|z). [K, D] each."""
+        c = intercept(params, sign)
+        beside = normal.log_cdf(select(eta, slope(params, sign), c).t)
+        log_atom = logistic.log_cdf(eta.atom) + normal.log_cdf(c)
+        log_beside = jnp.where(has_atom, logistic.log_cdf(-eta.atom), 0.0) + beside
+        return log_atom, log_beside
+
+    def complete(
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+    ) -> tuple[Array, Array]:
+        key_choice, key_value = jax.random.split(key)
+        log_atom, log_beside = log_parts(params, eta)
+        at_atom = has_atom & jax.random.bernoulli(key_choice, jax.nn.sigmoid(log_atom - log_beside))
+        beside, _ = gaussian.complete(key_value, params, eta, x, mask)
+        completed = jnp.where(mask, x, jnp.where(at_atom, 0.0, beside))
+        missing = jnp.where(has_atom, jnp.logaddexp(log_atom, log_beside), log_beside)
+        w, c = slope(params, sign), intercept(params, sign)
+        observed = normal.log_cdf(-(w * jnp.where(mask, x, 0.0) + c))
+        return completed, jnp.where(mask, observed, missing).sum(axis=-1)
+
+    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
+        log_atom, log_beside = log_parts(params, eta)
+        probability = jnp.where(has_atom, jax.nn.sigmoid(log_atom - log_beside), 0.0)
+        beside = gaussian.mean(params, eta, x, mask)  # type: ignore[misc]
+        return jnp.where(mask, x, (1.0 - probability) * beside)
 
     return base.Mechanism(init, sample, log_prob, complete, mean)
 

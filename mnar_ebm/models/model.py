@@ -41,25 +41,37 @@ class Params(NamedTuple):
     log_z: Array
 
 
-def make_model(config: Config, num_features: int, observed_columns: tuple[int, ...]) -> Model:
+def make_model(
+    config: Config,
+    num_features: int,
+    observed_columns: tuple[int, ...],
+    atom_side: tuple[int, ...] = (),
+) -> Model:
     """Return the model that ``config`` describes; the same one for equal settings, which jit knows.
 
     Args:
         config: settings.
         num_features: D.
         observed_columns: indices of the columns without a gap.
+        atom_side: of the columns, as ``likelihoods.two_part`` reads it. [D] or empty
 
     Raises:
         ValueError: mechanism, likelihood and data do not go together.
     """
     if config.mechanism != "mar":  # only this one reads which columns have no gap
         observed_columns = ()
-    return _make_model(Config(**config.model_fields()), num_features, observed_columns)
+    settings = Config(**config.model_fields())
+    return _make_model(settings, num_features, observed_columns, atom_side)
 
 
 @functools.lru_cache(maxsize=32)
-def _make_model(config: Config, num_features: int, observed_columns: tuple[int, ...]) -> Model:
-    vae = make_vae(config, num_features)
+def _make_model(
+    config: Config,
+    num_features: int,
+    observed_columns: tuple[int, ...],
+    atom_side: tuple[int, ...],
+) -> Model:
+    vae = make_vae(config, num_features, atom_side)
     mechanism = make_mechanism(
         config.mechanism,
         vae.likelihood,

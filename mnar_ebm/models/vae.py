@@ -33,9 +33,15 @@ class VAE(NamedTuple):
     latent_dim: int
 
 
-def make_vae(config: Config, num_features: int) -> VAE:
-    """Return the VAE that ``config`` describes, for rows of ``num_features`` columns."""
-    likelihood = make_likelihood(config.likelihood)
+def make_vae(config: Config, num_features: int, atom_side: tuple[int, ...] = ()) -> VAE:
+    """Return the VAE that ``config`` describes, for rows of ``num_features`` columns.
+
+    Args:
+        config: settings.
+        num_features: D.
+        atom_side: of the columns, as ``likelihoods.two_part`` reads it. [D] or empty
+    """
+    likelihood = make_likelihood(config.likelihood, atom_side)
     encoder = Encoder(config.latent_dim, config.hidden_dim, config.show_mask)
     decoder = Decoder(
         num_features,
@@ -43,6 +49,7 @@ def make_vae(config: Config, num_features: int) -> VAE:
         kind=config.decoder,
         scale="none" if likelihood.is_discrete else config.decoder_scale,
         has_df=config.likelihood == "student_t",
+        atom_side=likelihood.atom_side,
     )
 
     def init(key: Key) -> PyTree:

@@ -52,6 +52,9 @@ class Decoder(nn.Module):
         scale: ``shared`` by all columns, ``per_feature``, ``per_latent`` (a function of z), or
             ``none`` for a likelihood without a scale.
         has_df: whether the likelihood has degrees of freedom, one for each column.
+        atom_side: of each column, on which side of an atom at 0 its values lie, 1 or -1, or 0
+            without an atom; empty if no column has one. The log-odds of atoms are a map of the
+            decoder's kind, and loc is softplus(loc) on their side.
     """
 
     num_features: int
@@ -59,29 +62,45 @@ class Decoder(nn.Module):
     kind: str
     scale: str
     has_df: bool = False
+    atom_side: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, z: Array) -> DecoderOutput:
         """Map ``z`` [..., L] to the parameters of p(x|z), each [..., D]."""
         gain = jnp.exp(self.param("log_gain", nn.initializers.zeros_init(), (self.num_features,)))
         heads = self._network(z)
-        loc = heads.get("loc", jnp.zeros((), z.dtype))
-        if self.kind != "mlp":
-            loc = loc + nn.Dense(self.num_features, name="linear_loc")(z)
+        loc = gain * self._map(heads, "loc", z)
         return DecoderOutput(
-            loc=gain * loc,
+            loc=self._beside_atom(loc) if self.atom_side else loc,
             scale=None if self.scale == "none" else self._scale(heads, gain, loc.shape),
             df=self._df(loc.shape) if self.has_df else None,
+            atom=self._map(heads, "atom", z) if self.atom_side else None,
         )
 
+    def _map(self, heads: dict[str, Array], name: str, z: Array) -> Array:
+        """Return the map from z of the decoder's kind: linear, a network's, or their sum."""
+        output = heads.get(name, jnp.zeros((), z.dtype))
+        if self.kind == "mlp":
+            return output
+        return output + nn.Dense(self.num_features, name=f"linear_{name}")(z)
+
+    def _beside_atom(self, loc: Array) -> Array:
+        side = jnp.asarray(self.atom_side, loc.dtype)
+        return jnp.where(side == 0, loc, side * softplus(side * loc))
+
     def _network(self, z: Array) -> dict[str, Array]:
-        """Return those of ``loc`` and ``scale`` that are read off the hidden layers. [..., D]."""
-        wanted = {"loc": self.kind != "linear", "scale": self.scale == "per_latent"}
+        """Return what is read off the hidden layers, of ``loc``, ``scale``, ``atom``. [..., D]."""
+        is_deep = self.kind != "linear"
+        wanted = {
+            "loc": is_deep,
+            "scale": self.scale == "per_latent",
+            "atom": is_deep and bool(self.atom_side),
+        }
         names = [name for name, is_wanted in wanted.items() if is_wanted]
         if not names:
             return {}
         hidden = nn.tanh(MLP((self.hidden_dim,) * 2, activation="tanh")(z))
-        # One product for both takes half the time of two.
+        # One product for all takes half the time of two.
         outputs = nn.Dense(self.num_features * len(names), name="network")(hidden)
         return dict(zip(names, jnp.split(outputs, len(names), axis=-1), strict=True))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mnar_ebm import _checks, imputation
 from mnar_ebm.config import Config
+from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.imputation import Imputation
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
@@ -22,12 +23,15 @@ class TableFacts(NamedTuple):
         standardiser: the map to standard units.
         missing_rate: share of missing cells of each column, kept off 0 and 1. [D]
         observed_columns: indices of the columns without a gap.
+        atom_side: of each column, on which side of its atom the other values lie: 1 above, -1
+            below, 0 for a column without one; empty if no column has one. [D]
     """
 
     columns: tuple[str, ...]
     standardiser: Standardiser
     missing_rate: np.ndarray
     observed_columns: tuple[int, ...]
+    atom_side: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists, which JSON keeps exactly."""
@@ -36,6 +40,7 @@ class TableFacts(NamedTuple):
             "standardiser": self.standardiser.to_json(),
             "missing_rate": self.missing_rate.tolist(),
             "observed_columns": list(self.observed_columns),
+            "atom_side": list(self.atom_side),
         }
 
     @classmethod
@@ -46,6 +51,7 @@ class TableFacts(NamedTuple):
             Standardiser.from_json(fields["standardiser"]),
             np.asarray(fields["missing_rate"], np.float32),
             tuple(fields["observed_columns"]),
+            tuple(fields["atom_side"]),
         )
 
 
@@ -63,15 +69,22 @@ def table_facts(config: Config, table: Table) -> TableFacts:
                 "likelihood: bernoulli expects values from 0 to 1, "
                 f"got {outside[0]:g} in {table.name}"
             )
+    atoms = None
     if config.likelihood == "bernoulli" or config.standardise == "none":
         standardiser = Standardiser.identity(len(table.columns))
     else:
-        standardiser = Standardiser.fit(table.x, table.mask)
+        if config.likelihood == "two_part":
+            atoms = find_atoms(table.x, table.mask)
+        standardiser = Standardiser.fit(table.x, table.mask, atoms)
     least = 0.5 / len(table.x)
     missing_rate = np.clip(1.0 - table.mask.mean(axis=0), least, 1.0 - least)
     observed_columns = tuple(int(column) for column in np.flatnonzero(table.mask.all(axis=0)))
     return TableFacts(
-        table.columns, standardiser, missing_rate.astype(np.float32), observed_columns
+        table.columns,
+        standardiser,
+        missing_rate.astype(np.float32),
+        observed_columns,
+        atoms.side if atoms is not None else (),
     )
 
 
@@ -146,14 +159,18 @@ class FittedModel(NamedTuple):
 
 def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
     """Return the model of ``config`` for such a table, with fresh parameters."""
-    model = make_model(config, len(facts.columns), facts.observed_columns)
+    model = _make_model(config, facts)
     key, missing_rate = jax.random.key(config.seed), jnp.asarray(facts.missing_rate)
     return FittedModel(config, facts, model, _init_params(key, model, missing_rate))
 
 
+def _make_model(config: Config, facts: TableFacts) -> Model:
+    return make_model(config, len(facts.columns), facts.observed_columns, facts.atom_side)
+
+
 def restore(config: Config, facts: TableFacts, params: Params) -> FittedModel:
     """Return the model of ``config`` with parameters that it was given before."""
-    model = make_model(config, len(facts.columns), facts.observed_columns)
+    model = _make_model(config, facts)
     return FittedModel(config, facts, model, params)
 
 

@@ -84,3 +84,33 @@ def test_standardiser_survives_json_exactly():
     after = data.Standardiser.from_json(json.loads(json.dumps(before.to_json())))
     np.testing.assert_array_equal(after.mean, before.mean)
     np.testing.assert_array_equal(after.scale, before.scale)
+
+
+def columns_of(*columns):
+    """Return columns as a table. [N, D]."""
+    return np.array(columns, float).T
+
+
+def test_atoms_are_heaps_on_a_limit():
+    """Zeros of an amount and a cap are found; a mode inside, integers and two levels are not."""
+    rng = np.random.default_rng(0)
+    amount = np.where(rng.random(200) < 0.3, 0.0, rng.exponential(size=200))
+    capped = np.minimum(rng.normal(size=200), 0.5)
+    inside = np.where(rng.random(200) < 0.5, 0.1, rng.normal(size=200))
+    integers, binary = rng.integers(0, 5, 200), rng.integers(0, 2, 200)
+    x = columns_of(amount, capped, inside, integers, binary, np.ones(200))
+    atoms = data.find_atoms(x, np.ones_like(x, bool))
+    np.testing.assert_array_equal(atoms.value, [0.0, 0.5, *[np.nan] * 4])
+    assert atoms.side == (1, -1, 0, 0, 0, 0)
+    assert data.find_atoms(x[:, 2:], np.ones((200, 4), bool)).side == ()
+
+
+def test_atoms_and_units_are_read_off_observed_cells():
+    """A heap of missing cells is none, and a column with an atom is centred at it."""
+    values = np.array([5.0] * 4 + [6.0, 8.0, 5.0] + [np.nan] * 9)
+    x, mask = columns_of(values, np.arange(16)), columns_of(~np.isnan(values), np.ones(16)) == 1
+    atoms = data.find_atoms(np.where(mask, x, 6.0), mask)
+    assert atoms.side == (1, 0)
+    standard = data.Standardiser.fit(x, mask, atoms)
+    assert (standard.mean[0], standard.scale[0]) == (5.0, np.sqrt((1 + 9) / 2))
+    assert (standard.mean[1], standard.scale[1]) == (7.5, np.std(np.arange(16)))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy import stats
 
-from mnar_ebm import _checks, normal
+from mnar_ebm import normal
 from mnar_ebm.types import Array, DecoderOutput, Key
 
 
@@ -29,6 +29,10 @@ class Likelihood(NamedTuple):
             noise of shape ``[num_noise, ..., D]`` has the law p(x|z); ``None`` if discrete.
         num_noise: normal variables that ``transport`` needs for each value.
         is_discrete: whether values are discrete, so that draws carry no gradient.
+        choice_log_prob: ``(eta, x) -> [..., D]``, log-probability of what a draw chose among
+            discrete alternatives, which its gradient does not see; ``None`` if there are none.
+        atom_side: of each column, on which side of an atom at 0 its other values lie: 1 above, -1
+            below, 0 for a column without one; empty if no column has one. [D]
     """
 
     name: str
@@ -38,6 +42,8 @@ class Likelihood(NamedTuple):
     transport: Callable[[DecoderOutput, Array], Array] | None
     num_noise: int
     is_discrete: bool
+    choice_log_prob: Callable[[DecoderOutput, Array], Array] | None = None
+    atom_side: tuple[int, ...] = ()
 
 
 class StudentT(distrax.Distribution):
@@ -122,28 +128,19 @@ def bernoulli() -> Likelihood:
     def distribution(eta: DecoderOutput) -> Any:
         return distrax.Bernoulli(logits=eta.loc)
 
+    def log_prob(eta: DecoderOutput, x: Array) -> Array:
+        return distribution(eta).log_prob(x)
+
     return Likelihood(
         name="bernoulli",
-        log_prob=lambda eta, x: distribution(eta).log_prob(x),
+        log_prob=log_prob,
         sample=lambda key, eta: distribution(eta).sample(seed=key).astype(eta.loc.dtype),
         mean=lambda eta: jax.nn.sigmoid(eta.loc),
         transport=None,
         num_noise=0,
         is_discrete=True,
+        choice_log_prob=log_prob,
     )
-
-
-_LIKELIHOODS = {"gaussian": gaussian, "student_t": student_t, "bernoulli": bernoulli}
-
-
-def make_likelihood(name: str) -> Likelihood:
-    """Return the likelihood called ``name``.
-
-    Raises:
-        ValueError: the name is unknown; the message lists the known ones.
-    """
-    _checks.check_choice("likelihood", name, _LIKELIHOODS)
-    return _LIKELIHOODS[name]()
 
 
 def masked_log_prob(likelihood: Likelihood, eta: DecoderOutput, x: Array, mask: Array) -> Array:

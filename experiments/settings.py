@@ -15,6 +15,7 @@ from mnar_ebm.config import (
     SCALES,
     SCHEDULES,
     SIGNS,
+    SLOPE_STARTS,
     STANDARDISERS,
     TILTS,
     Config,
@@ -34,6 +35,10 @@ _ENUMS = {
     "tilt": (TILTS, "What the energy reads: nothing, x, z, or both."),
     "mechanism": (MECHANISMS, "Model of why values are missing; none ignores it."),
     "sign": (SIGNS, "Values that a self-masking mechanism hides; unknown: learned per column."),
+    "slope_start": (
+        SLOPE_STARTS,
+        "Where the slopes of unknown sign start; best: by held-out bound.",
+    ),
     "likelihood": (LIKELIHOODS, "Distribution of a value given the latent."),
     "decoder": (DECODERS, "Map from the latent to the mean: network, linear, or their sum."),
     "decoder_scale": (SCALES, "One scale for all, one per column, or one per column and latent."),

@@ -16,6 +16,7 @@ MECHANISMS = (
     "nonlinear",
 )
 SIGNS = ("unknown", "high", "low")
+SLOPE_STARTS = ("flat", "high", "low", "best")
 LIKELIHOODS = ("gaussian", "two_part", "student_t", "bernoulli")
 DECODERS = ("mlp", "linear", "linear_mlp")
 SCALES = ("shared", "per_feature", "per_latent")
@@ -33,6 +34,10 @@ class Config:
         mechanism: the model of why values are missing; ``none`` ignores it.
         sign: which values a self-masking mechanism hides: ``high``, ``low``, or ``unknown``,
             learned per column.
+        slope_start: where the slopes of a self-masking mechanism of unknown sign start: ``flat``,
+            no value is hidden more than another; ``high`` or ``low``, these values of every
+            column are; ``best``, each is tried for a while and the held-out bound decides
+            (``training.start``).
         likelihood: the distribution of a value given the latent; ``two_part`` is Gaussian but for
             an atom in each column that heaps on its least or largest value (``data.find_atoms``).
         decoder: the map from the latent to the mean: network, linear, or their sum.
@@ -69,6 +74,7 @@ class Config:
     tilt: str = "latent"
     mechanism: str = "selfmasking_probit"
     sign: str = "unknown"
+    slope_start: str = "flat"
     likelihood: str = "gaussian"
     decoder: str = "linear"
     decoder_scale: str = "per_feature"
@@ -103,6 +109,7 @@ class Config:
         _checks.check_choice("tilt", self.tilt, TILTS)
         _checks.check_choice("mechanism", self.mechanism, MECHANISMS)
         _checks.check_choice("sign", self.sign, SIGNS)
+        _checks.check_choice("slope_start", self.slope_start, SLOPE_STARTS)
         _checks.check_choice("likelihood", self.likelihood, LIKELIHOODS)
         _checks.check_choice("decoder", self.decoder, DECODERS)
         _checks.check_choice("decoder_scale", self.decoder_scale, SCALES)
@@ -133,6 +140,11 @@ class Config:
         if self.validation_fraction == 0 and self.tilt != "none":
             raise ValueError(
                 "validation_fraction: expected above 0 with a tilt, whose scale is chosen on "
+                "held-out rows, got 0"
+            )
+        if self.validation_fraction == 0 and self.slope_start == "best":
+            raise ValueError(
+                "validation_fraction: expected above 0 with slope_start best, which is chosen on "
                 "held-out rows, got 0"
             )
         self._check_chains()

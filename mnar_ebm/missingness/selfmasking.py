@@ -61,6 +61,16 @@ def slope(params: PyTree, sign: str) -> Array:
     return steepness if sign == "high" else -steepness
 
 
+def with_slope(params: PyTree, slope: float) -> PyTree:
+    """Return parameters whose asinh w is ``slope`` in every column; of other mechanisms, theirs."""
+
+    def leaf(path: Any, value: Array) -> Array:
+        is_slope = jax.tree_util.DictKey("slope") in path
+        return jnp.full_like(value, slope) if is_slope else value
+
+    return jax.tree_util.tree_map_with_path(leaf, params)
+
+
 def intercept(params: PyTree, sign: str) -> Array:
     """Return c sqrt(1 + w²). [D]."""
     return params["rate"] * jnp.sqrt(1.0 + slope(params, sign) ** 2)

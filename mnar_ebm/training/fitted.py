@@ -12,7 +12,9 @@ from mnar_ebm.config import Config
 from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.imputation import Imputation
+from mnar_ebm.missingness.selfmasking import with_slope
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
+from mnar_ebm.training.start import SLOPES
 
 
 class TableFacts(NamedTuple):
@@ -161,7 +163,11 @@ def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
     """Return the model of ``config`` for such a table, with fresh parameters."""
     model = _make_model(config, facts)
     key, missing_rate = jax.random.key(config.seed), jnp.asarray(facts.missing_rate)
-    return FittedModel(config, facts, model, _init_params(key, model, missing_rate))
+    params = _init_params(key, model, missing_rate)
+    if config.sign == "unknown":
+        slope = SLOPES.get(config.slope_start, 0.0)
+        params = params._replace(mechanism=with_slope(params.mechanism, slope))
+    return FittedModel(config, facts, model, params)
 
 
 def _make_model(config: Config, facts: TableFacts) -> Model:

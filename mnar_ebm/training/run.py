@@ -14,6 +14,7 @@ from mnar_ebm.training import checkpoints, loop
 from mnar_ebm.training.fitted import FittedModel, TableFacts, make_fitted, table_facts
 from mnar_ebm.training.run_folder import Record, RunFolder
 from mnar_ebm.training.stages import make_stages
+from mnar_ebm.training.start import choose_start
 from mnar_ebm.training.tilt_scale import TiltReport, choose_tilt_scale
 from mnar_ebm.types import Batch
 
@@ -66,6 +67,8 @@ def train(
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         InterruptedTraining: ``should_stop`` said so; the state was saved first.
     """
+    workdir = pathlib.Path(workdir) if workdir is not None else None
+    config = _with_start(config, table, workdir if resume else None, report, should_stop)
     facts = table_facts(config, table)
     fitted = make_fitted(config, facts)
     x, mask = fitted.standardise(table.x)
@@ -74,8 +77,8 @@ def train(
         Batch(jnp.asarray(x[rows]), jnp.asarray(mask[rows])) for rows in (rows_train, rows_held_out)
     )
     key = jax.random.key(config.seed)
-    run = RunFolder(config, facts, pathlib.Path(workdir) if workdir is not None else None)
-    unseeded = dataclasses.replace(config, seed=0)  # one program for all seeds
+    run = RunFolder(config, facts, workdir)
+    unseeded = dataclasses.replace(config, seed=0, slope_start="flat")  # one program for all
     stages = make_stages(unseeded, fitted.model)
     params, first, state = fitted.params, 0, None
     if resume:
@@ -104,6 +107,28 @@ def train(
     params, tilt_report = choose_tilt_scale(key_scale, fitted.model, params, judged)
     run.save_finished(stages, params)
     return fitted._replace(params=params), tilt_report
+
+
+def _with_start(
+    config: Config,
+    table: Table,
+    resumed: pathlib.Path | None,
+    report: Callable[[Record], None],
+    should_stop: Callable[[], bool],
+) -> Config:
+    """Return the config with its start chosen: as in the run that is resumed, or anew."""
+
+    def bound_of(start: Config) -> float:
+        def tell(record: Record) -> None:
+            report(record | {"stage": f"start {start.slope_start}"})
+
+        return train(start, table, report=tell, should_stop=should_stop)[1].bound_base
+
+    if config.slope_start == "best" and resumed and checkpoints.has_checkpoint(resumed):
+        with checkpoints.open_manager(resumed) as manager:
+            record = checkpoints.load_record(manager, resumed)
+        return dataclasses.replace(config, slope_start=record["config"]["slope_start"])
+    return choose_start(config, bound_of)
 
 
 def load(workdir: str | pathlib.Path) -> FittedModel:

@@ -1,0 +1,83 @@
+"""Where self-masking slopes start: who decides, and what a resumed run keeps."""
+
+import dataclasses
+
+import numpy as np
+import oracles
+import pytest
+
+from mnar_ebm import data, training
+from mnar_ebm.config import Config
+from mnar_ebm.missingness.selfmasking import slope
+from mnar_ebm.training import loop, start, tilt_scale
+
+CONFIG = Config(
+    tilt="latent",
+    slope_start="best",
+    latent_dim=2,
+    hidden_dim=16,
+    num_importance_samples=3,
+    batch_size=16,
+    num_steps=600,
+    tilt_steps=2,
+    num_negatives=32,
+)
+
+
+@pytest.mark.parametrize("best", ["flat", "high", "low"])
+def test_the_start_with_the_highest_bound_is_taken(best):
+    """Each is trained without a tilt for a sixth of the steps; the rest of the config is kept."""
+    asked = []
+
+    def bound_of(config):
+        asked.append(config)
+        return {"flat": -2.0, "high": -3.0, "low": -4.0}[config.slope_start] + 9.0 * (
+            config.slope_start == best
+        )
+
+    config = dataclasses.replace(CONFIG, num_steps=12_000)
+    chosen = start.choose_start(config, bound_of)
+    assert chosen == dataclasses.replace(config, slope_start=best)
+    short = {"tilt": "none", "joint_steps": 0, "num_steps": 2000}
+    expected = [dataclasses.replace(config, slope_start=name, **short) for name in start.SLOPES]
+    assert asked == expected
+
+
+@pytest.mark.parametrize("change", [{"mechanism": "linear"}, {"sign": "high"}])
+def test_where_there_is_no_start_to_choose_nothing_is_trained(change):
+    """A mechanism without a slope, and a slope whose sign is known."""
+    config = start.choose_start(dataclasses.replace(CONFIG, **change), bound_of=None)
+    assert config.slope_start == "flat"
+
+
+def test_a_start_needs_held_out_rows():
+    """The setting is named, and what was expected."""
+    with pytest.raises(ValueError, match="expected above 0 with slope_start best, .* got 0"):
+        dataclasses.replace(CONFIG, tilt="none", validation_fraction=0)
+
+
+def hidden_below():
+    """Return two strongly related columns, the first without what is below its mean."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 1)) + 0.3 * rng.normal(size=(200, 2))
+    shown = np.where((x > 0) | (np.arange(2) == 1), x, np.nan)
+    return data.make_table("toy", ("hidden", "seen"), shown, x)
+
+
+def test_the_bound_finds_the_start_and_a_resumed_run_keeps_it(tmp_path, monkeypatch, quick_compile):
+    """Low values are hidden, and low is found; a finished run is not searched again."""
+    monkeypatch.setattr(loop, "HELD_OUT_SAMPLES", 50)
+    monkeypatch.setattr(tilt_scale, "NUM_SAMPLES", 200)
+    monkeypatch.setattr(tilt_scale, "NUM_NEGATIVES", 64)
+    stages = []
+    fitted, _ = training.train(
+        CONFIG, hidden_below(), tmp_path, report=lambda record: stages.append(record["stage"])
+    )
+    assert list(dict.fromkeys(stages)) == ["start flat", "start high", "start low", "base", "tilt"]
+    assert fitted.config.slope_start in ("flat", "low")
+    assert slope(fitted.params.mechanism, "unknown")[0] < 0
+    stages.clear()
+    again, _ = training.train(
+        CONFIG, hidden_below(), tmp_path, resume=True, report=lambda r: stages.append(r["stage"])
+    )
+    assert not stages and oracles.bits(again.params) == oracles.bits(fitted.params)

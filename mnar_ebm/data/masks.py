@@ -11,6 +11,9 @@ draw take a seed first. In standardised columns x, with sigma the logistic funct
     quantile        x_d in a tail, there with probability r        self-masking
     extremes        |x_d| among the r largest, d < D/2             self-masking, two-sided
     around_mean     |x_d| among the r smallest, d < D/2            self-masking, two-sided
+    one_variable    x_d above its median, there with probability r, one d
+    weighted_sum    sum_j b_j x_j in a fifth of its range: a fifth of the columns, all j hidden too
+    regime          P(missing_d|x) = sigma(a_d + u x_d), u = ±1 for a row: which tail, by the row
 
 with a_d such that the expected rate is r.
 
@@ -20,6 +23,9 @@ References:
     B. Muzellec, J. Josse, C. Boyer, M. Cuturi, "Missing Data Imputation using Optimal Transport",
     ICML 2020, https://arxiv.org/abs/2002.03860, sec. 4 and its code's ``utils.py`` (mcar, mar,
     logistic, self_logistic, quantile).
+    S. Ghalebikesabi, R. Cornish, L. Kelly, C. Holmes, "Deep Generative Missingness Pattern-Set
+    Mixture Models", AISTATS 2021, sec. 5 and its code's ``preprocess.py`` (one_variable: MNAR1var;
+    weighted_sum: MNARsum).
 """
 
 from collections.abc import Callable
@@ -175,6 +181,64 @@ def mask_around_mean(x: np.ndarray, rate: float = 0.3) -> np.ndarray:
     return ~(_first_half(x) & (distance < np.quantile(distance, rate, axis=0)))
 
 
+def mask_one_variable(seed: int, x: np.ndarray, rate: float = 0.8) -> np.ndarray:
+    """Hide values above the median of one column, drawn among all.
+
+    Args:
+        seed: of the column and the draws.
+        x: complete values. [N, D]
+        rate: r, the probability that a cell above the median is hidden.
+
+    Raises:
+        ValueError: a value is missing, or the rate is not between 0 and 1.
+    """
+    x = _check_complete(x, rate)
+    rng = np.random.default_rng(seed)
+    column = np.arange(x.shape[1]) == rng.integers(x.shape[1])
+    return ~(column & (x > np.median(x, axis=0)) & (rng.random(x.shape) < rate))
+
+
+def mask_weighted_sum(seed: int, x: np.ndarray, num_sets: int = 5) -> np.ndarray:
+    """Hide a set of columns in the rows where a weighted sum of all columns is in some quantiles.
+
+    The columns are split into sets, and the l-th is hidden in the l-th of as many equal shares of
+    the rows, in the order of sum_j b_j x_j, b_j ~ N(0, 1) and x standardised.
+
+    Args:
+        seed: of the weights.
+        x: complete values. [N, D]
+        num_sets: sets of columns, and shares of rows.
+
+    Raises:
+        ValueError: a value is missing.
+    """
+    x = _check_complete(x)
+    weights = np.random.default_rng(seed).normal(size=x.shape[1])
+    rank = np.argsort(np.argsort(_standardise(x) @ weights))
+    share_of_row = rank * num_sets // len(x)
+    set_of_column = np.arange(x.shape[1]) * num_sets // x.shape[1]
+    return share_of_row[:, None] != set_of_column
+
+
+def mask_regime(seed: int, x: np.ndarray, rate: float = 0.3) -> np.ndarray:
+    """Hide high values in some rows and low ones in the others, by a coin for each row.
+
+    What goes missing in a row is related beyond what its values say, so that no mechanism whose
+    columns are independent given the row is right.
+
+    Args:
+        seed: of the coins and the draws.
+        x: complete values. [N, D]
+        rate: r, the share of cells to hide in every column.
+
+    Raises:
+        ValueError: a value is missing, or the rate is not between 0 and 1.
+    """
+    x = _check_complete(x, rate)
+    rng = np.random.default_rng(seed)
+    return _draw(rng, rng.choice([-1.0, 1.0], (len(x), 1)) * _standardise(x), rate)
+
+
 MASKS: dict[str, Callable[[int, np.ndarray], np.ndarray]] = {
     "above_mean": lambda seed, x: mask_above_mean(x),
     "above_mean_0.25sd": lambda seed, x: mask_above_mean(x, 0.25),
@@ -188,6 +252,9 @@ MASKS: dict[str, Callable[[int, np.ndarray], np.ndarray]] = {
     "quantile": mask_quantile,
     "extremes": lambda seed, x: mask_extremes(x),
     "around_mean": lambda seed, x: mask_around_mean(x),
+    "one_variable": mask_one_variable,
+    "weighted_sum": lambda seed, x: mask_weighted_sum(seed, x),
+    "regime": mask_regime,
 }
 """By name: ``(seed, x [N, D]) -> mask [N, D]``, at the rates of the functions above."""
 

@@ -12,6 +12,7 @@ RANDOM = {
     "mar": masks.mask_mar,
     "logistic": masks.mask_logistic,
     "self_logistic": masks.mask_self_logistic,
+    "regime": masks.mask_regime,
 }
 
 
@@ -36,7 +37,7 @@ def test_every_mask_is_repeated_by_its_seed_and_ignores_units(x, name):
     assert mask.shape == x.shape and mask.dtype == bool
     np.testing.assert_array_equal(data.hide(name, 1, 4.0 * x), mask)
     assert not mask.all() and mask.any(axis=0).all()
-    is_random = name in ("mcar", "mar", "logistic", "self_logistic", "quantile")
+    is_random = name in (*RANDOM, "quantile", "one_variable", "weighted_sum")
     assert np.array_equal(data.hide(name, 2, x), mask) is not is_random
 
 
@@ -121,6 +122,36 @@ def test_two_sided_self_masking(x, name):
             assert hidden.min() >= shown.max()
         else:
             assert hidden.max() <= shown.min()
+
+
+def test_one_variable_loses_values_above_its_median(x):
+    """One column, at the rate asked for."""
+    missing = ~masks.mask_one_variable(0, x)
+    (column,) = np.flatnonzero(missing.any(axis=0))
+    above = x[:, column] > np.median(x[:, column])
+    assert not missing[~above].any()
+    standard_error = np.sqrt(0.8 * 0.2 / above.sum())
+    assert abs(missing[above, column].mean() - 0.8) < 5 * standard_error
+
+
+def test_a_weighted_sum_hides_a_set_of_columns_in_a_share_of_the_rows(x):
+    """Every row loses one of five sets, and rows with the same gaps are neighbours in the sum."""
+    mask = masks.mask_weighted_sum(0, x)
+    weights = np.random.default_rng(0).normal(size=NUM_COLUMNS)
+    total = ((x - x.mean(axis=0)) / x.std(axis=0)) @ weights
+    sets = mask[np.argsort(total)].reshape(5, -1, NUM_COLUMNS)
+    assert (sets == sets[:, :1]).all()
+    assert (~sets[:, 0]).sum() == NUM_COLUMNS and (~sets[:, 0]).any(axis=1).all()
+    assert (~sets[:, 0]).any(axis=0).all()
+
+
+def test_in_a_regime_one_gap_tells_of_the_others(x):
+    """A row whose high value is hidden loses high values of the next column too."""
+    missing = ~masks.mask_regime(0, x)
+    high = missing & (x > x.mean(axis=0) + x.std(axis=0))
+    others = x[high[:, 0], 1], missing[high[:, 0], 1]
+    assert z_of_difference(*others) > 10
+    assert abs(z_of_difference(x[:, 1], missing[:, 1])) < 5
 
 
 def test_the_cut_off_can_be_moved_up():

@@ -5,9 +5,21 @@ from mnar_ebm.config import MECHANISMS
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness.agnostic import agnostic
 from mnar_ebm.missingness.base import Mechanism, mar, mcar, none
+from mnar_ebm.missingness.levels import level_masking, mixed_self_masking, product
 from mnar_ebm.missingness.selfmasking import self_masking
 
-__all__ = ["Mechanism", "agnostic", "make_mechanism", "mar", "mcar", "none", "self_masking"]
+__all__ = [
+    "Mechanism",
+    "agnostic",
+    "level_masking",
+    "make_mechanism",
+    "mar",
+    "mcar",
+    "mixed_self_masking",
+    "none",
+    "product",
+    "self_masking",
+]
 
 
 def make_mechanism(
@@ -23,11 +35,13 @@ def make_mechanism(
 
     Args:
         name: one of ``config.MECHANISMS``.
-        likelihood: p(x|z), which decides whether a missing value can be integrated out.
+        likelihood: p(x|z), which decides whether a missing value can be integrated out, with the
+            blocks of a table that has discrete columns.
         num_features: D.
-        sign: of the self-masking mechanisms.
+        sign: of the self-masking mechanisms, of numeric columns.
         hidden_dim: units of the nonlinear mechanism.
-        observed_columns: indices of the columns without a gap, which ``mar`` reads.
+        observed_columns: indices of the columns without a gap, which ``mar`` reads and which the
+            discrete columns must be among for ``linear`` and ``nonlinear``.
 
     Raises:
         ValueError: the name is unknown, or the mechanism does not go with the likelihood or
@@ -42,8 +56,10 @@ def make_mechanism(
         case "mar":
             return mar(likelihood, observed_columns)
         case "linear":
-            return agnostic(likelihood, num_features, ())
+            return agnostic(likelihood, num_features, (), observed_columns)
         case "nonlinear":
-            return agnostic(likelihood, num_features, (hidden_dim,))
+            return agnostic(likelihood, num_features, (hidden_dim,), observed_columns)
         case _:
-            return self_masking(likelihood, name.removeprefix("selfmasking_"), sign)
+            link = name.removeprefix("selfmasking_")
+            make = mixed_self_masking if likelihood.blocks else self_masking
+            return make(likelihood, link, sign)

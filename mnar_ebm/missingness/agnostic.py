@@ -8,6 +8,7 @@ References:
 
 import jax
 
+from mnar_ebm import blocks as kinds
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness import base
 from mnar_ebm.nets.mlp import MLP
@@ -15,30 +16,49 @@ from mnar_ebm.types import Array, Key, PyTree
 
 
 def agnostic(
-    likelihood: Likelihood, num_features: int, hidden_dims: tuple[int, ...]
+    likelihood: Likelihood,
+    num_features: int,
+    hidden_dims: tuple[int, ...],
+    observed_columns: tuple[int, ...] = (),
 ) -> base.Mechanism:
     """Return the mechanism with f an MLP of the given hidden layers; none makes it linear.
 
+    It learns from the gradient of the missing values that are drawn, which a level has not.
+
     Args:
-        likelihood: p(x|z), continuous.
+        likelihood: p(x|z), continuous in every column with a gap.
         num_features: D.
         hidden_dims: units per hidden layer.
+        observed_columns: indices of the columns without a gap.
 
     Raises:
-        ValueError: the likelihood is discrete.
+        ValueError: a column with a gap is discrete.
     """
-    network = MLP((*hidden_dims, num_features), activation="tanh", zero_last=True)
+    _check_draws(likelihood, observed_columns)
+    blocks = likelihood.blocks
+    num_logits = len(blocks) if blocks else num_features
+    network = MLP((*hidden_dims, num_logits), activation="tanh", zero_last=True)
 
     def init(key: Key, missing_rate: Array) -> PyTree:
-        offset = jax.scipy.special.logit(missing_rate)
+        offset = jax.scipy.special.logit(kinds.one_each(blocks, missing_rate))
         return {"network": network.init(key, missing_rate), "offset": offset}
 
     def logits(params: PyTree, x: Array) -> Array:
         return network.apply(params["network"], x) + params["offset"]
 
-    return base.sampled(
-        likelihood,
-        init,
-        sample=lambda key, params, x: ~jax.random.bernoulli(key, jax.nn.sigmoid(logits(params, x))),
-        log_prob=lambda params, x, mask: base.logistic_log_prob(logits(params, x), mask),
-    )
+    return base.by_logits(base.sampled, likelihood, init, logits)
+
+
+def _check_draws(likelihood: Likelihood, observed_columns: tuple[int, ...]) -> None:
+    """Raise unless every draw that is made in training carries a gradient."""
+    if likelihood.is_discrete and not likelihood.blocks:
+        raise ValueError(
+            "mechanism: linear and nonlinear need a continuous likelihood "
+            f"(gaussian, student_t), got {likelihood.name}"
+        )
+    for index, block in enumerate(likelihood.blocks):
+        if block.kind != "numeric" and block.start not in observed_columns:
+            raise ValueError(
+                "mechanism: linear and nonlinear need discrete columns without a gap, "
+                f"got gaps in column {index}, which is {block.kind}"
+            )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mnar_ebm.blocks import Block
 from mnar_ebm.config import Config
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import Mechanism, make_mechanism
@@ -41,25 +42,37 @@ class Params(NamedTuple):
     log_z: Array
 
 
-def make_model(config: Config, num_features: int, observed_columns: tuple[int, ...]) -> Model:
+def make_model(
+    config: Config,
+    num_features: int,
+    observed_columns: tuple[int, ...],
+    blocks: tuple[Block, ...] = (),
+) -> Model:
     """Return the model that ``config`` describes; the same one for equal settings, which jit knows.
 
     Args:
         config: settings.
         num_features: D.
         observed_columns: indices of the columns without a gap.
+        blocks: the columns, if some of them are discrete.
 
     Raises:
         ValueError: mechanism, likelihood and data do not go together.
     """
-    if config.mechanism != "mar":  # only this one reads which columns have no gap
+    asks_for_gaps = ("mar", "linear", "nonlinear") if blocks else ("mar",)
+    if config.mechanism not in asks_for_gaps:  # the others do not read which columns have no gap
         observed_columns = ()
-    return _make_model(Config(**config.model_fields()), num_features, observed_columns)
+    return _make_model(Config(**config.model_fields()), num_features, observed_columns, blocks)
 
 
 @functools.lru_cache(maxsize=32)
-def _make_model(config: Config, num_features: int, observed_columns: tuple[int, ...]) -> Model:
-    vae = make_vae(config, num_features)
+def _make_model(
+    config: Config,
+    num_features: int,
+    observed_columns: tuple[int, ...],
+    blocks: tuple[Block, ...],
+) -> Model:
+    vae = make_vae(config, num_features, blocks)
     mechanism = make_mechanism(
         config.mechanism,
         vae.likelihood,

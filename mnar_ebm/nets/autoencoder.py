@@ -13,6 +13,9 @@ SCALE_FLOOR = 1e-2
 DF_FLOOR = 2.0
 """Smallest degrees of freedom, so that the variance of x given z is finite."""
 
+GAP_FLOOR = 1e-3
+"""Smallest distance of two thresholds, so that every ordinal level has a probability."""
+
 
 class Encoder(nn.Module):
     """Mean and standard deviation of q(z|x_obs, s).
@@ -52,6 +55,7 @@ class Decoder(nn.Module):
         scale: ``shared`` by all columns, ``per_feature``, ``per_latent`` (a function of z), or
             ``none`` for a likelihood without a scale.
         has_df: whether the likelihood has degrees of freedom, one for each column.
+        has_gap: whether some columns are ordinal, with thresholds that z does not move.
     """
 
     num_features: int
@@ -59,6 +63,7 @@ class Decoder(nn.Module):
     kind: str
     scale: str
     has_df: bool = False
+    has_gap: bool = False
 
     @nn.compact
     def __call__(self, z: Array) -> DecoderOutput:
@@ -72,6 +77,7 @@ class Decoder(nn.Module):
             loc=gain * loc,
             scale=None if self.scale == "none" else self._scale(heads, gain, loc.shape),
             df=self._df(loc.shape) if self.has_df else None,
+            gap=self._gap(loc.shape) if self.has_gap else None,
         )
 
     def _network(self, z: Array) -> dict[str, Array]:
@@ -98,3 +104,7 @@ class Decoder(nn.Module):
     def _df(self, shape: tuple[int, ...]) -> Array:
         raw = self.param("df", nn.initializers.constant(2.0), (self.num_features,))
         return jnp.broadcast_to(DF_FLOOR + softplus(raw), shape)
+
+    def _gap(self, shape: tuple[int, ...]) -> Array:
+        raw = self.param("gap", nn.initializers.zeros_init(), (self.num_features,))
+        return jnp.broadcast_to(GAP_FLOOR + softplus(raw), shape)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm import _checks, imputation
+from mnar_ebm import blocks as kinds
+from mnar_ebm.blocks import Block, make_blocks
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.imputation import Imputation
@@ -22,12 +24,14 @@ class TableFacts(NamedTuple):
         standardiser: the map to standard units.
         missing_rate: share of missing cells of each column, kept off 0 and 1. [D]
         observed_columns: indices of the columns without a gap.
+        blocks: which of the columns are those of discrete ones; none if all are numeric.
     """
 
     columns: tuple[str, ...]
     standardiser: Standardiser
     missing_rate: np.ndarray
     observed_columns: tuple[int, ...]
+    blocks: tuple[Block, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists, which JSON keeps exactly."""
@@ -36,16 +40,18 @@ class TableFacts(NamedTuple):
             "standardiser": self.standardiser.to_json(),
             "missing_rate": self.missing_rate.tolist(),
             "observed_columns": list(self.observed_columns),
+            "blocks": [[block.kind, block.num_levels] for block in self.blocks],
         }
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "TableFacts":
-        """Return the facts that ``to_json`` described."""
+        """Return the facts that ``to_json`` described; before it knew of kinds, too."""
         return cls(
             tuple(fields["columns"]),
             Standardiser.from_json(fields["standardiser"]),
             np.asarray(fields["missing_rate"], np.float32),
             tuple(fields["observed_columns"]),
+            make_blocks((kind, num_levels) for kind, num_levels in fields.get("blocks", ())),
         )
 
 
@@ -53,8 +59,10 @@ def table_facts(config: Config, table: Table) -> TableFacts:
     """Return the facts of a table.
 
     Raises:
-        ValueError: the likelihood is Bernoulli and a value is outside [0, 1].
+        ValueError: the likelihood is Bernoulli and a value is outside [0, 1], or the table has
+            discrete columns and a chain would have to move them.
     """
+    _check_chains(config, table)
     if config.likelihood == "bernoulli":
         observed = table.x[table.mask]
         outside = observed[(observed < 0) | (observed > 1)]
@@ -67,12 +75,26 @@ def table_facts(config: Config, table: Table) -> TableFacts:
         standardiser = Standardiser.identity(len(table.columns))
     else:
         standardiser = Standardiser.fit(table.x, table.mask)
+        standardiser = standardiser.leave(kinds.columns_of(kinds.discrete(table.blocks)))
     least = 0.5 / len(table.x)
     missing_rate = np.clip(1.0 - table.mask.mean(axis=0), least, 1.0 - least)
     observed_columns = tuple(int(column) for column in np.flatnonzero(table.mask.all(axis=0)))
     return TableFacts(
-        table.columns, standardiser, missing_rate.astype(np.float32), observed_columns
+        table.columns,
+        standardiser,
+        missing_rate.astype(np.float32),
+        observed_columns,
+        table.blocks,
     )
+
+
+def _check_chains(config: Config, table: Table) -> None:
+    has_chains = config.negative_phase in ("cd", "pcd") and config.tilt in ("data", "joint")
+    if table.blocks and has_chains:
+        raise ValueError(
+            f"negative_phase: expected one of snis, jensen, nce for the {config.tilt} tilt of a "
+            f"table with discrete columns, got {config.negative_phase!r}"
+        )
 
 
 class FittedModel(NamedTuple):
@@ -119,14 +141,16 @@ class FittedModel(NamedTuple):
             seed: of the draws. A row's answer depends on the seed and on the row alone.
 
         Returns:
-            The imputation in original units, float64; observed cells are ``x``, bit for bit.
+            The imputation in original units, float64; observed cells are ``x``, bit for bit. The
+            mean of a discrete column is the probability of each level; a draw is a level.
 
         Raises:
             TypeError: ``x`` is not numeric.
             ValueError: ``x`` has another number of columns than the training table, or holds
-                an infinite value.
+                an infinite value, or a discrete column is not encoded.
         """
         x = _checks.check_table("x", x, len(self.facts.columns), self.facts.columns)
+        kinds.check_encoded("x", x, self.facts.columns, self.facts.blocks)
         standard, mask = self.standardise(x)
         imputed = imputation.impute(
             jax.random.key(seed),
@@ -146,14 +170,14 @@ class FittedModel(NamedTuple):
 
 def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
     """Return the model of ``config`` for such a table, with fresh parameters."""
-    model = make_model(config, len(facts.columns), facts.observed_columns)
+    model = make_model(config, len(facts.columns), facts.observed_columns, facts.blocks)
     key, missing_rate = jax.random.key(config.seed), jnp.asarray(facts.missing_rate)
     return FittedModel(config, facts, model, _init_params(key, model, missing_rate))
 
 
 def restore(config: Config, facts: TableFacts, params: Params) -> FittedModel:
     """Return the model of ``config`` with parameters that it was given before."""
-    model = make_model(config, len(facts.columns), facts.observed_columns)
+    model = make_model(config, len(facts.columns), facts.observed_columns, facts.blocks)
     return FittedModel(config, facts, model, params)
 
 

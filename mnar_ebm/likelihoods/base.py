@@ -1,4 +1,4 @@
-"""p(x|z) from the decoder's output: per-column densities, draws and means.
+"""p(x|z) where all columns are of one kind, and the contract of a likelihood.
 
 A likelihood factorises over columns, so every function is elementwise, its leading axes are free
 and a sum over the observed columns is the log-probability of what was observed. Distributions
@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy import stats
 
-from mnar_ebm import _checks, normal
+from mnar_ebm import normal
+from mnar_ebm.blocks import Block
 from mnar_ebm.types import Array, DecoderOutput, Key
 
 
@@ -21,14 +22,16 @@ class Likelihood(NamedTuple):
     """A distribution of one value per column given the decoder's output.
 
     Attributes:
-        name: as in ``Config.likelihood``.
+        name: as in ``Config.likelihood``, or ``mixed``.
         log_prob: ``(eta, x) -> [..., D]``, log-density of each value.
         sample: ``(key, eta) -> [..., D]``, differentiable in ``eta`` unless ``is_discrete``.
         mean: ``(eta) -> [..., D]``.
         transport: ``(eta, noise) -> [..., D]``, a differentiable map under which standard normal
             noise of shape ``[num_noise, ..., D]`` has the law p(x|z); ``None`` if discrete.
         num_noise: normal variables that ``transport`` needs for each value.
-        is_discrete: whether values are discrete, so that draws carry no gradient.
+        is_discrete: whether some values are discrete, so that their draws carry no gradient.
+        blocks: the columns, if they are of several kinds (``likelihoods.mixed``).
+        numeric: name of the likelihood of those that are numeric.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Likelihood(NamedTuple):
     transport: Callable[[DecoderOutput, Array], Array] | None
     num_noise: int
     is_discrete: bool
+    blocks: tuple[Block, ...] = ()
+    numeric: str = ""
 
 
 class StudentT(distrax.Distribution):
@@ -131,19 +136,6 @@ def bernoulli() -> Likelihood:
         num_noise=0,
         is_discrete=True,
     )
-
-
-_LIKELIHOODS = {"gaussian": gaussian, "student_t": student_t, "bernoulli": bernoulli}
-
-
-def make_likelihood(name: str) -> Likelihood:
-    """Return the likelihood called ``name``.
-
-    Raises:
-        ValueError: the name is unknown; the message lists the known ones.
-    """
-    _checks.check_choice("likelihood", name, _LIKELIHOODS)
-    return _LIKELIHOODS[name]()
 
 
 def masked_log_prob(likelihood: Likelihood, eta: DecoderOutput, x: Array, mask: Array) -> Array:

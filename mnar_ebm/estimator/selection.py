@@ -64,13 +64,23 @@ def candidate_mechanisms(table: Table, likelihood: str) -> tuple[str, ...]:
 
     Args:
         table: incomplete rows; if nothing is missing there is nothing to compare.
-        likelihood: p(x|z); under a discrete one no mechanism may read the whole row.
+        likelihood: p(x|z); with a missing value that is discrete, none may read the whole row.
     """
     if table.mask.all():
         return ("mcar",)
     ignorable = "mar" if table.mask.all(axis=0).any() else "mcar"
-    agnostic = () if likelihood == "bernoulli" else ("linear",)
+    has_gradient = likelihood != "bernoulli" and not levels_with_gaps(table)
+    agnostic = ("linear",) if has_gradient else ()
     return (ignorable, "selfmasking_probit", *agnostic)
+
+
+def levels_with_gaps(table: Table) -> tuple[int, ...]:
+    """Return which columns are discrete and have gaps, which is too much for ``linear``."""
+    return tuple(
+        index
+        for index, block in enumerate(table.blocks)
+        if block.kind != "numeric" and not table.mask[:, block.start].all()
+    )
 
 
 def train_candidate(config: Config, table: Table, tell: Callable[[str], None]) -> Trained:

@@ -86,7 +86,7 @@ def _learn_column(name: Any, series: pd.Series) -> ColumnType:
         levels = tuple(level for level in dtype.categories if level in present)
         return _discrete(name, "ordinal" if dtype.ordered else "categorical", levels, dtype)
     if types.is_bool_dtype(dtype):
-        return ColumnType(name, "binary", (False, True), dtype)
+        return ColumnType(name, "binary", (False, True) if len(seen) else (), dtype)
     if _is_number(dtype) and not types.is_complex_dtype(dtype):
         has_gap = len(seen) < len(series)
         is_kept = not (types.is_integer_dtype(dtype) and has_gap)

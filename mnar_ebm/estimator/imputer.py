@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from mnar_ebm import _checks
-from mnar_ebm.config import MECHANISMS, TILTS, Config
+from mnar_ebm.config import MECHANISMS, TILTS
 from mnar_ebm.data.table import make_table
 from mnar_ebm.estimator import columns, plot
 from mnar_ebm.estimator.columns import ColumnType

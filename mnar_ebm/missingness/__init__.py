@@ -5,11 +5,12 @@ from mnar_ebm.config import MECHANISMS
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness.agnostic import agnostic
 from mnar_ebm.missingness.base import Mechanism, mar, mcar, none
-from mnar_ebm.missingness.levels import level_masking, mixed_self_masking, product
+from mnar_ebm.missingness.levels import Part, level_masking, mixed_self_masking, product
 from mnar_ebm.missingness.selfmasking import self_masking
 
 __all__ = [
     "Mechanism",
+    "Part",
     "agnostic",
     "level_masking",
     "make_mechanism",

@@ -190,9 +190,9 @@ def test_a_product_scores_the_sum_of_its_parts():
     ]
     np.testing.assert_allclose(whole.log_prob(params, x, mask), sum(terms), rtol=1e-6)
     eta = DecoderOutput(jnp.arange(8.0).reshape(2, 4), jnp.ones((2, 4)))
-    rows, _ = whole.complete(jax.random.key(0), params, eta, x, mask)
+    rows, _ = jax.jit(whole.complete)(jax.random.key(0), params, eta, x, mask)
     assert (rows[:, mask] == x[mask]).all() and (rows[:, ~mask] != x[~mask]).all()
-    mean = whole.mean(params, eta, x, mask)
+    mean = jax.jit(whole.mean)(params, eta, x, mask)
     np.testing.assert_allclose(mean[:, 2], eta.loc[:, 2])  # left is ignorable
     assert (whole.sample(jax.random.key(0), params, x).shape) == (4,)
 

@@ -63,7 +63,7 @@ def table_facts(config: Config, table: Table) -> TableFacts:
             discrete columns and a chain would have to move them.
     """
     _check_chains(config, table)
-    if config.likelihood == "bernoulli":
+    if config.likelihood == "bernoulli" and not table.blocks:  # with them it is refused anyway
         observed = table.x[table.mask]
         outside = observed[(observed < 0) | (observed > 1)]
         if outside.size:

@@ -39,10 +39,13 @@ class DecoderOutput(NamedTuple):
         loc: mean, location or logit. [..., D]
         scale: standard deviation or scale, above the floor; ``None`` where there is none. [..., D]
         df: degrees of freedom, above 2; ``None`` where there are none. [..., D]
+        gap: distance of two thresholds of an ordinal column, above 0; ``None`` where there is no
+            such column. [..., D]
         atom: log-odds of the atom of a column; ``None`` where no column has one. [..., D]
     """
 
     loc: Array
     scale: Any = None
     df: Any = None
+    gap: Any = None
     atom: Any = None

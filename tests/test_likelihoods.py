@@ -145,7 +145,7 @@ ATOM = np.array([0.8, -1.0, 3.0, -0.2])
 def two_part():
     """Return the two-part likelihood and parameters; the third column has no atom."""
     eta = decoder_output("gaussian")._replace(atom=jnp.asarray(ATOM, float))
-    return likelihoods.make_likelihood("two_part", SIDES), eta
+    return likelihoods.make_likelihood("two_part", atom_side=SIDES), eta
 
 
 def chance_of_atom():
@@ -185,7 +185,7 @@ def test_two_part_draws_the_atom_and_the_gaussian(by):
 
 def test_two_part_without_an_atom_is_gaussian():
     """The same program: nothing is paid for asking."""
-    assert likelihoods.make_likelihood("two_part", (0, 0)).name == "gaussian"
+    assert likelihoods.make_likelihood("two_part", atom_side=(0, 0)).name == "gaussian"
 
 
 def test_masked_log_prob_has_free_leading_axes():

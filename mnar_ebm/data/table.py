@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from mnar_ebm import _checks
+from mnar_ebm import blocks as kinds
+from mnar_ebm.blocks import Block
 from mnar_ebm.data.atoms import Atoms
 from mnar_ebm.data.masks import mask_above_mean
 
@@ -21,6 +23,7 @@ class Table:
         x: values; NaN where missing. [N, D]
         mask: ``True`` where the value was observed. [N, D]
         truth: the complete values, where they are known. [N, D]
+        blocks: which of the columns are those of discrete ones; none if all are numeric.
     """
 
     name: str
@@ -28,9 +31,16 @@ class Table:
     x: np.ndarray
     mask: np.ndarray
     truth: np.ndarray | None = None
+    blocks: tuple[Block, ...] = ()
 
 
-def make_table(name: str, columns: Iterable[str], x: Any, truth: Any = None) -> Table:
+def make_table(
+    name: str,
+    columns: Iterable[str],
+    x: Any,
+    truth: Any = None,
+    blocks: tuple[Block, ...] = (),
+) -> Table:
     """Return a table, checked; the mask is where ``x`` is not NaN.
 
     Rows without any value and columns with one value only are allowed.
@@ -40,16 +50,19 @@ def make_table(name: str, columns: Iterable[str], x: Any, truth: Any = None) -> 
         columns: the D names.
         x: numbers; NaN where missing. [N, D]
         truth: the complete values, if they are known. [N, D]
+        blocks: the columns by their kinds (``blocks.make_blocks``); all are numeric by default.
 
     Returns:
         The table, in float64.
 
     Raises:
         TypeError: a value is not a number.
-        ValueError: the shapes disagree, a value is infinite or a column has no value.
+        ValueError: the shapes disagree, a value is infinite, a column has no value, or a discrete
+            one is not encoded.
     """
     columns = tuple(columns)
     x = _checks.check_table(name, x, len(columns), columns)
+    blocks = kinds.check_encoded(name, x, columns, blocks)
     mask = ~np.isnan(x)
     for column, observed in zip(columns, mask.any(axis=0), strict=True):
         if not observed:
@@ -58,7 +71,8 @@ def make_table(name: str, columns: Iterable[str], x: Any, truth: Any = None) -> 
         truth = _checks.check_table(f"{name} (truth)", truth, len(columns), columns)
         if truth.shape != x.shape:
             raise ValueError(f"{name} (truth): expected shape {x.shape}, got {truth.shape}")
-    return Table(name, columns, x, mask, truth)
+        kinds.check_encoded(f"{name} (truth)", truth, columns, blocks)
+    return Table(name, columns, x, mask, truth, blocks)
 
 
 def benchmark_table(name: str, columns: Iterable[str], truth: np.ndarray) -> Table:
@@ -109,6 +123,12 @@ class Standardiser:
     def identity(cls, num_columns: int) -> "Standardiser":
         """Return the standardiser that changes nothing."""
         return cls(np.zeros(num_columns), np.ones(num_columns))
+
+    def leave(self, columns: np.ndarray) -> "Standardiser":
+        """Return the standardiser that leaves some columns as they are."""
+        mean, scale = self.mean.copy(), self.scale.copy()
+        mean[columns], scale[columns] = 0.0, 1.0
+        return Standardiser(mean, scale)
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """Return ``x`` [..., D] in standard units."""

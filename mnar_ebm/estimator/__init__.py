@@ -1,6 +1,6 @@
 """An imputer with scikit-learn's contract, on top of ``training``."""
 
 from mnar_ebm.estimator.imputer import MNARImputer
-from mnar_ebm.estimator.report import Candidate, Column, Report
+from mnar_ebm.estimator.report import Candidate, Column, LevelColumn, Report
 
-__all__ = ["Candidate", "Column", "MNARImputer", "Report"]
+__all__ = ["Candidate", "Column", "LevelColumn", "MNARImputer", "Report"]

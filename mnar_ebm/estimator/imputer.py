@@ -1,34 +1,43 @@
 """``MNARImputer``: fit, transform, sample and score, as scikit-learn's transformers do."""
 
-import dataclasses
+import itertools
 import numbers
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from mnar_ebm import _checks
-from mnar_ebm.config import MECHANISMS, TILTS, Config
-from mnar_ebm.data.table import Table, make_table
-from mnar_ebm.estimator import plot, selection
-from mnar_ebm.estimator.report import Candidate, Report, describe_columns
+from mnar_ebm.config import MECHANISMS, TILTS
+from mnar_ebm.data.table import make_table
+from mnar_ebm.estimator import columns, plot
+from mnar_ebm.estimator.columns import ColumnType
+from mnar_ebm.estimator.fit import fit_table
+from mnar_ebm.estimator.limits import make_limits
+from mnar_ebm.estimator.report import Report
 from mnar_ebm.estimator.settings import make_config
-from mnar_ebm.estimator.warnings import find_warnings
 from mnar_ebm.training import FittedModel
 
 
 class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Impute numeric columns with values missing not at random, or at random: it finds out.
+    """Impute columns with values missing not at random, or at random: it finds out.
 
     A variational autoencoder is fitted to the incomplete rows together with a model of why values
     are missing; a missing value is then what both say of it. A row's answer depends on the fitted
     model and on the row alone, never on the rows beside it.
 
+    The dtypes of a pandas data frame tell what its columns are: numbers, truth values, ordered or
+    unordered categories, or text, which is categories too (``estimator.columns``). If some are no
+    numbers, the answer is a data frame with the same dtypes: ``transform`` fills in the likeliest
+    level, ``sample`` draws levels.
+
     Args:
-        missing_values: what marks a missing cell; NaN, or a number.
+        missing_values: what marks a missing cell; NaN, or a number, beside what pandas takes as
+            missing in a table that has levels.
         sample_posterior: whether ``transform`` returns a draw from the posterior, the same at
             every call, and not its mean.
         mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
@@ -41,9 +50,12 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             Training ends before where the held-out bound no longer rises.
         num_samples: importance samples behind every row.
         settings: other fields of ``Config``, by name.
-        min_value: least imputed value; a number, or one for each column.
-        max_value: largest imputed value; a number, or one for each column.
-        keep_empty_features: whether columns without a value in ``fit`` are kept, as zeros.
+        min_value: least imputed value; a number, or one for each column, not read of levels.
+        max_value: largest imputed value, as ``min_value``.
+        keep_empty_features: whether columns without a value in ``fit`` are kept, as zeros, or
+            without a value where they are not numeric.
+        handle_unknown: what to make of a level that ``fit`` has not seen: an ``error``, or a
+            ``missing`` cell.
         add_indicator: whether columns that mark the missing cells are appended.
         random_state: of everything random; drawn from in ``fit`` alone.
         verbose: 0 is silent; 1 tells which mechanism was taken; 2 tells how training goes.
@@ -77,6 +89,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     _limits: tuple[np.ndarray, np.ndarray]
     _has_value: np.ndarray
     _constant: np.ndarray
+    _columns: tuple[ColumnType, ...]
+    _is_mixed: bool
 
     def __init__(  # noqa: D107 (the class tells what the parameters are)
         self,
@@ -91,6 +105,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         min_value: Any = -np.inf,
         max_value: Any = np.inf,
         keep_empty_features: bool = False,
+        handle_unknown: str = "error",
         add_indicator: bool = False,
         random_state: Any = None,
         verbose: int = 0,
@@ -105,6 +120,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.min_value = min_value
         self.max_value = max_value
         self.keep_empty_features = keep_empty_features
+        self.handle_unknown = handle_unknown
         self.add_indicator = add_indicator
         self.random_state = random_state
         self.verbose = verbose
@@ -120,11 +136,11 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Fit to incomplete rows; ``y`` is not read.
 
         Args:
-            X: numeric table, an array or a data frame. [N, D]
+            X: numeric table, or a data frame with columns of several kinds. [N, D]
             y: ignored.
 
         Raises:
-            TypeError: a parameter is of another type than expected.
+            TypeError: a parameter or a column is of another type than expected.
             ValueError: a parameter or the table is not as expected; the message says which.
         """
         if not isinstance(self.missing_values, numbers.Real):
@@ -133,72 +149,96 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             )
         _checks.check_choice("mechanism", self.mechanism, ("auto", *MECHANISMS))
         _checks.check_choice("tilt", self.tilt, TILTS)
+        _checks.check_choice("handle_unknown", self.handle_unknown, ("error", "missing"))
         _checks.check_at_least("max_iter", self.max_iter, 1)
         _checks.check_at_least("num_samples", self.num_samples, 1)
         x, mask = self._validate(X, is_fit=True)
-        self._limits = self._make_limits()
+        self._limits = make_limits(self.min_value, self.max_value, self._columns)
         self._has_value = mask.any(axis=0)
         if not self._has_value.any():
             raise ValueError("X: expected an observed value in some column, got none")
-        self.indicator_ = self._make_indicator(X)
-        names = np.asarray(OneToOneFeatureMixin.get_feature_names_out(self), object)
-        columns = tuple(str(name) for name in names[self._has_value])
+        self.indicator_ = self._make_indicator(x if self._is_mixed else X)
         x = np.where(mask, x, np.nan)[:, self._has_value]
         low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
         self._constant = np.where(low == high, low, np.nan)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        self._fit_table(make_table("X", columns, x), tuple(names[~self._has_value]))
+        names = [name for column in self._kept for name in column.encoded_names]
+        blocks = columns.blocks_of(self._kept)
+        table = make_table("X", names, columns.expand(x, self._kept), blocks=blocks)
+        kept, self.report_ = fit_table(
+            make_config(self, table),
+            self.mechanism,
+            table,
+            self._kept,
+            [str(column.name) for column in itertools.compress(self._columns, ~self._has_value)],
+            self._tell,
+        )
+        self.mechanism_, self.fitted_ = self.report_.mechanism, kept.fitted
+        self.n_iter_ = kept.num_steps
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any) -> Any:
         """Return rows with their missing cells filled; observed ones come as they are. [N, D].
 
         Args:
-            X: numeric table with the columns of ``fit``. [N, D]
+            X: table with the columns of ``fit``. [N, D]
+
+        Returns:
+            An array, or a data frame where some columns hold levels.
 
         Raises:
             NotFittedError: ``fit`` was not called.
-            ValueError: ``X`` has other columns than the table of ``fit``.
+            ValueError: ``X`` has other columns than the table of ``fit``, or a new level.
         """
         check_is_fitted(self)
         x, mask = self._validate(X, is_fit=False)
         filled = self._fill(x, mask, num_imputations=int(self.sample_posterior))[0]
-        if self.indicator_ is not None:
-            flags = self.indicator_.transform(x).astype(filled.dtype)
-            filled = np.concatenate([filled, flags], axis=1)
-        return filled
+        if self._is_mixed:
+            filled = self._to_frame(filled, X)
+        if self.indicator_ is None:
+            return filled
+        flags = self.indicator_.transform(x)
+        if not self._is_mixed:
+            return np.concatenate([filled, flags.astype(filled.dtype)], axis=1)
+        names = self.get_feature_names_out()[filled.shape[1] :]
+        return filled.join(pd.DataFrame(flags, filled.index, names))
 
-    def sample(self, X: Any, num_imputations: int = 5) -> np.ndarray:
+    def sample(self, X: Any, num_imputations: int = 5) -> Any:
         """Return several completed tables, drawn from the posterior. [M, N, D].
 
         Analyse each, then pool by Rubin's rules: their spread is what the gaps cost.
 
         Args:
-            X: numeric table with the columns of ``fit``. [N, D]
+            X: table with the columns of ``fit``. [N, D]
             num_imputations: M.
 
+        Returns:
+            An array, or a list of data frames where some columns hold levels.
+
         Raises:
-            ValueError: M is below 1, or ``X`` has other columns than the table of ``fit``.
+            ValueError: M is below 1, or ``X`` has other columns than the table of ``fit``, or a new
+                level.
         """
         check_is_fitted(self)
         _checks.check_at_least("num_imputations", num_imputations, 1)
         x, mask = self._validate(X, is_fit=False)
-        return self._fill(x, mask, num_imputations)
+        tables = self._fill(x, mask, num_imputations)
+        return [self._to_frame(table, X) for table in tables] if self._is_mixed else tables
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean bound of a row, log p(x_obs, s), in nats, of values as they came.
 
+        It is a log-density of numbers and a log-probability of levels.
         Higher is better, on rows that ``fit`` did not see; of the mechanism ``none`` it is the
         bound of x_obs alone, and not to be compared with that of others.
 
         Args:
-            X: numeric table with the columns of ``fit``. [N, D]
+            X: table with the columns of ``fit``. [N, D]
             y: ignored.
         """
         check_is_fitted(self)
-        x, mask = self._validate(X, is_fit=False)
-        mask = mask[:, self._has_value]
-        x = np.where(mask, x[:, self._has_value], np.nan)
+        x = self._encode(*self._validate(X, is_fit=False))
+        mask = ~np.isnan(x)
         bound = self.fitted_.impute(x, seed=self._seed).bound
         # dx = scale d(standard x) turns a density of standard values into one of values.
         log_scale = np.log(self.fitted_.facts.standardiser.scale)
@@ -218,45 +258,10 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             return kept
         return np.concatenate([kept, self.indicator_.get_feature_names_out(names)])
 
-    def _fit_table(self, table: Table, empty: tuple[str, ...]) -> None:
-        """Train the candidates, keep one, and report."""
-        config = make_config(self, table)
-        is_auto = self.mechanism == "auto"
-        candidates = selection.candidate_mechanisms(table, config.likelihood)
-        names = candidates if is_auto else (self.mechanism,)
-        trained = {name: self._train(config, name, table) for name in names}
-        chosen, reason = names[0], "as asked"
-        if is_auto:
-            chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
-        kept = trained[chosen]
-        self.mechanism_, self.fitted_, self.n_iter_ = chosen, kept.fitted, kept.num_steps
-        report = Report(
-            mechanism=chosen,
-            reason=reason,
-            candidates=tuple(
-                Candidate(
-                    name,
-                    float(one.row_bounds.mean()),
-                    *selection.difference(one.row_bounds, kept.row_bounds),
-                )
-                for name, one in trained.items()
-            ),
-            columns=describe_columns(kept.fitted, table),
-            num_held_out=len(kept.row_bounds),
-            median_ess=float(np.median(kept.ess)),
-            num_samples=self.num_samples,
-            tilt_scale=kept.tilt.tilt_scale,
-            warnings=(),
-        )
-        warnings = find_warnings(report, empty, kept.tilt if self.tilt != "none" else None)
-        self.report_ = dataclasses.replace(report, warnings=warnings)
-        self._tell(1, f"MNARImputer: mechanism {chosen}: {reason}")
-
-    def _train(self, config: Config, mechanism: str, table: Table) -> selection.Trained:
-        config = dataclasses.replace(config, mechanism=mechanism)
-        return selection.train_candidate(
-            config, table, lambda line: self._tell(2, f"MNARImputer: {line}")
-        )
+    @property
+    def _kept(self) -> tuple[ColumnType, ...]:
+        """The columns that are modelled."""
+        return tuple(itertools.compress(self._columns, self._has_value))
 
     def _fill(self, x: np.ndarray, mask: np.ndarray, num_imputations: int) -> np.ndarray:
         """Return M completed tables of draws [M, N, D], or for M = 0 that of means [1, N, D]."""
@@ -264,18 +269,33 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         filled = np.zeros((num_tables, *x.shape))
         rows = np.flatnonzero(~mask[:, self._has_value].all(axis=1))
         if rows.size:
-            hidden = np.where(mask, x, np.nan)[rows][:, self._has_value]
-            imputed = self.fitted_.impute(hidden, num_imputations=num_imputations, seed=self._seed)
+            encoded = self._encode(x[rows], mask[rows])
+            imputed = self.fitted_.impute(encoded, num_imputations=num_imputations, seed=self._seed)
             tables = imputed.draws.swapaxes(0, 1) if num_imputations else imputed.mean[None]
-            columns = np.flatnonzero(self._has_value)
-            filled[:, rows[:, None], columns] = np.where(
+            tables = columns.contract(tables, self._kept)
+            filled[:, rows[:, None], np.flatnonzero(self._has_value)] = np.where(
                 np.isnan(self._constant), tables, self._constant
             )
         filled = np.where(mask, x, np.clip(filled, *self._limits).astype(x.dtype))
         return filled if self.keep_empty_features else filled[:, :, self._has_value]
 
+    def _encode(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the encoded columns that are modelled, NaN where missing. [N, D']."""
+        return columns.expand(np.where(mask, x, np.nan)[:, self._has_value], self._kept)
+
+    def _to_frame(self, codes: np.ndarray, X: Any) -> pd.DataFrame:
+        """Return what ``_fill`` gave as a data frame with the index of X."""
+        index = X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(len(codes))
+        given = self._columns if self.keep_empty_features else self._kept
+        return columns.to_frame(codes, given, index)
+
     def _validate(self, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the table in its own precision, and its mask. [N, D]."""
+        """Return the table in its own precision, levels as codes, and its mask. [N, D]."""
+        if is_fit:
+            self._columns = columns.learn(X, self.missing_values)
+            self._is_mixed = bool(self._columns)
+        if self._is_mixed:
+            return self._validate_frame(X, is_fit=is_fit)
         x = validate_data(
             self,
             X,
@@ -284,33 +304,33 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             ensure_all_finite="allow-nan" if self._marks_by_nan() else True,
             ensure_min_samples=2 if is_fit else 1,
         )
+        if is_fit:
+            names = OneToOneFeatureMixin.get_feature_names_out(self)
+            self._columns = tuple(ColumnType(name) for name in names)
         return x, ~np.isnan(x) if self._marks_by_nan() else x != self.missing_values
+
+    def _validate_frame(self, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the codes of a table with levels, and their mask. [N, D]."""
+        validate_data(self, X, reset=is_fit, skip_check_array=True)
+        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X, object))
+        codes = columns.to_codes(frame, self._columns, self.missing_values, self.handle_unknown)
+        codes = check_array(
+            codes,
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=2 if is_fit else 1,
+            input_name="X",
+            estimator=self,
+        )
+        return codes, ~np.isnan(codes)
 
     def _marks_by_nan(self) -> bool:
         return bool(self.missing_values != self.missing_values)
 
-    def _make_limits(self) -> tuple[np.ndarray, np.ndarray]:
-        limits = []
-        for name in ("min_value", "max_value"):
-            limit = np.asarray(getattr(self, name), np.float64)
-            if limit.shape not in ((), (self.n_features_in_,)):
-                raise ValueError(
-                    f"{name}: expected a number or {self.n_features_in_} of them, "
-                    f"got shape {limit.shape}"
-                )
-            limits.append(np.broadcast_to(limit, self.n_features_in_))
-        if not (limits[0] < limits[1]).all():
-            column = int(np.argmin(limits[0] < limits[1]))
-            raise ValueError(
-                f"min_value: expected below max_value in every column, got {limits[0][column]} and "
-                f"{limits[1][column]} in column {column}"
-            )
-        return limits[0], limits[1]
-
     def _make_indicator(self, X: Any) -> MissingIndicator | None:
         if not self.add_indicator:
             return None
-        indicator = MissingIndicator(missing_values=self.missing_values, error_on_new=False)
+        marker = np.nan if self._is_mixed else self.missing_values
+        indicator = MissingIndicator(missing_values=marker, error_on_new=False)
         return indicator.fit(X)
 
     def _tell(self, level: int, line: str) -> None:

@@ -3,13 +3,16 @@
 from typing import TYPE_CHECKING
 
 from mnar_ebm import _checks
-from mnar_ebm.estimator.report import Column, Report
+from mnar_ebm.estimator.report import Column, LevelColumn, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MAX_COLUMNS = 16
+MAX_UPRIGHT = 4
+"""Most levels whose names stand side by side."""
+
 _OBSERVED, _MISSING = "#888888", "#cc6677"
 
 
@@ -38,20 +41,35 @@ def draw(report: Report, max_columns: int = MAX_COLUMNS) -> "Figure":
         layout="constrained",
     )
     for axis, column in zip(axes.flat, columns, strict=False):
-        _draw_column(axis, column)
+        if isinstance(column, LevelColumn):
+            _draw_levels(axis, column)
+        else:
+            _draw_values(axis, column)
+        axis.set_ylim(0, 1.02)
+        axis.set_title(f"{column.name}: {column.direction}", fontsize="small", wrap=True)
+        axis.spines[["top", "right"]].set_visible(False)
     for axis in axes.flat[len(columns) :]:
         axis.axis("off")
     for axis in axes[:, 0]:
         axis.set_ylabel("P(missing | value)")
-    handles, labels = axes.flat[0].get_legend_handles_labels()
+    shown = {
+        label: handle
+        for axis in axes.flat
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(
-        handles, labels, ncols=3, loc="outside upper center", frameon=False, fontsize="small"
+        shown.values(),
+        shown.keys(),
+        ncols=3,
+        loc="outside upper center",
+        frameon=False,
+        fontsize="small",
     )
     return figure
 
 
-def _draw_column(axis: "Axes", column: Column) -> None:
-    """Draw one column; the histogram is scaled to a height of 1."""
+def _draw_values(axis: "Axes", column: Column) -> None:
+    """Draw a numeric column; the histogram is scaled to a height of 1."""
     axis.stairs(
         column.bin_counts / max(column.bin_counts.max(), 1),
         column.bin_edges,
@@ -63,6 +81,21 @@ def _draw_column(axis: "Axes", column: Column) -> None:
     axis.plot(column.grid, column.probability, color=_MISSING, linewidth=2, label="P(missing)")
     if column.grid[0] < column.threshold < column.grid[-1]:
         axis.axvline(column.threshold, color=_MISSING, linestyle=":", label="missing half the time")
-    axis.set(ylim=(0, 1.02), xlim=(column.grid[0], column.grid[-1]))
-    axis.set_title(f"{column.name}: {column.direction}", fontsize="small", wrap=True)
-    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_xlim(column.grid[0], column.grid[-1])
+
+
+def _draw_levels(axis: "Axes", column: LevelColumn) -> None:
+    """Draw a discrete column: for each level how often it was observed, and P(missing)."""
+    at = range(len(column.levels))
+    axis.bar(
+        at,
+        column.counts / max(column.counts.max(), 1),
+        width=0.9,
+        color=_OBSERVED,
+        alpha=0.35,
+        label="observed values",
+    )
+    axis.bar(at, column.probability, width=0.3, color=_MISSING, label="P(missing)")
+    axis.set_xticks(at, [str(level) for level in column.levels])
+    if len(column.levels) > MAX_UPRIGHT:
+        axis.tick_params(axis="x", rotation=60)

@@ -59,18 +59,12 @@ class Difference(NamedTuple):
         return f"{self.mean:.3f} ± {self.standard_error:.3f}"
 
 
-def candidate_mechanisms(table: Table, likelihood: str) -> tuple[str, ...]:
-    """Return the mechanisms to compare, the simplest first.
-
-    Args:
-        table: incomplete rows; if nothing is missing there is nothing to compare.
-        likelihood: p(x|z); under a discrete one no mechanism may read the whole row.
-    """
+def candidate_mechanisms(table: Table) -> tuple[str, ...]:
+    """Return the mechanisms to compare, the simplest first; one if nothing is missing."""
     if table.mask.all():
         return ("mcar",)
     ignorable = "mar" if table.mask.all(axis=0).any() else "mcar"
-    agnostic = () if likelihood == "bernoulli" else ("linear",)
-    return (ignorable, "selfmasking_probit", *agnostic)
+    return (ignorable, "selfmasking_probit", "linear")
 
 
 def train_candidate(config: Config, table: Table, tell: Callable[[str], None]) -> Trained:

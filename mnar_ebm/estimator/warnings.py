@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mnar_ebm.estimator.report import Column, Report
+from mnar_ebm.estimator.report import Column, LevelColumn, Report
 from mnar_ebm.training import TiltReport
 
 MIN_HELD_OUT = 30
@@ -43,8 +43,10 @@ def find_warnings(report: Report, empty: Sequence[str], tilt: TiltReport | None)
     return tuple(sentence for sentence, holds in found.items() if holds)
 
 
-def _is_far(column: Column) -> bool:
+def _is_far(column: Column | LevelColumn) -> bool:
     """Return whether a threshold that matters lies outside the observed values."""
+    if isinstance(column, LevelColumn):
+        return False
     is_inside = column.bin_edges[0] <= column.threshold <= column.bin_edges[-1]
     return (
         bool(np.isfinite(column.threshold)) and not is_inside and "go missing" in (column.direction)

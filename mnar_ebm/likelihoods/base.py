@@ -1,4 +1,4 @@
-"""p(x|z) from the decoder's output: per-column densities, draws and means.
+"""p(x|z) where all columns are of one kind, and the contract of a likelihood.
 
 A likelihood factorises over columns, so every function is elementwise, its leading axes are free
 and a sum over the observed columns is the log-probability of what was observed. Distributions
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.scipy import stats
 
 from mnar_ebm import normal
+from mnar_ebm.blocks import Block
 from mnar_ebm.types import Array, DecoderOutput, Key
 
 
@@ -21,18 +22,20 @@ class Likelihood(NamedTuple):
     """A distribution of one value per column given the decoder's output.
 
     Attributes:
-        name: as in ``Config.likelihood``.
+        name: as in ``Config.likelihood``, or ``mixed``.
         log_prob: ``(eta, x) -> [..., D]``, log-density of each value.
         sample: ``(key, eta) -> [..., D]``, differentiable in ``eta`` unless ``is_discrete``.
         mean: ``(eta) -> [..., D]``.
         transport: ``(eta, noise) -> [..., D]``, a differentiable map under which standard normal
             noise of shape ``[num_noise, ..., D]`` has the law p(x|z); ``None`` if discrete.
         num_noise: normal variables that ``transport`` needs for each value.
-        is_discrete: whether values are discrete, so that draws carry no gradient.
+        is_discrete: whether some values are discrete, so that their draws carry no gradient.
         choice_log_prob: ``(eta, x) -> [..., D]``, log-probability of what a draw chose among
             discrete alternatives, which its gradient does not see; ``None`` if there are none.
         atom_side: of each column, on which side of an atom at 0 its other values lie: 1 above, -1
             below, 0 for a column without one; empty if no column has one. [D]
+        blocks: the columns, if they are of several kinds (``likelihoods.mixed``).
+        numeric: the likelihood of those that are numeric, if there are others.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Likelihood(NamedTuple):
     is_discrete: bool
     choice_log_prob: Callable[[DecoderOutput, Array], Array] | None = None
     atom_side: tuple[int, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    numeric: Any = None
 
 
 class StudentT(distrax.Distribution):

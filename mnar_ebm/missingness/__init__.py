@@ -5,9 +5,22 @@ from mnar_ebm.config import MECHANISMS
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness.agnostic import agnostic
 from mnar_ebm.missingness.base import Mechanism, mar, mcar, none
+from mnar_ebm.missingness.levels import Part, level_masking, mixed_self_masking, product
 from mnar_ebm.missingness.selfmasking import self_masking
 
-__all__ = ["Mechanism", "agnostic", "make_mechanism", "mar", "mcar", "none", "self_masking"]
+__all__ = [
+    "Mechanism",
+    "Part",
+    "agnostic",
+    "level_masking",
+    "make_mechanism",
+    "mar",
+    "mcar",
+    "mixed_self_masking",
+    "none",
+    "product",
+    "self_masking",
+]
 
 
 def make_mechanism(
@@ -23,9 +36,10 @@ def make_mechanism(
 
     Args:
         name: one of ``config.MECHANISMS``.
-        likelihood: p(x|z), which decides whether a missing value can be integrated out.
+        likelihood: p(x|z), which decides whether a missing value can be integrated out, with the
+            blocks of a table that has discrete columns.
         num_features: D.
-        sign: of the self-masking mechanisms.
+        sign: of the self-masking mechanisms, of numeric columns.
         hidden_dim: units of the nonlinear mechanism.
         observed_columns: indices of the columns without a gap, which ``mar`` reads.
 
@@ -46,4 +60,6 @@ def make_mechanism(
         case "nonlinear":
             return agnostic(likelihood, num_features, (hidden_dim,))
         case _:
-            return self_masking(likelihood, name.removeprefix("selfmasking_"), sign)
+            link = name.removeprefix("selfmasking_")
+            make = mixed_self_masking if likelihood.blocks else self_masking
+            return make(likelihood, link, sign)

@@ -8,6 +8,7 @@ References:
 
 import jax
 
+from mnar_ebm import blocks as kinds
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness import base
 from mnar_ebm.nets.mlp import MLP
@@ -24,18 +25,15 @@ def agnostic(
         num_features: D.
         hidden_dims: units per hidden layer.
     """
-    network = MLP((*hidden_dims, num_features), activation="tanh", zero_last=True)
+    blocks = likelihood.blocks
+    num_logits = len(blocks) if blocks else num_features
+    network = MLP((*hidden_dims, num_logits), activation="tanh", zero_last=True)
 
     def init(key: Key, missing_rate: Array) -> PyTree:
-        offset = jax.scipy.special.logit(missing_rate)
+        offset = jax.scipy.special.logit(kinds.one_each(blocks, missing_rate))
         return {"network": network.init(key, missing_rate), "offset": offset}
 
     def logits(params: PyTree, x: Array) -> Array:
         return network.apply(params["network"], x) + params["offset"]
 
-    return base.sampled(
-        likelihood,
-        init,
-        sample=lambda key, params, x: ~jax.random.bernoulli(key, jax.nn.sigmoid(logits(params, x))),
-        log_prob=lambda params, x, mask: base.logistic_log_prob(logits(params, x), mask),
-    )
+    return base.by_logits(base.sampled, likelihood, init, logits)

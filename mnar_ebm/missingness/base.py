@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mnar_ebm import blocks as kinds
 from mnar_ebm import logistic
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
@@ -110,20 +111,49 @@ def ignorable(
     sample: Callable[[Key, PyTree, Array], Array],
     log_prob: Callable[[PyTree, Array, Array], Array],
 ) -> Mechanism:
-    """Return the mechanism whose ``log_prob`` reads no missing value, so that z never meets it."""
+    """Return the mechanism whose ``log_prob`` sees no missing value, so that z never meets it."""
+
+    def log_prob_of_observed(params: PyTree, x: Array, mask: Array) -> Array:
+        return log_prob(params, jnp.where(mask, x, 0.0), mask)
 
     def complete(
         key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
     ) -> tuple[Array, Array]:
         completed = draw_missing(key, likelihood, eta, x, mask)
-        log_m = log_prob(params, x, mask)
+        log_m = log_prob_of_observed(params, x, mask)
         return completed, jnp.broadcast_to(log_m, completed.shape[:-1])
 
     def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
         del params
         return jnp.where(mask, x, likelihood.mean(eta))
 
-    return Mechanism(init, sample, log_prob, complete, mean)
+    return Mechanism(init, sample, log_prob_of_observed, complete, mean)
+
+
+def by_logits(
+    make: Callable[..., Mechanism],
+    likelihood: Likelihood,
+    init: Callable[[Key, Array], PyTree],
+    logits: Callable[[PyTree, Array], Array],
+) -> Mechanism:
+    """Return the mechanism P(missing_d|x) = sigmoid(logits_d), with a logit for each *block*.
+
+    Args:
+        make: ``ignorable`` or ``sampled``.
+        likelihood: p(x|z), with its blocks; without them a column is a block.
+        init: ``(key, missing_rate [D]) -> params``.
+        logits: ``(params, x [..., D]) -> [..., number of blocks]``.
+    """
+    blocks = likelihood.blocks
+
+    def sample(key: Key, params: PyTree, x: Array) -> Array:
+        is_missing = jax.random.bernoulli(key, jax.nn.sigmoid(logits(params, x)))
+        return kinds.spread(blocks, ~is_missing)
+
+    def log_prob(params: PyTree, x: Array, mask: Array) -> Array:
+        return logistic_log_prob(logits(params, x), kinds.one_each(blocks, mask))
+
+    return make(likelihood, init, sample, log_prob)
 
 
 def none(likelihood: Likelihood) -> Mechanism:
@@ -139,15 +169,13 @@ def none(likelihood: Likelihood) -> Mechanism:
 def mcar(likelihood: Likelihood) -> Mechanism:
     """Return missing completely at random: P(missing_d) = sigmoid(logit_d)."""
 
-    def logits(params: PyTree, x: Array) -> Array:
-        return jnp.broadcast_to(params["logit"], x.shape)
+    def init(key: Key, missing_rate: Array) -> PyTree:
+        return {"logit": _logit(kinds.one_each(likelihood.blocks, missing_rate))}
 
-    return ignorable(
-        likelihood,
-        init=lambda key, missing_rate: {"logit": _logit(missing_rate)},
-        sample=lambda key, params, x: ~jax.random.bernoulli(key, jax.nn.sigmoid(logits(params, x))),
-        log_prob=lambda params, x, mask: logistic_log_prob(logits(params, x), mask),
-    )
+    def logits(params: PyTree, x: Array) -> Array:
+        return jnp.broadcast_to(params["logit"], (*x.shape[:-1], *params["logit"].shape))
+
+    return by_logits(ignorable, likelihood, init, logits)
 
 
 def mar(likelihood: Likelihood, observed_columns: tuple[int, ...]) -> Mechanism:
@@ -167,23 +195,16 @@ def mar(likelihood: Likelihood, observed_columns: tuple[int, ...]) -> Mechanism:
     columns = jnp.asarray(observed_columns)
 
     def init(key: Key, missing_rate: Array) -> PyTree:
-        shape = (len(observed_columns), missing_rate.shape[-1])
-        return {"intercept": _logit(missing_rate), "slope": jnp.zeros(shape, missing_rate.dtype)}
+        intercept = _logit(kinds.one_each(likelihood.blocks, missing_rate))
+        shape = (len(observed_columns), intercept.shape[-1])
+        return {"intercept": intercept, "slope": jnp.zeros(shape, missing_rate.dtype)}
 
     def logits(params: PyTree, x: Array) -> Array:
         # A row may lack even these columns at imputation time; the mean, 0, stands in.
         observed = jnp.nan_to_num(x[..., columns])
         return params["intercept"] + observed @ params["slope"]
 
-    def log_prob(params: PyTree, x: Array, mask: Array) -> Array:
-        return logistic_log_prob(logits(params, jnp.where(mask, x, 0.0)), mask)
-
-    return ignorable(
-        likelihood,
-        init=init,
-        sample=lambda key, params, x: ~jax.random.bernoulli(key, jax.nn.sigmoid(logits(params, x))),
-        log_prob=log_prob,
-    )
+    return by_logits(ignorable, likelihood, init, logits)
 
 
 def _logit(rate: Array) -> Array:

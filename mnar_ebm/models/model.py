@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mnar_ebm.blocks import Block
 from mnar_ebm.config import Config
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import Mechanism, make_mechanism
@@ -45,6 +46,7 @@ def make_model(
     config: Config,
     num_features: int,
     observed_columns: tuple[int, ...],
+    blocks: tuple[Block, ...] = (),
     atom_side: tuple[int, ...] = (),
 ) -> Model:
     """Return the model that ``config`` describes; the same one for equal settings, which jit knows.
@@ -53,7 +55,8 @@ def make_model(
         config: settings.
         num_features: D.
         observed_columns: indices of the columns without a gap.
-        atom_side: of the columns, as ``likelihoods.two_part`` reads it. [D] or empty
+        blocks: the columns, if some of them are discrete.
+        atom_side: of the encoded columns, as ``Likelihood`` keeps it. [D] or empty
 
     Raises:
         ValueError: mechanism, likelihood and data do not go together.
@@ -61,7 +64,7 @@ def make_model(
     if config.mechanism != "mar":  # only this one reads which columns have no gap
         observed_columns = ()
     settings = Config(**config.model_fields())
-    return _make_model(settings, num_features, observed_columns, atom_side)
+    return _make_model(settings, num_features, observed_columns, blocks, atom_side)
 
 
 @functools.lru_cache(maxsize=32)
@@ -69,9 +72,10 @@ def _make_model(
     config: Config,
     num_features: int,
     observed_columns: tuple[int, ...],
+    blocks: tuple[Block, ...],
     atom_side: tuple[int, ...],
 ) -> Model:
-    vae = make_vae(config, num_features, atom_side)
+    vae = make_vae(config, num_features, blocks, atom_side)
     mechanism = make_mechanism(
         config.mechanism,
         vae.likelihood,

@@ -6,6 +6,8 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
+from mnar_ebm import blocks as kinds
+from mnar_ebm.blocks import Block
 from mnar_ebm.config import Config
 from mnar_ebm.likelihoods import Likelihood, make_likelihood
 from mnar_ebm.nets.autoencoder import Decoder, Encoder
@@ -33,22 +35,30 @@ class VAE(NamedTuple):
     latent_dim: int
 
 
-def make_vae(config: Config, num_features: int, atom_side: tuple[int, ...] = ()) -> VAE:
-    """Return the VAE that ``config`` describes, for rows of ``num_features`` columns.
+def make_vae(
+    config: Config,
+    num_features: int,
+    blocks: tuple[Block, ...] = (),
+    atom_side: tuple[int, ...] = (),
+) -> VAE:
+    """Return the VAE that ``config`` describes.
 
     Args:
         config: settings.
         num_features: D.
-        atom_side: of the columns, as ``likelihoods.two_part`` reads it. [D] or empty
+        blocks: the columns, if some of them are discrete.
+        atom_side: of the encoded columns, as ``Likelihood`` keeps it. [D] or empty
     """
-    likelihood = make_likelihood(config.likelihood, atom_side)
+    likelihood = make_likelihood(config.likelihood, blocks, atom_side)
+    has_numbers = len(kinds.numeric(blocks)) > 0 if blocks else not likelihood.is_discrete
     encoder = Encoder(config.latent_dim, config.hidden_dim, config.show_mask)
     decoder = Decoder(
         num_features,
         config.hidden_dim,
         kind=config.decoder,
-        scale="none" if likelihood.is_discrete else config.decoder_scale,
-        has_df=config.likelihood == "student_t",
+        scale=config.decoder_scale if has_numbers else "none",
+        has_df=config.likelihood == "student_t" and has_numbers,
+        has_gap=any(block.kind == "ordinal" for block in blocks),
         atom_side=likelihood.atom_side,
     )
 

@@ -13,6 +13,9 @@ SCALE_FLOOR = 1e-2
 DF_FLOOR = 2.0
 """Smallest degrees of freedom, so that the variance of x given z is finite."""
 
+GAP_FLOOR = 1e-3
+"""Smallest distance of two thresholds, so that every ordinal level has a probability."""
+
 
 class Encoder(nn.Module):
     """Mean and standard deviation of q(z|x_obs, s).
@@ -55,6 +58,7 @@ class Decoder(nn.Module):
         atom_side: of each column, on which side of an atom at 0 its values lie, 1 or -1, or 0
             without an atom; empty if no column has one. The log-odds of atoms are a map of the
             decoder's kind, and loc is softplus(loc) on their side.
+        has_gap: whether some columns are ordinal, with thresholds that z does not move.
     """
 
     num_features: int
@@ -63,6 +67,7 @@ class Decoder(nn.Module):
     scale: str
     has_df: bool = False
     atom_side: tuple[int, ...] = ()
+    has_gap: bool = False
 
     @nn.compact
     def __call__(self, z: Array) -> DecoderOutput:
@@ -75,6 +80,7 @@ class Decoder(nn.Module):
             scale=None if self.scale == "none" else self._scale(heads, gain, loc.shape),
             df=self._df(loc.shape) if self.has_df else None,
             atom=self._map(heads, "atom", z) if self.atom_side else None,
+            gap=self._gap(loc.shape) if self.has_gap else None,
         )
 
     def _map(self, heads: dict[str, Array], name: str, z: Array) -> Array:
@@ -117,3 +123,7 @@ class Decoder(nn.Module):
     def _df(self, shape: tuple[int, ...]) -> Array:
         raw = self.param("df", nn.initializers.constant(2.0), (self.num_features,))
         return jnp.broadcast_to(DF_FLOOR + softplus(raw), shape)
+
+    def _gap(self, shape: tuple[int, ...]) -> Array:
+        raw = self.param("gap", nn.initializers.zeros_init(), (self.num_features,))
+        return jnp.broadcast_to(GAP_FLOOR + softplus(raw), shape)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm import _checks, imputation
+from mnar_ebm import blocks as kinds
+from mnar_ebm.blocks import Block, make_blocks
 from mnar_ebm.config import Config
 from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
@@ -25,6 +27,7 @@ class TableFacts(NamedTuple):
         standardiser: the map to standard units.
         missing_rate: share of missing cells of each column, kept off 0 and 1. [D]
         observed_columns: indices of the columns without a gap.
+        blocks: which of the columns are those of discrete ones; none if all are numeric.
         atom_side: of each column, on which side of its atom the other values lie: 1 above, -1
             below, 0 for a column without one; empty if no column has one. [D]
     """
@@ -33,6 +36,7 @@ class TableFacts(NamedTuple):
     standardiser: Standardiser
     missing_rate: np.ndarray
     observed_columns: tuple[int, ...]
+    blocks: tuple[Block, ...] = ()
     atom_side: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -42,18 +46,20 @@ class TableFacts(NamedTuple):
             "standardiser": self.standardiser.to_json(),
             "missing_rate": self.missing_rate.tolist(),
             "observed_columns": list(self.observed_columns),
+            "blocks": [[block.kind, block.num_levels] for block in self.blocks],
             "atom_side": list(self.atom_side),
         }
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "TableFacts":
-        """Return the facts that ``to_json`` described."""
+        """Return the facts that ``to_json`` described; before it knew of kinds and atoms, too."""
         return cls(
             tuple(fields["columns"]),
             Standardiser.from_json(fields["standardiser"]),
             np.asarray(fields["missing_rate"], np.float32),
             tuple(fields["observed_columns"]),
-            tuple(fields["atom_side"]),
+            make_blocks((kind, num_levels) for kind, num_levels in fields.get("blocks", ())),
+            tuple(fields.get("atom_side", ())),
         )
 
 
@@ -61,9 +67,11 @@ def table_facts(config: Config, table: Table) -> TableFacts:
     """Return the facts of a table.
 
     Raises:
-        ValueError: the likelihood is Bernoulli and a value is outside [0, 1].
+        ValueError: the likelihood is Bernoulli and a value is outside [0, 1], or the table has
+            discrete columns and a chain would have to move them.
     """
-    if config.likelihood == "bernoulli":
+    _check_chains(config, table)
+    if config.likelihood == "bernoulli" and not table.blocks:  # with them it is refused anyway
         observed = table.x[table.mask]
         outside = observed[(observed < 0) | (observed > 1)]
         if outside.size:
@@ -78,6 +86,7 @@ def table_facts(config: Config, table: Table) -> TableFacts:
         if config.likelihood == "two_part":
             atoms = find_atoms(table.x, table.mask)
         standardiser = Standardiser.fit(table.x, table.mask, atoms)
+        standardiser = standardiser.leave(kinds.columns_of(kinds.discrete(table.blocks)))
     least = 0.5 / len(table.x)
     missing_rate = np.clip(1.0 - table.mask.mean(axis=0), least, 1.0 - least)
     observed_columns = tuple(int(column) for column in np.flatnonzero(table.mask.all(axis=0)))
@@ -86,8 +95,18 @@ def table_facts(config: Config, table: Table) -> TableFacts:
         standardiser,
         missing_rate.astype(np.float32),
         observed_columns,
+        table.blocks,
         atoms.side if atoms is not None else (),
     )
+
+
+def _check_chains(config: Config, table: Table) -> None:
+    has_chains = config.negative_phase in ("cd", "pcd") and config.tilt in ("data", "joint")
+    if table.blocks and has_chains:
+        raise ValueError(
+            f"negative_phase: expected one of snis, jensen, nce for the {config.tilt} tilt of a "
+            f"table with discrete columns, got {config.negative_phase!r}"
+        )
 
 
 class FittedModel(NamedTuple):
@@ -134,14 +153,16 @@ class FittedModel(NamedTuple):
             seed: of the draws. A row's answer depends on the seed and on the row alone.
 
         Returns:
-            The imputation in original units, float64; observed cells are ``x``, bit for bit.
+            The imputation in original units, float64; observed cells are ``x``, bit for bit. The
+            mean of a discrete column is the probability of each level; a draw is a level.
 
         Raises:
             TypeError: ``x`` is not numeric.
             ValueError: ``x`` has another number of columns than the training table, or holds
-                an infinite value.
+                an infinite value, or a discrete column is not encoded.
         """
         x = _checks.check_table("x", x, len(self.facts.columns), self.facts.columns)
+        kinds.check_encoded("x", x, self.facts.columns, self.facts.blocks)
         standard, mask = self.standardise(x)
         imputed = imputation.impute(
             jax.random.key(seed),
@@ -164,14 +185,16 @@ def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
     model = _make_model(config, facts)
     key, missing_rate = jax.random.key(config.seed), jnp.asarray(facts.missing_rate)
     params = _init_params(key, model, missing_rate)
-    if config.sign == "unknown":
+    if config.mechanism.startswith("selfmasking") and config.sign == "unknown":
         slope = SLOPES.get(config.slope_start, 0.0)
         params = params._replace(mechanism=with_slope(params.mechanism, slope))
     return FittedModel(config, facts, model, params)
 
 
 def _make_model(config: Config, facts: TableFacts) -> Model:
-    return make_model(config, len(facts.columns), facts.observed_columns, facts.atom_side)
+    return make_model(
+        config, len(facts.columns), facts.observed_columns, facts.blocks, facts.atom_side
+    )
 
 
 def restore(config: Config, facts: TableFacts, params: Params) -> FittedModel:

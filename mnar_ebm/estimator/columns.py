@@ -1,0 +1,214 @@
+"""Columns of several kinds: from a data frame to codes, to encoded columns, and back.
+
+A table of *codes* has a number for each cell: the value itself in a numeric column, the index of
+the level in any other, NaN where missing. The model sees *encoded* columns (``blocks``).
+
+| dtype                         | kind                                  | comes back as |
+|-------------------------------|---------------------------------------|---------------|
+| floating point                | numeric                               | it was        |
+| integer without a gap         | numeric                               | it was, whole |
+| integer with a gap in ``fit`` | numeric                               | float64       |
+| boolean                       | binary                                | it was        |
+| category, ordered or not      | ordinal or categorical, binary if two | it was        |
+| text, object of text or truth | categorical, binary if two            | it was        |
+| object of numbers             | numeric                               | float64       |
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+
+from mnar_ebm.blocks import Block, make_blocks
+
+MAX_LEVELS = 200
+"""Most levels of a column; one with more is a name or an identifier."""
+
+
+class ColumnType(NamedTuple):
+    """What is known of a column of the table.
+
+    Attributes:
+        name: its name.
+        kind: as in ``blocks.KINDS``.
+        levels: those seen in ``fit``, in order; none if numeric.
+        dtype: of the column as it comes back.
+    """
+
+    name: Any
+    kind: str = "numeric"
+    levels: tuple[Any, ...] = ()
+    dtype: Any = np.dtype(np.float64)
+
+    @property
+    def block(self) -> tuple[str, int]:
+        """Kind and number of levels of its block; a column with one level counts as binary."""
+        return self.kind, max(len(self.levels), 2) if self.kind != "numeric" else 0
+
+    @property
+    def encoded_names(self) -> list[str]:
+        """Names of its encoded columns."""
+        if self.kind == "numeric":
+            return [str(self.name)]
+        levels = self.levels[-1:] if self.kind == "binary" else self.levels
+        return [f"{self.name}={level}" for level in levels]
+
+
+def learn(X: Any, missing_values: float) -> tuple[ColumnType, ...]:
+    """Return the columns of a data frame, or none if X is another table or all are numeric.
+
+    Args:
+        X: any table.
+        missing_values: a number that marks a missing cell, or NaN.
+
+    Raises:
+        TypeError: a column holds neither numbers, truth values, categories nor text.
+        ValueError: a column has too many levels.
+    """
+    if not isinstance(X, pd.DataFrame):
+        return ()
+    if all(_is_number(X.iloc[:, i].dtype) for i in range(X.shape[1])):
+        return ()
+    frame = hide_marked(X, missing_values)
+    columns = tuple(_learn_column(name, frame.iloc[:, i]) for i, name in enumerate(X.columns))
+    return columns if any(column.kind != "numeric" for column in columns) else ()
+
+
+def _is_number(dtype: Any) -> bool:
+    return types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype)
+
+
+def _learn_column(name: Any, series: pd.Series) -> ColumnType:
+    dtype, seen = series.dtype, series.dropna()
+    if isinstance(dtype, pd.CategoricalDtype):
+        present = set(seen.unique())
+        levels = tuple(level for level in dtype.categories if level in present)
+        return _discrete(name, "ordinal" if dtype.ordered else "categorical", levels, dtype)
+    if types.is_bool_dtype(dtype):
+        return ColumnType(name, "binary", (False, True) if len(seen) else (), dtype)
+    if _is_number(dtype) and not types.is_complex_dtype(dtype):
+        has_gap = len(seen) < len(series)
+        is_kept = not (types.is_integer_dtype(dtype) and has_gap)
+        return ColumnType(name, dtype=dtype) if is_kept else ColumnType(name)
+    if types.is_object_dtype(dtype) or types.is_string_dtype(dtype):
+        if all(isinstance(value, (int, float, np.number)) for value in seen) and not any(
+            isinstance(value, bool) for value in seen
+        ):
+            return ColumnType(name)
+        if all(isinstance(value, (str, bool, np.bool_)) for value in seen):
+            return _discrete(name, "categorical", tuple(sorted(seen.unique(), key=str)), dtype)
+    raise TypeError(
+        f"X: expected numbers, truth values, categories or text in column {name!r}, got {dtype}"
+    )
+
+
+def _discrete(name: Any, kind: str, levels: tuple[Any, ...], dtype: Any) -> ColumnType:
+    if len(levels) > MAX_LEVELS:
+        raise ValueError(
+            f"X: expected at most {MAX_LEVELS} levels in column {name!r}, got {len(levels)}"
+        )
+    return ColumnType(name, kind if len(levels) > 2 else "binary", levels, dtype)
+
+
+def hide_marked(frame: pd.DataFrame, missing_values: float) -> pd.DataFrame:
+    """Return a data frame with a missing cell where a number marks one."""
+    return frame if missing_values != missing_values else frame.mask(frame == missing_values)
+
+
+def to_codes(
+    frame: pd.DataFrame,
+    columns: tuple[ColumnType, ...],
+    missing_values: float,
+    handle_unknown: str,
+) -> np.ndarray:
+    """Return the codes of a data frame. [N, D].
+
+    Args:
+        frame: rows with these columns, in this order.
+        columns: as learned.
+        missing_values: a number that marks a missing cell, or NaN.
+        handle_unknown: ``error``, or ``missing`` to read an unknown level as a missing cell.
+
+    Raises:
+        TypeError: a numeric column holds something else.
+        ValueError: a level was not seen in ``fit``; the message names column and level.
+    """
+    frame = hide_marked(frame, missing_values)
+    return np.stack(
+        [_codes_of(frame.iloc[:, i], column, handle_unknown) for i, column in enumerate(columns)],
+        axis=1,
+    )
+
+
+def _codes_of(series: pd.Series, column: ColumnType, handle_unknown: str) -> np.ndarray:
+    if column.kind == "numeric":
+        try:
+            return series.to_numpy(np.float64, na_value=np.nan)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"X: expected numbers in column {column.name!r}, got {series.dtype}"
+            ) from None
+    is_missing = series.isna().to_numpy(bool)
+    values = series.to_numpy(object)
+    codes = pd.Index(column.levels, dtype=object).get_indexer(values)
+    is_unknown = (codes < 0) & ~is_missing
+    if handle_unknown == "error" and is_unknown.any():
+        row = int(np.argmax(is_unknown))
+        raise ValueError(
+            f"X: expected one of the levels seen in fit in column {column.name!r}, "
+            f"got {values[row]!r} in row {row}; handle_unknown='missing' takes it as missing"
+        )
+    return np.where(is_missing | is_unknown, np.nan, codes)
+
+
+def blocks_of(columns: tuple[ColumnType, ...]) -> tuple[Block, ...]:
+    """Return the blocks of the encoded columns."""
+    return make_blocks(column.block for column in columns)
+
+
+def expand(codes: np.ndarray, columns: tuple[ColumnType, ...]) -> np.ndarray:
+    """Return encoded columns, NaN where missing. [N, D] -> [N, D']."""
+    parts = []
+    for own, block in zip(codes.T, blocks_of(columns), strict=True):
+        own = own[:, None]
+        if block.width > 1:
+            one_hot = (own == np.arange(block.width)).astype(codes.dtype)
+            own = np.where(np.isnan(own), np.nan, one_hot)
+        parts.append(own)
+    return np.concatenate(parts, axis=1)
+
+
+def contract(encoded: np.ndarray, columns: tuple[ColumnType, ...]) -> np.ndarray:
+    """Return values, and codes of the likeliest level, from means or draws. [..., D'] -> [..., D].
+
+    A column with one level only has that one.
+    """
+    codes = []
+    for column, block in zip(columns, blocks_of(columns), strict=True):
+        own = encoded[..., block.columns]
+        if column.kind == "numeric":
+            codes.append(own[..., 0])
+        elif column.kind == "binary":
+            codes.append(np.minimum(own[..., 0] > 0.5, len(column.levels) - 1))
+        else:
+            codes.append(own.argmax(axis=-1))
+    return np.stack(codes, axis=-1)
+
+
+def to_frame(codes: np.ndarray, columns: tuple[ColumnType, ...], index: pd.Index) -> pd.DataFrame:
+    """Return codes as a data frame in the dtypes of ``columns``. [N, D]."""
+    series = [_to_series(own, column, index) for own, column in zip(codes.T, columns, strict=True)]
+    frame = pd.concat(series, axis=1) if series else pd.DataFrame(index=index)
+    frame.columns = pd.Index([column.name for column in columns])
+    return frame
+
+
+def _to_series(codes: np.ndarray, column: ColumnType, index: pd.Index) -> pd.Series:
+    if column.kind == "numeric":
+        is_integer = types.is_integer_dtype(column.dtype)
+        return pd.Series(np.round(codes) if is_integer else codes, index).astype(column.dtype)
+    is_level = ~np.isnan(codes)  # all are, but in a column without any value
+    values = np.full(len(codes), None, object)
+    values[is_level] = np.array([*column.levels, None], object)[codes[is_level].astype(int)]
+    return pd.Series(values, index, dtype=column.dtype)

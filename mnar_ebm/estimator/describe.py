@@ -1,0 +1,175 @@
+r"""What a mechanism says of each column of the table that it was fitted to.
+
+The columns of s are independent given x, so that for every mechanism
+
+    logit P(missing_d|x) = log p(s with d missing|x) - log p(s with d observed|x)
+
+which is told over the values of column d with the other columns at their means. Self-masking
+is told as P(missing_d|x) = F(slope (x_d - threshold)), F the probit or the logistic function, in a
+numeric column, and as P(missing_d|level) in any other.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnar_ebm import blocks as kinds
+from mnar_ebm.blocks import Block
+from mnar_ebm.data.table import Table
+from mnar_ebm.estimator.columns import ColumnType, blocks_of
+from mnar_ebm.estimator.report import Column, LevelColumn
+from mnar_ebm.missingness import selfmasking
+from mnar_ebm.training import FittedModel
+from mnar_ebm.types import Array, PyTree
+
+LEAST_CHANGE = 0.3
+"""Least change of P(missing) between two standard deviations below the mean and two above it, of
+the observed values, or between two levels, that is put in words."""
+
+HIGH, LOW = "high values go missing", "low values go missing"
+NUM_BINS = 30
+NUM_GRID = 201
+
+
+def log_odds(fitted: FittedModel, columns: slice, x: jax.Array) -> jax.Array:
+    """Return logit P(missing) of a column at rows in standard units. [..., D] -> [...].
+
+    Args:
+        fitted: the model.
+        columns: the encoded columns of one column.
+        x: rows in standard units. [..., D]
+    """
+    observed = np.ones(x.shape[-1], bool)
+    observed[columns] = False
+    return _log_odds(fitted.model.mechanism.log_prob, fitted.params.mechanism, observed, x)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _log_odds(
+    log_prob: Callable[[PyTree, Array, Array], Array], params: PyTree, observed: Array, x: Array
+) -> Array:
+    everything = jnp.ones(x.shape[-1], bool)
+    return log_prob(params, x, observed) - log_prob(params, x, everything)
+
+
+def center_of(fitted: FittedModel, table: Table) -> np.ndarray:
+    """Return the mean of each encoded column in standard units: 0 if numeric. [D]."""
+    center = np.zeros(len(table.columns), np.float32)
+    discrete = kinds.columns_of(kinds.discrete(table.blocks))
+    center[discrete] = np.nanmean(table.x[:, discrete], axis=0)
+    return center
+
+
+def own_terms(fitted: FittedModel, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return slope and intercept of the mechanism in each numeric column's own value. [D] each.
+
+    In standard units; NaN elsewhere. Where a mechanism reads more, it is the linear part at the
+    mean of every column, ``center`` [D].
+    """
+    name, sign, params = fitted.config.mechanism, fitted.config.sign, fitted.params.mechanism
+    num_columns, blocks = len(fitted.facts.columns), fitted.facts.blocks
+    numeric = kinds.numeric(blocks) if blocks else np.arange(num_columns)
+    slopes, intercepts = np.full((2, num_columns), np.nan)
+    if name.startswith("selfmasking") and len(numeric):
+        own = params["numeric"] if blocks else params
+        slopes[numeric] = selfmasking.slope(own, sign)
+        intercepts[numeric] = selfmasking.intercept(own, sign)
+    elif name in ("linear", "nonlinear"):
+        for column in numeric:
+            intercepts[column], gradient = jax.value_and_grad(
+                lambda x, column=column: log_odds(fitted, slice(column, column + 1), x)
+            )(jnp.asarray(center))
+            slopes[column] = gradient[column]
+    return slopes, intercepts
+
+
+def describe_columns(
+    fitted: FittedModel, table: Table, columns: tuple[ColumnType, ...]
+) -> tuple[Column | LevelColumn, ...]:
+    """Return what the mechanism says of every column of the table it was fitted to."""
+    center = center_of(fitted, table)
+    terms = own_terms(fitted, center)
+    return tuple(
+        _describe_numeric(fitted, table, center, column, block.start, terms)
+        if column.kind == "numeric"
+        else _describe_levels(fitted, table, center, column, block)
+        for column, block in zip(columns, blocks_of(columns), strict=True)
+    )
+
+
+def _describe_numeric(
+    fitted: FittedModel,
+    table: Table,
+    center: np.ndarray,
+    column: ColumnType,
+    index: int,
+    terms: tuple[np.ndarray, np.ndarray],
+) -> Column:
+    slope, intercept = terms[0][index], terms[1][index]
+    mean, scale = fitted.facts.standardiser.mean[index], fitted.facts.standardiser.scale[index]
+    observed = table.x[table.mask[:, index], index]
+    missing_share = 1.0 - len(observed) / len(table.x)
+    counts, edges = np.histogram(observed, bins=NUM_BINS)
+    grid = np.linspace(observed.min() - scale, observed.max() + scale, NUM_GRID)
+    own = slice(index, index + 1)
+    probability = _probability(fitted, center, own, ((grid - mean) / scale)[:, None])
+    low, high = _probability(fitted, center, own, np.array([[-2.0], [2.0]]))
+    with np.errstate(divide="ignore"):
+        threshold = mean - scale * intercept / slope
+    return Column(
+        str(column.name),
+        missing_share,
+        len(np.unique(observed)),
+        _direction(fitted.config.mechanism, missing_share, high - low),
+        float(slope / scale),
+        float(threshold),
+        grid,
+        probability,
+        edges,
+        counts,
+    )
+
+
+def _describe_levels(
+    fitted: FittedModel, table: Table, center: np.ndarray, column: ColumnType, block: Block
+) -> LevelColumn:
+    levels = np.eye(block.num_levels)
+    encoded = levels[:, 1:] if block.kind == "binary" else levels
+    probability = _probability(fitted, center, block.columns, encoded)[: len(column.levels)]
+    observed = table.x[table.mask[:, block.start], block.columns]
+    codes = observed[:, 0] if block.kind == "binary" else observed.argmax(axis=1)
+    counts = np.bincount(codes.astype(int), minlength=block.num_levels)[: len(column.levels)]
+    missing_share = 1.0 - len(observed) / len(table.x)
+    most, least = column.levels[probability.argmax()], column.levels[probability.argmin()]
+    direction = _direction(fitted.config.mechanism, missing_share, np.ptp(probability))
+    if direction == HIGH:
+        direction = f"{most} goes missing most often, {least} least"
+    return LevelColumn(
+        str(column.name), missing_share, direction, column.levels, probability, counts
+    )
+
+
+def _probability(
+    fitted: FittedModel, center: np.ndarray, columns: slice, values: np.ndarray
+) -> np.ndarray:
+    """Return P(missing) of a column at standard values, others at their means. [V, W] -> [V]."""
+    x = np.tile(center, (len(values), 1))
+    x[:, columns] = values
+    return np.asarray(jax.nn.sigmoid(log_odds(fitted, columns, jnp.asarray(x))))
+
+
+def _direction(mechanism: str, missing_share: float, change: float) -> str:
+    if missing_share == 0:
+        return "no value is missing"
+    if mechanism == "none":
+        return "why values are missing is not modelled"
+    if mechanism == "mcar":
+        return "values go missing whatever they are"
+    if mechanism == "mar":
+        return "whether a value is missing depends on the complete columns alone"
+    if abs(change) < LEAST_CHANGE:
+        return "no clear link between a value and its going missing"
+    return HIGH if change > 0 else LOW

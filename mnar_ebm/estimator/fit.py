@@ -1,0 +1,73 @@
+"""From settings and a table to the model that is kept, and what there is to tell of it."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mnar_ebm.config import Config
+from mnar_ebm.data.table import Table
+from mnar_ebm.estimator import selection
+from mnar_ebm.estimator.columns import ColumnType
+from mnar_ebm.estimator.describe import describe_columns
+from mnar_ebm.estimator.report import Candidate, Report
+from mnar_ebm.estimator.selection import Trained
+from mnar_ebm.estimator.warnings import find_warnings
+
+
+def fit_table(
+    config: Config,
+    mechanism: str,
+    table: Table,
+    columns: tuple[ColumnType, ...],
+    empty: Sequence[str],
+    tell: Callable[[int, str], None],
+) -> tuple[Trained, Report]:
+    """Train the candidates, keep one, and report.
+
+    Args:
+        config: settings, but for the mechanism.
+        mechanism: one of ``config.MECHANISMS``, or ``auto``.
+        table: incomplete rows, encoded.
+        columns: what its columns are.
+        empty: names of columns that were left out, for they have no value.
+        tell: called with how verbose one must be to be told, and with a line.
+
+    Raises:
+        ValueError: mechanism, settings and table do not go together.
+    """
+    is_auto = mechanism == "auto"
+    candidates = selection.candidate_mechanisms(table)
+    trained = {
+        name: selection.train_candidate(
+            dataclasses.replace(config, mechanism=name),
+            table,
+            lambda line: tell(2, f"MNARImputer: {line}"),
+        )
+        for name in (candidates if is_auto else (mechanism,))
+    }
+    chosen, reason = mechanism, "as asked"
+    if is_auto:
+        chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
+    kept = trained[chosen]
+    report = Report(
+        mechanism=chosen,
+        reason=reason,
+        candidates=tuple(
+            Candidate(
+                name,
+                float(one.row_bounds.mean()),
+                *selection.difference(one.row_bounds, kept.row_bounds),
+            )
+            for name, one in trained.items()
+        ),
+        columns=describe_columns(kept.fitted, table, columns),
+        num_held_out=len(kept.row_bounds),
+        median_ess=float(np.median(kept.ess)),
+        num_samples=config.num_imputation_samples,
+        tilt_scale=kept.tilt.tilt_scale,
+        warnings=(),
+    )
+    warnings = find_warnings(report, empty, kept.tilt if config.tilt != "none" else None)
+    tell(1, f"MNARImputer: mechanism {chosen}: {reason}")
+    return kept, dataclasses.replace(report, warnings=warnings)

@@ -1,0 +1,39 @@
+"""Between which values a column may be imputed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mnar_ebm.estimator.columns import ColumnType
+
+
+def make_limits(
+    min_value: Any, max_value: Any, columns: Sequence[ColumnType]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest imputed value of each column; levels have none. [D] each.
+
+    Args:
+        min_value: a number, or one for each column.
+        max_value: as ``min_value``.
+        columns: what the D columns are.
+
+    Raises:
+        ValueError: a limit has another shape, or the least is not below the largest.
+    """
+    limits = []
+    for name, value, none in (("min_value", min_value, -np.inf), ("max_value", max_value, np.inf)):
+        limit = np.asarray(value, np.float64)
+        if limit.shape not in ((), (len(columns),)):
+            raise ValueError(
+                f"{name}: expected a number or {len(columns)} of them, got shape {limit.shape}"
+            )
+        is_numeric = [column.kind == "numeric" for column in columns]
+        limits.append(np.where(is_numeric, limit, none))
+    if not (limits[0] < limits[1]).all():
+        column = int(np.argmin(limits[0] < limits[1]))
+        raise ValueError(
+            f"min_value: expected below max_value in every column, got {limits[0][column]} and "
+            f"{limits[1][column]} in column {column}"
+        )
+    return limits[0], limits[1]

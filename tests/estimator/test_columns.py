@@ -1,0 +1,152 @@
+"""Data frames into codes, codes into encoded columns, and back."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnar_ebm.estimator import columns
+
+FRAME = pd.DataFrame(
+    {
+        "age": [31.5, np.nan, 50.25, 18.0],
+        "single": np.array([1.5, 2.5, np.nan, 0.1], np.float32),
+        "rooms": [3, 1, 2, 2],
+        "children": pd.array([2, None, 0, 1], "Int64"),
+        "owner": pd.array([True, False, None, True], "boolean"),
+        "works": [True, False, False, True],
+        "size": pd.Categorical(
+            ["S", None, "L", "M"], categories=["XS", "S", "M", "L"], ordered=True
+        ),
+        "colour": pd.Categorical(["red", "blue", None, "green"]),
+        "sex": ["f", "m", None, "f"],
+        "said": pd.Series(["yes", None, "no", "perhaps"], dtype=object),
+        "odd": pd.Series([1, 2.5, None, 3], dtype=object),
+        "code": pd.Categorical([7, 9, 7, None]),
+        "same": pd.Categorical(["x", "x", None, "x"]),
+    }
+).set_axis([5, 7, 11, 13])
+KINDS = {
+    "age": "numeric",
+    "single": "numeric",
+    "rooms": "numeric",
+    "children": "numeric",
+    "owner": "binary",
+    "works": "binary",
+    "size": "ordinal",
+    "colour": "categorical",
+    "sex": "binary",
+    "said": "categorical",
+    "odd": "numeric",
+    "code": "binary",
+    "same": "binary",
+}
+
+
+def learned(frame=FRAME):
+    """Return what is known of the columns of a frame."""
+    return columns.learn(frame, np.nan)
+
+
+def codes_of(frame, handle_unknown="error", missing_values=np.nan):
+    """Return codes by the columns of ``FRAME``."""
+    return columns.to_codes(frame, learned(), missing_values, handle_unknown)
+
+
+def test_dtypes_tell_the_kinds():
+    """Levels are those seen, in order; a table of numbers alone has none."""
+    assert {column.name: column.kind for column in learned()} == KINDS
+    levels = {column.name: column.levels for column in learned()}
+    assert levels["size"] == ("S", "M", "L") and levels["colour"] == ("blue", "green", "red")
+    assert levels["owner"] == (False, True) and levels["code"] == (7, 9)
+    assert levels["same"] == ("x",) and levels["said"] == ("no", "perhaps", "yes")
+    assert learned(FRAME[["age", "rooms", "odd"]]) == () and learned(FRAME.to_numpy()) == ()
+
+
+def test_encoded_columns_are_one_hot_or_missing():
+    """The encoding goes there and back, and a code is what was seen."""
+    codes = codes_of(FRAME)
+    assert (np.isnan(codes) == FRAME.isna().to_numpy()).all()
+    encoded = columns.expand(codes, learned())
+    names = [name for column in learned() for name in column.encoded_names]
+    assert encoded.shape == (4, len(names)) and names[6:12] == [
+        "size=S", "size=M", "size=L", "colour=blue", "colour=green", "colour=red",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(encoded[:, 6], [1, np.nan, 0, 0])
+    np.testing.assert_array_equal(encoded[:, 9:12][0], [0, 0, 1])
+    back = columns.contract(np.nan_to_num(encoded), learned())
+    seen = ~np.isnan(codes)
+    np.testing.assert_array_equal(back[seen], codes[seen])
+
+
+def test_the_likeliest_level_is_taken():
+    """Of probabilities, and never one that a column has not."""
+    own = tuple(column for column in learned() if column.name in ("sex", "colour", "same"))
+    weights = np.array([[0.2, 0.5, 0.3, 0.7, 0.9], [0.4, 0.3, 0.3, 0.2, 0.1]])
+    np.testing.assert_array_equal(columns.contract(weights, own), [[1, 1, 0], [0, 0, 0]])
+
+
+def test_dtypes_come_back():
+    """Whole numbers are rounded where there was no gap; with one they become floats."""
+    codes = np.nan_to_num(codes_of(FRAME))
+    codes[0, 2] = 2.6
+    frame = columns.to_frame(codes, learned(), FRAME.index)
+    kept = [name for name in FRAME if name not in ("children", "odd")]
+    assert (frame.dtypes[kept] == FRAME.dtypes[kept]).all()
+    assert frame.dtypes["children"] == frame.dtypes["odd"] == np.float64
+    assert frame.index.equals(FRAME.index) and frame["rooms"].tolist() == [3, 1, 2, 2]
+    seen = FRAME.notna()
+    assert (frame.astype(object) == FRAME.astype(object)).where(seen, True).all(axis=None)
+
+
+def test_new_rows_may_come_in_other_dtypes():
+    """Objects or floats for what was boolean or a category."""
+    row = FRAME.iloc[:1].astype({"owner": object, "size": object, "works": float, "code": float})
+    np.testing.assert_array_equal(codes_of(row), codes_of(FRAME)[:1])
+
+
+def test_an_unseen_level_is_named_or_taken_as_missing():
+    """One that the dtype knows but ``fit`` has not seen, too."""
+    new = FRAME.copy()
+    new["colour"] = ["red", "mauve", "blue", "red"]
+    message = "X: expected one of the levels seen in fit in column 'colour', got 'mauve' in row 1"
+    with pytest.raises(ValueError, match=message):
+        codes_of(new)
+    np.testing.assert_array_equal(codes_of(new, "missing")[:, 7], [2, np.nan, 0, 2])
+    new = FRAME.assign(size=pd.Categorical(["XS"] * 4, FRAME["size"].cat.categories, ordered=True))
+    with pytest.raises(ValueError, match="in column 'size', got 'XS' in row 0"):
+        codes_of(new)
+
+
+def test_a_number_may_mark_missing_cells():
+    """Beside what pandas takes as missing."""
+    marked = FRAME.assign(rooms=[3, -9, 2, 2], code=pd.Categorical([7, 9, -9, None]))
+    own = columns.learn(marked, -9)
+    assert {column.name: column.dtype for column in own}["rooms"] == np.float64
+    codes = columns.to_codes(marked, own, -9, "error")
+    assert np.isnan(codes[1, 2]) and np.isnan(codes[2:, 11]).all() and codes[1, 11] == 1
+
+
+@pytest.mark.parametrize(
+    "column, error, message",
+    [
+        (pd.Series(pd.to_datetime(["2020-01-01"] * 4)), TypeError, "column 'new', got datetime64"),
+        (pd.Series([1, "a", 2, 3], dtype=object), TypeError, "text in column 'new', got object"),
+        (pd.Series([[1], [2], [3], [4]]), TypeError, "text in column 'new', got object"),
+        (pd.Series([1j, 2, 3, 4]), TypeError, "in column 'new', got complex128"),
+    ],
+    ids=["dates", "both", "lists", "complex"],
+)
+def test_what_is_no_column_is_told_in_one_line(column, error, message):
+    with pytest.raises(error, match=message):
+        learned(FRAME.assign(new=column.to_numpy()))
+
+
+def test_a_name_is_no_category():
+    names = pd.DataFrame({"name": [f"person {index}" for index in range(201)]})
+    with pytest.raises(ValueError, match="at most 200 levels in column 'name', got 201"):
+        learned(names)
+
+
+def test_text_among_numbers_is_told_in_one_line():
+    with pytest.raises(TypeError, match="X: expected numbers in column 'age', got "):
+        codes_of(FRAME.assign(age=["old", "young", "old", "old"]))

@@ -33,7 +33,8 @@ class Config:
         mechanism: the model of why values are missing; ``none`` ignores it.
         sign: which values a self-masking mechanism hides: ``high``, ``low``, or ``unknown``,
             learned per column.
-        likelihood: the distribution of a value given the latent.
+        likelihood: the distribution of a value given the latent, of the numeric columns of a table
+            that has discrete ones too.
         decoder: the map from the latent to the mean: network, linear, or their sum.
         decoder_scale: one scale for all, one per column, or one per column and latent.
         latent_dim: L.

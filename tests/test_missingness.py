@@ -160,7 +160,9 @@ def test_sampled_term_scores_the_completed_row(row):
     np.testing.assert_allclose(answers(row).log_m, answers(row).log_prob_of_rows, rtol=1e-5)
     empty, loc = answers(row).rows[0], np.array([0.7, -0.4, 0.2])
     square = loc**2 + 0.8**2 * (7 / 5 if row[1] == "student_t" else 1)
-    mean = np.asarray(make_likelihood(row[1], atom_side=ATOM_SIDE).mean(eta_of(row, jnp.asarray(loc))))
+    mean = np.asarray(
+        make_likelihood(row[1], atom_side=ATOM_SIDE).mean(eta_of(row, jnp.asarray(loc)))
+    )
     if row[1] == "bernoulli":
         square = mean
     if row[1] == "two_part":

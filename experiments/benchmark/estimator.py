@@ -27,7 +27,7 @@ from mnar_ebm import MNARImputer, _checks  # noqa: E402
 
 NUM_ROWS = flags.DEFINE_integer("num_rows", 50_000, "Rows of the largest table.")
 NUM_COLUMNS = flags.DEFINE_integer("num_columns", 50, "Columns of the largest table.")
-MAX_ITER = flags.DEFINE_integer("max_iter", 2000, "Training steps of each candidate.")
+MAX_ITER = flags.DEFINE_integer("max_iter", 4000, "Training steps of each candidate.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of everything.")
 OUTPUT = flags.DEFINE_string("output", "docs/figures/estimator-cost.png", "The figure.")
 TABLE = flags.DEFINE_bool("table", False, "Measure the largest table alone, and print JSON.")

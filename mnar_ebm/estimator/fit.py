@@ -18,6 +18,7 @@ from mnar_ebm.estimator.warnings import find_warnings
 def fit_table(
     config: Config,
     mechanism: str,
+    decoders: Sequence[str],
     table: Table,
     columns: tuple[ColumnType, ...],
     empty: Sequence[str],
@@ -25,9 +26,13 @@ def fit_table(
 ) -> tuple[Trained, Report]:
     """Train the candidates, keep one, and report.
 
+    Mechanisms are compared under the first decoder. If the one taken reads no hidden value, the
+    decoders are then compared under it.
+
     Args:
-        config: settings, but for the mechanism.
+        config: settings, but for mechanism and decoder.
         mechanism: one of ``config.MECHANISMS``, or ``auto``.
+        decoders: some of ``config.DECODERS``, the simplest first.
         table: incomplete rows, encoded.
         columns: what its columns are.
         empty: names of columns that were left out, for they have no value.
@@ -36,31 +41,36 @@ def fit_table(
     Raises:
         ValueError: mechanism, settings and table do not go together.
     """
-    is_auto = mechanism == "auto"
-    candidates = selection.candidate_mechanisms(table)
-    trained = {
-        name: selection.train_candidate(
-            dataclasses.replace(config, mechanism=name),
-            table,
-            lambda line: tell(2, f"MNARImputer: {line}"),
+
+    def train(name: str, decoder: str) -> Trained:
+        candidate = dataclasses.replace(config, mechanism=name, decoder=decoder)
+        return selection.train_candidate(
+            candidate, table, lambda line: tell(2, f"MNARImputer: {line}")
         )
-        for name in (candidates if is_auto else (mechanism,))
-    }
+
+    is_auto = mechanism == "auto"
+    names = selection.candidate_mechanisms(table) if is_auto else (mechanism,)
+    trained = {name: train(name, decoders[0]) for name in names}
     chosen, reason = mechanism, "as asked"
     if is_auto:
         chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
     kept = trained[chosen]
+    candidates = tuple(
+        Candidate(
+            name,
+            float(one.row_bounds.mean()),
+            *selection.difference(one.row_bounds, kept.row_bounds),
+        )
+        for name, one in trained.items()
+    )
+    if chosen in selection.IGNORABLE and len(decoders) > 1:
+        others = {decoder: train(chosen, decoder) for decoder in decoders[1:]}
+        kept, why = selection.choose_decoder({decoders[0]: kept, **others})
+        reason += f"; {why}"
     report = Report(
         mechanism=chosen,
         reason=reason,
-        candidates=tuple(
-            Candidate(
-                name,
-                float(one.row_bounds.mean()),
-                *selection.difference(one.row_bounds, kept.row_bounds),
-            )
-            for name, one in trained.items()
-        ),
+        candidates=candidates,
         columns=describe_columns(kept.fitted, table, columns),
         num_held_out=len(kept.row_bounds),
         median_ess=float(np.median(kept.ess)),

@@ -19,7 +19,7 @@ from mnar_ebm.estimator.columns import ColumnType
 from mnar_ebm.estimator.fit import fit_table
 from mnar_ebm.estimator.limits import make_limits
 from mnar_ebm.estimator.report import Report
-from mnar_ebm.estimator.settings import make_config
+from mnar_ebm.estimator.settings import decoders, make_config
 from mnar_ebm.training import FittedModel
 
 
@@ -42,7 +42,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             every call, and not its mean.
         mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
             the held-out bound decides between values missing at random, self-masking and a
-            linear mechanism that reads the whole row (``estimator.selection``).
+            linear mechanism that reads the whole row (``estimator.selection``), and then, if no
+            hidden value decides what is missing, between a linear decoder and a deep one.
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.
@@ -99,7 +100,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         sample_posterior: bool = False,
         mechanism: str = "auto",
         tilt: str = "none",
-        max_iter: int = 2000,
+        max_iter: int = 4000,
         num_samples: int = 1000,
         settings: dict[str, Any] | None = None,
         min_value: Any = -np.inf,
@@ -168,6 +169,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         kept, self.report_ = fit_table(
             make_config(self, table),
             self.mechanism,
+            decoders(self),
             table,
             self._kept,
             [str(column.name) for column in itertools.compress(self._columns, ~self._has_value)],

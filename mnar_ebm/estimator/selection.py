@@ -26,6 +26,9 @@ from mnar_ebm.training import FittedModel, TiltReport, train
 from mnar_ebm.training.run import split_rows
 
 NUM_STANDARD_ERRORS = 2.0
+IGNORABLE = ("none", "mcar", "mar")
+"""Mechanisms that read no hidden value."""
+
 MAX_ROWS = 1024
 """Most held-out rows that candidates are compared on."""
 
@@ -129,6 +132,26 @@ def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:
             "and the simpler is taken"
         )
     return chosen, "; ".join(reasons)
+
+
+def choose_decoder(trained: Mapping[str, Trained]) -> tuple[Trained, str]:
+    """Return the model to take, and why, in words: the simplest decoder that none is clearly above.
+
+    Args:
+        trained: the same mechanism by decoder, the simplest first.
+    """
+    names = list(trained)
+    kept = names[0]
+    for name in names[1:]:
+        if is_clear(trained[name].row_bounds, trained[kept].row_bounds):
+            kept = name
+    others = [
+        f"its held-out bound is {difference(trained[kept].row_bounds, one.row_bounds)} nats a row "
+        f"above that of {name}"
+        for name, one in trained.items()
+        if name != kept
+    ]
+    return trained[kept], "; ".join([f"decoder {kept}", *others])
 
 
 def is_clear(above: np.ndarray, below: np.ndarray) -> bool:

@@ -12,6 +12,9 @@ SMALL_TABLE = 200
 
 MAX_LATENT_DIM = 20
 
+DECODERS = ("linear", "linear_mlp")
+"""Decoders to choose from where no hidden value decides what is missing."""
+
 OWN = ("mechanism", "tilt", "num_steps", "tilt_steps", "num_imputation_samples", "seed")
 """Fields that parameters of the imputer have names for."""
 
@@ -42,6 +45,8 @@ def make_config(imputer: Any, table: Table) -> Config:
         "hidden_dim": 32 if is_small else 128,
         "batch_size": 32 if is_small else 128,
         "validation_fraction": 0.2,
+        "likelihood": "two_part",
+        "slope_start": "best",
     }
     return Config(
         **{
@@ -55,3 +60,15 @@ def make_config(imputer: Any, table: Table) -> Config:
             "seed": imputer._seed,
         }
     )
+
+
+def decoders(imputer: Any) -> tuple[str, ...]:
+    """Return the decoders to choose from, the simplest first: the one that was asked for, if any.
+
+    Only ``auto`` chooses. Where values are missing by what they are, the held-out bound cannot tell
+    how a decoder goes on beyond the values that were seen, and the linear one stays.
+    """
+    asked = (imputer.settings or {}).get("decoder")
+    if asked is not None:
+        return (asked,)
+    return DECODERS if imputer.mechanism == "auto" else DECODERS[:1]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mnar_ebm import MNARImputer
+from mnar_ebm.estimator import selection
 
 pytestmark = pytest.mark.slow  # six trainings, most of it compilation
 
@@ -58,8 +59,21 @@ def test_auto_takes_an_ignorable_mechanism_where_cells_are_hidden_at_random():
     """The one that reads the complete column, for there is one."""
     report = auto_fit("random").report_
     assert report.mechanism == "mar"
+    assert f"; decoder {auto_fit('random').fitted_.config.decoder}" in report.reason
+    assert "decoder" not in auto_fit("high").report_.reason
     assert [one.mechanism for one in report.candidates] == ["mar", "selfmasking_probit", "linear"]
     assert report.columns[1].direction.startswith("whether a value is missing depends on the")
+
+
+@pytest.mark.parametrize("gain, expected", [(1.0, "linear_mlp"), (0.01, "linear"), (-1, "linear")])
+def test_a_deep_decoder_is_taken_where_its_bound_is_clearly_higher(gain, expected):
+    """By more than two standard errors of the paired differences."""
+    bounds = np.random.default_rng(0).normal(size=(2, 100))
+    linear = selection.Trained(None, None, 1, bounds[0], None)
+    deep = linear._replace(row_bounds=bounds[0] + gain + 0.1 * bounds[1])
+    kept, words = selection.choose_decoder({"linear": linear, "linear_mlp": deep})
+    assert kept is {"linear": linear, "linear_mlp": deep}[expected]
+    assert words.startswith(f"decoder {expected}; its held-out bound is ")
 
 
 def test_a_report_reads():

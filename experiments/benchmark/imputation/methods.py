@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments import settings
 from experiments.benchmark.imputation import peers
-from mnar_ebm import Config, data, training
+from mnar_ebm import Config, MNARImputer, data, training
 from mnar_ebm.models import Model
 from mnar_ebm.types import Array, DecoderOutput, PyTree
 
@@ -130,6 +130,14 @@ def _run_notmiwae(
     return {name: Completed(peers.notmiwae_pytorch(table, seed, config))}
 
 
+def run_imputer(name: str, table: data.Table, seed: int, options: Options) -> dict[str, Completed]:
+    """Impute as ``MNARImputer`` does by its defaults: it finds out why values are missing."""
+    imputer = MNARImputer(random_state=seed).fit(table.x)
+    draws = imputer.sample(table.x, options.num_imputations).swapaxes(0, 1)
+    kept = next(one for one in imputer.report_.candidates if one.mechanism == imputer.mechanism_)
+    return {name: Completed(imputer.transform(table.x), draws, kept.bound)}
+
+
 METHODS = {
     "mean": _peer(peers.mean, "mean"),
     "mice": _peer(peers.mice, "MICE"),
@@ -137,6 +145,7 @@ METHODS = {
     "miceforest": Method(_run_miceforest),
     "limit": _peer(peers.limit),
     **{name: Method(run_ours, published) for name, published in reversed(OURS.items())},
+    "imputer": Method(run_imputer),
     "notmiwae_pytorch": Method(_run_notmiwae, "not-MIWAE, self-masking known"),
 }
 """By name, in the order in which they are run."""
@@ -144,12 +153,15 @@ METHODS = {
 
 def installed_peers() -> list[str]:
     """Return the methods that are not ours and whose packages are installed."""
-    return [name for name in METHODS if name not in OURS and peers.is_installed(name)]
+    ours = (*OURS, "imputer")
+    return [name for name in METHODS if name not in ours and peers.is_installed(name)]
 
 
 def describe(name: str, options: Options) -> dict[str, Any]:
     """Return the settings that a result depends on, to know it again."""
     described: dict[str, Any] = {"num_imputations": options.num_imputations}
+    if name == "imputer":
+        described |= {key: str(value) for key, value in MNARImputer().get_params().items()}
     flagfile = "paper_deep" if name == "notmiwae_pytorch" else name
     if flagfile in OURS:
         config = settings.config_from_flagfile(f"table1/{flagfile}.cfg")

@@ -34,9 +34,9 @@ class Config:
         mechanism: the model of why values are missing; ``none`` ignores it.
         sign: which values a self-masking mechanism hides: ``high``, ``low``, or ``unknown``,
             learned per column.
-        slope_start: where the slopes of a self-masking mechanism of unknown sign start: ``flat``,
-            no value is hidden more than another; ``high`` or ``low``, these values of every
-            column are; ``best``, each is tried for a while and the held-out bound decides
+        slope_start: where a self-masking mechanism of unknown sign, or a linear one, starts:
+            ``flat``, no value is hidden more than another; ``high`` or ``low``, these values of
+            every column are; ``best``, each is tried for a while and the held-out bound decides
             (``training.start``).
         likelihood: the distribution of a value given the latent, of the numeric columns of a table
             that has discrete ones too; ``two_part`` is Gaussian but for an atom in each column that

@@ -43,7 +43,7 @@ def test_the_start_with_the_highest_bound_is_taken(best):
     assert asked == expected
 
 
-@pytest.mark.parametrize("change", [{"mechanism": "linear"}, {"sign": "high"}])
+@pytest.mark.parametrize("change", [{"mechanism": "nonlinear"}, {"sign": "high"}])
 def test_where_there_is_no_start_to_choose_nothing_is_trained(change):
     """A mechanism without a slope, and a slope whose sign is known."""
     config = start.choose_start(dataclasses.replace(CONFIG, **change), bound_of=None)

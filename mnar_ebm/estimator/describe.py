@@ -56,11 +56,8 @@ def _log_odds(
 
 
 def center_of(fitted: FittedModel, table: Table) -> np.ndarray:
-    """Return the mean of each encoded column in standard units: 0 if numeric. [D]."""
-    center = np.zeros(len(table.columns), np.float32)
-    discrete = kinds.columns_of(kinds.discrete(table.blocks))
-    center[discrete] = np.nanmean(table.x[:, discrete], axis=0)
-    return center
+    """Return the mean of what was observed of each encoded column, in standard units. [D]."""
+    return np.nanmean(fitted.facts.standardiser.apply(table.x), axis=0).astype(np.float32)
 
 
 def own_terms(fitted: FittedModel, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

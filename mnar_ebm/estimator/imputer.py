@@ -230,7 +230,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean bound of a row, log p(x_obs, s), in nats, of values as they came.
 
-        It is a log-density of numbers and a log-probability of levels.
+        It is a log-density of numbers and a log-probability of levels and atoms.
         Higher is better, on rows that ``fit`` did not see; of the mechanism ``none`` it is the
         bound of x_obs alone, and not to be compared with that of others.
 
@@ -240,11 +240,11 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         x = self._encode(*self._validate(X, is_fit=False))
-        mask = ~np.isnan(x)
         bound = self.fitted_.impute(x, seed=self._seed).bound
         # dx = scale d(standard x) turns a density of standard values into one of values.
         log_scale = np.log(self.fitted_.facts.standardiser.scale)
-        return float(np.mean(bound - np.where(mask, log_scale, 0.0).sum(axis=1)))
+        is_density = ~np.isnan(x) & ~self.fitted_.facts.is_atom(x)
+        return float(np.mean(bound - np.where(is_density, log_scale, 0.0).sum(axis=1)))
 
     def plot(self, max_columns: int = plot.MAX_COLUMNS) -> Any:
         """Return a matplotlib figure: P(missing | value) of each column over observed values."""

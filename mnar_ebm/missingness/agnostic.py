@@ -7,8 +7,10 @@ References:
 """
 
 import jax
+import numpy as np
 
 from mnar_ebm import blocks as kinds
+from mnar_ebm.blocks import Block
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness import base
 from mnar_ebm.nets.mlp import MLP
@@ -29,11 +31,29 @@ def agnostic(
     num_logits = len(blocks) if blocks else num_features
     network = MLP((*hidden_dims, num_logits), activation="tanh", zero_last=True)
 
-    def init(key: Key, missing_rate: Array) -> PyTree:
-        offset = jax.scipy.special.logit(kinds.one_each(blocks, missing_rate))
-        return {"network": network.init(key, missing_rate), "offset": offset}
+    def init_linear(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
+        return {"weights": slope * _own_value(blocks, num_features), "offset": offset(missing_rate)}
+
+    def init_network(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
+        return {"network": network.init(key, missing_rate), "offset": offset(missing_rate)}
+
+    def offset(missing_rate: Array) -> Array:
+        return jax.scipy.special.logit(kinds.one_each(blocks, missing_rate))
 
     def logits(params: PyTree, x: Array) -> Array:
+        if not hidden_dims:
+            return x @ params["weights"] + params["offset"]
         return network.apply(params["network"], x) + params["offset"]
 
+    init = init_network if hidden_dims else init_linear
     return base.by_logits(base.sampled, likelihood, init, logits)
+
+
+def _own_value(blocks: tuple[Block, ...], num_features: int) -> np.ndarray:
+    """Return the weights with which the logit of a numeric column is its value. [D, logits]."""
+    if not blocks:
+        return np.eye(num_features, dtype=np.float32)
+    weights = np.zeros((num_features, len(blocks)), np.float32)
+    for index, block in enumerate(blocks):
+        weights[block.start, index] = block.kind == "numeric"
+    return weights

@@ -26,7 +26,8 @@ class Mechanism(NamedTuple):
     """Pure functions of one row; ``params`` comes first, ``eta`` is the decoder's output [K, D].
 
     Attributes:
-        init: ``(key, missing_rate [D]) -> params``.
+        init: ``(key, missing_rate [D], slope=0) -> params``; where a mechanism is linear in what
+            it hides, that starts with this slope (``training.start``).
         sample: ``(key, params, x [..., D]) -> mask [..., D]``, a draw from p(s|x).
         log_prob: ``(params, x [..., D], mask [D]) -> [...]``, log p(s|x).
         complete: ``(key, params, eta, x [D], mask [D]) -> (x [K, D], m [K])``, the row with its
@@ -36,7 +37,7 @@ class Mechanism(NamedTuple):
             what was drawn, so that only the drawn values may be averaged.
     """
 
-    init: Callable[[Key, Array], PyTree]
+    init: Callable[..., PyTree]
     sample: Callable[[Key, PyTree, Array], Array]
     log_prob: Callable[[PyTree, Array, Array], Array]
     complete: Callable[[Key, PyTree, DecoderOutput, Array, Array], tuple[Array, Array]]
@@ -84,7 +85,7 @@ def choice_gradient(
 
 def sampled(
     likelihood: Likelihood,
-    init: Callable[[Key, Array], PyTree],
+    init: Callable[..., PyTree],
     sample: Callable[[Key, PyTree, Array], Array],
     log_prob: Callable[[PyTree, Array, Array], Array],
 ) -> Mechanism:
@@ -107,7 +108,7 @@ def sampled(
 
 def ignorable(
     likelihood: Likelihood,
-    init: Callable[[Key, Array], PyTree],
+    init: Callable[..., PyTree],
     sample: Callable[[Key, PyTree, Array], Array],
     log_prob: Callable[[PyTree, Array, Array], Array],
 ) -> Mechanism:
@@ -133,7 +134,7 @@ def ignorable(
 def by_logits(
     make: Callable[..., Mechanism],
     likelihood: Likelihood,
-    init: Callable[[Key, Array], PyTree],
+    init: Callable[..., PyTree],
     logits: Callable[[PyTree, Array], Array],
 ) -> Mechanism:
     """Return the mechanism P(missing_d|x) = sigmoid(logits_d), with a logit for each *block*.
@@ -141,7 +142,7 @@ def by_logits(
     Args:
         make: ``ignorable`` or ``sampled``.
         likelihood: p(x|z), with its blocks; without them a column is a block.
-        init: ``(key, missing_rate [D]) -> params``.
+        init: as ``Mechanism.init``.
         logits: ``(params, x [..., D]) -> [..., number of blocks]``.
     """
     blocks = likelihood.blocks
@@ -160,7 +161,7 @@ def none(likelihood: Likelihood) -> Mechanism:
     """Return the mechanism that is not modelled: m = 0, and every cell is observed."""
     return ignorable(
         likelihood,
-        init=lambda key, missing_rate: {},
+        init=lambda key, missing_rate, slope=0.0: {},
         sample=lambda key, params, x: jnp.ones(x.shape, bool),
         log_prob=lambda params, x, mask: jnp.zeros(x.shape[:-1], x.dtype),
     )
@@ -169,7 +170,7 @@ def none(likelihood: Likelihood) -> Mechanism:
 def mcar(likelihood: Likelihood) -> Mechanism:
     """Return missing completely at random: P(missing_d) = sigmoid(logit_d)."""
 
-    def init(key: Key, missing_rate: Array) -> PyTree:
+    def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
         return {"logit": _logit(kinds.one_each(likelihood.blocks, missing_rate))}
 
     def logits(params: PyTree, x: Array) -> Array:
@@ -194,7 +195,7 @@ def mar(likelihood: Likelihood, observed_columns: tuple[int, ...]) -> Mechanism:
         raise ValueError("mechanism: mar needs a column without any gap, got none")
     columns = jnp.asarray(observed_columns)
 
-    def init(key: Key, missing_rate: Array) -> PyTree:
+    def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
         intercept = _logit(kinds.one_each(likelihood.blocks, missing_rate))
         shape = (len(observed_columns), intercept.shape[-1])
         return {"intercept": intercept, "slope": jnp.zeros(shape, missing_rate.dtype)}

@@ -84,7 +84,7 @@ def level_masking(blocks: tuple[Block, ...]) -> base.Mechanism:
         """Sum over the blocks of all groups. [..., G] each -> [...]."""
         return jnp.concatenate([of_group(group) for group in groups], axis=-1).sum(axis=-1)
 
-    def init(key: Key, missing_rate: Array) -> PyTree:
+    def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
         def logits(group: Group) -> Array:
             rate = missing_rate[group.columns[:, :1]]
             return jnp.tile(jax.scipy.special.logit(rate), group.num_levels)
@@ -153,10 +153,10 @@ def product(parts: Sequence[Part]) -> base.Mechanism:
     def join(pieces: Sequence[Array]) -> Array:
         return jnp.concatenate(pieces, axis=-1)[..., back]
 
-    def init(key: Key, missing_rate: Array) -> PyTree:
+    def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
         keys = jax.random.split(key, len(parts))
         return {
-            part.name: part.mechanism.init(own, missing_rate[part.columns])
+            part.name: part.mechanism.init(own, missing_rate[part.columns], slope)
             for own, part in zip(keys, parts, strict=True)
         }
 

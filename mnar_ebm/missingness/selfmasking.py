@@ -61,16 +61,6 @@ def slope(params: PyTree, sign: str) -> Array:
     return steepness if sign == "high" else -steepness
 
 
-def with_slope(params: PyTree, slope: float) -> PyTree:
-    """Return parameters whose asinh w is ``slope`` in every column; of other mechanisms, theirs."""
-
-    def leaf(path: Any, value: Array) -> Array:
-        is_slope = jax.tree_util.DictKey("slope") in path
-        return jnp.full_like(value, slope) if is_slope else value
-
-    return jax.tree_util.tree_map_with_path(leaf, params)
-
-
 def intercept(params: PyTree, sign: str) -> Array:
     """Return c sqrt(1 + w²). [D]."""
     return params["rate"] * jnp.sqrt(1.0 + slope(params, sign) ** 2)
@@ -91,8 +81,9 @@ def self_masking(likelihood: Likelihood, link: str, sign: str = "unknown") -> ba
     _checks.check_choice("sign", sign, ("unknown", "high", "low"))
     log_cdf, quantile = _LINKS[link]
 
-    def init(key: Key, missing_rate: Array) -> PyTree:
-        return {"slope": jnp.zeros_like(missing_rate), "rate": quantile(missing_rate)}
+    def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
+        start = jnp.full_like(missing_rate, jnp.arcsinh(slope) if sign == "unknown" else 0.0)
+        return {"slope": start, "rate": quantile(missing_rate)}
 
     def linear(params: PyTree, x: Array) -> Array:
         return slope(params, sign) * x + intercept(params, sign)

@@ -88,18 +88,19 @@ def _make_model(
     return Model(vae, mechanism, tilt)
 
 
-def init_params(key: Key, model: Model, missing_rate: Array) -> Params:
+def init_params(key: Key, model: Model, missing_rate: Array, slope: Array | float = 0.0) -> Params:
     """Return fresh parameters; the tilt starts at 0, so Z starts at 1.
 
     Args:
         key: random key.
         model: the model.
         missing_rate: share of missing cells in each column, strictly in (0, 1). [D]
+        slope: that the mechanism starts with, as ``Mechanism.init`` reads it.
     """
     key_base, key_mechanism, key_energy = jax.random.split(key, 3)
     return Params(
         base=model.vae.init(key_base),
-        mechanism=model.mechanism.init(key_mechanism, missing_rate),
+        mechanism=model.mechanism.init(key_mechanism, missing_rate, slope),
         energy=model.tilt.init(key_energy),
         tilt_scale=jnp.ones(()),
         log_z=jnp.zeros(()),

@@ -14,7 +14,6 @@ from mnar_ebm.config import Config
 from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.imputation import Imputation
-from mnar_ebm.missingness.selfmasking import with_slope
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
 from mnar_ebm.training.start import SLOPES
 
@@ -38,6 +37,11 @@ class TableFacts(NamedTuple):
     observed_columns: tuple[int, ...]
     blocks: tuple[Block, ...] = ()
     atom_side: tuple[int, ...] = ()
+
+    def is_atom(self, x: np.ndarray) -> np.ndarray:
+        """Return which values, in original units, are at the atom of their column. [N, D]."""
+        has_atom = np.array(self.atom_side or [0] * len(self.columns)) != 0
+        return has_atom & (x == self.standardiser.mean)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain lists, which JSON keeps exactly."""
@@ -184,11 +188,8 @@ def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
     """Return the model of ``config`` for such a table, with fresh parameters."""
     model = _make_model(config, facts)
     key, missing_rate = jax.random.key(config.seed), jnp.asarray(facts.missing_rate)
-    params = _init_params(key, model, missing_rate)
-    if config.mechanism.startswith("selfmasking") and config.sign == "unknown":
-        slope = SLOPES.get(config.slope_start, 0.0)
-        params = params._replace(mechanism=with_slope(params.mechanism, slope))
-    return FittedModel(config, facts, model, params)
+    slope = SLOPES.get(config.slope_start, 0.0)
+    return FittedModel(config, facts, model, _init_params(key, model, missing_rate, slope))
 
 
 def _make_model(config: Config, facts: TableFacts) -> Model:

@@ -1,4 +1,4 @@
-"""Where self-masking slopes start, by short trainings and the held-out bound.
+"""Where the slopes of a mechanism start, by short trainings and the held-out bound.
 
 A mechanism that hides high values and one that hides low ones explain the same gaps by unlike
 tails, and training does not pass from one to the other: each sign of a slope is the neighbourhood
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from mnar_ebm.config import Config
 
 SLOPES = {"flat": 0.0, "high": 1.0, "low": -1.0}
-"""asinh of the slopes, in standard units, that each start begins with."""
+"""Slope of each column's link to its own value, in standard units, that a start begins with."""
 
 SHARE_OF_STEPS = 1 / 6
 MIN_STEPS = 1000
@@ -28,7 +28,8 @@ def choose_start(config: Config, bound_of: Callable[[Config], float]) -> Config:
     if config.slope_start != "best":
         return config
     starts = [dataclasses.replace(config, slope_start=name) for name in SLOPES]
-    if not config.mechanism.startswith("selfmasking") or config.sign != "unknown":
+    is_open = config.mechanism.startswith("selfmasking") and config.sign == "unknown"
+    if not (is_open or config.mechanism == "linear"):
         return starts[0]
     num_steps = max(round(SHARE_OF_STEPS * config.num_steps), min(MIN_STEPS, config.num_steps))
 

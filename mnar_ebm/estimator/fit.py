@@ -26,8 +26,9 @@ def fit_table(
 ) -> tuple[Trained, Report]:
     """Train the candidates, keep one, and report.
 
-    Mechanisms are compared under the first decoder. If the one taken reads no hidden value, the
-    decoders are then compared under it.
+    Mechanisms are compared under the last decoder, which takes most shapes: under one that takes
+    few, a mechanism that cuts off a tail would pass for the skew of a column. The mechanism taken
+    is then trained with every decoder (``selection.choose_decoder``).
 
     Args:
         config: settings, but for mechanism and decoder.
@@ -50,7 +51,7 @@ def fit_table(
 
     is_auto = mechanism == "auto"
     names = selection.candidate_mechanisms(table) if is_auto else (mechanism,)
-    trained = {name: train(name, decoders[0]) for name in names}
+    trained = {name: train(name, decoders[-1]) for name in names}
     chosen, reason = mechanism, "as asked"
     if is_auto:
         chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
@@ -63,9 +64,9 @@ def fit_table(
         )
         for name, one in trained.items()
     )
-    if chosen in selection.IGNORABLE and len(decoders) > 1:
-        others = {decoder: train(chosen, decoder) for decoder in decoders[1:]}
-        kept, why = selection.choose_decoder({decoders[0]: kept, **others})
+    if len(decoders) > 1:
+        simpler = {decoder: train(chosen, decoder) for decoder in decoders[:-1]}
+        kept, why = selection.choose_decoder(chosen, {**simpler, decoders[-1]: kept})
         reason += f"; {why}"
     report = Report(
         mechanism=chosen,

@@ -42,8 +42,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             every call, and not its mean.
         mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
             the held-out bound decides between values missing at random, self-masking and a
-            linear mechanism that reads the whole row (``estimator.selection``), and then, if no
-            hidden value decides what is missing, between a linear decoder and a deep one.
+            linear mechanism that reads the whole row, then between a linear decoder and a deep
+            one (``estimator.selection``).
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.

@@ -134,14 +134,21 @@ def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:
     return chosen, "; ".join(reasons)
 
 
-def choose_decoder(trained: Mapping[str, Trained]) -> tuple[Trained, str]:
-    """Return the model to take, and why, in words: the simplest decoder that none is clearly above.
+def choose_decoder(mechanism: str, trained: Mapping[str, Trained]) -> tuple[Trained, str]:
+    """Return the model to take, and why, in words.
+
+    Where no hidden value decides what is missing, it is the simplest decoder that none is clearly
+    above. Under self-masking it is the simplest of all: beyond the values that were seen no bound
+    compares decoders, and a line goes on more soberly than a network.
 
     Args:
-        trained: the same mechanism by decoder, the simplest first.
+        mechanism: the mechanism of all.
+        trained: by decoder, the simplest first.
     """
     names = list(trained)
     kept = names[0]
+    if mechanism.startswith("selfmasking"):
+        return trained[kept], f"decoder {kept}, for no bound compares them beyond what was seen"
     for name in names[1:]:
         if is_clear(trained[name].row_bounds, trained[kept].row_bounds):
             kept = name

@@ -13,7 +13,7 @@ SMALL_TABLE = 200
 MAX_LATENT_DIM = 20
 
 DECODERS = ("linear", "linear_mlp")
-"""Decoders to choose from where no hidden value decides what is missing."""
+"""Decoders to choose from, the simplest first."""
 
 OWN = ("mechanism", "tilt", "num_steps", "tilt_steps", "num_imputation_samples", "seed")
 """Fields that parameters of the imputer have names for."""
@@ -63,10 +63,9 @@ def make_config(imputer: Any, table: Table) -> Config:
 
 
 def decoders(imputer: Any) -> tuple[str, ...]:
-    """Return the decoders to choose from, the simplest first: the one that was asked for, if any.
+    """Return the decoders to choose from, the simplest first; the one that was asked for, if any.
 
-    Only ``auto`` chooses. Where values are missing by what they are, the held-out bound cannot tell
-    how a decoder goes on beyond the values that were seen, and the linear one stays.
+    Only ``auto`` chooses.
     """
     asked = (imputer.settings or {}).get("decoder")
     if asked is not None:

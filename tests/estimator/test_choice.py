@@ -60,7 +60,8 @@ def test_auto_takes_an_ignorable_mechanism_where_cells_are_hidden_at_random():
     report = auto_fit("random").report_
     assert report.mechanism == "mar"
     assert f"; decoder {auto_fit('random').fitted_.config.decoder}" in report.reason
-    assert "decoder" not in auto_fit("high").report_.reason
+    assert auto_fit("high").report_.reason.endswith("beyond what was seen")
+    assert auto_fit("high").fitted_.config.decoder == "linear"
     assert [one.mechanism for one in report.candidates] == ["mar", "selfmasking_probit", "linear"]
     assert report.columns[1].direction.startswith("whether a value is missing depends on the")
 
@@ -71,9 +72,11 @@ def test_a_deep_decoder_is_taken_where_its_bound_is_clearly_higher(gain, expecte
     bounds = np.random.default_rng(0).normal(size=(2, 100))
     linear = selection.Trained(None, None, 1, bounds[0], None)
     deep = linear._replace(row_bounds=bounds[0] + gain + 0.1 * bounds[1])
-    kept, words = selection.choose_decoder({"linear": linear, "linear_mlp": deep})
-    assert kept is {"linear": linear, "linear_mlp": deep}[expected]
+    trained = {"linear": linear, "linear_mlp": deep}
+    kept, words = selection.choose_decoder("mar", trained)
+    assert kept is trained[expected]
     assert words.startswith(f"decoder {expected}; its held-out bound is ")
+    assert selection.choose_decoder("selfmasking_probit", trained)[0] is linear
 
 
 def test_a_report_reads():

@@ -50,10 +50,13 @@ def fit_table(
         )
 
     is_auto = mechanism == "auto"
-    names = selection.candidate_mechanisms(table) if is_auto else (mechanism,)
-    trained = {name: train(name, decoders[-1]) for name in names}
-    chosen, reason = mechanism, "as asked"
+    names: tuple[str, ...] = (mechanism,)
+    reason = "as asked"
     if is_auto:
+        names, reason = selection.candidate_mechanisms(table)
+    trained = {name: train(name, decoders[-1]) for name in names}
+    chosen = names[0]
+    if len(names) > 1:
         chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
     kept = trained[chosen]
     candidates = tuple(

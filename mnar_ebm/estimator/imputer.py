@@ -41,9 +41,10 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         sample_posterior: whether ``transform`` returns a draw from the posterior, the same at
             every call, and not its mean.
         mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
-            the held-out bound decides between values missing at random, self-masking and a
-            linear mechanism that reads the whole row, then between a linear decoder and a deep
-            one (``estimator.selection``).
+            if nothing that was observed predicts the gaps, completely at random
+            (``estimator.gaps``); else the held-out bound decides between values missing at random,
+            self-masking and a linear mechanism that reads the whole row, then between a linear
+            decoder and a deep one (``estimator.selection``).
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.

@@ -22,6 +22,7 @@ import numpy as np
 
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
+from mnar_ebm.estimator import gaps
 from mnar_ebm.training import FittedModel, TiltReport, train
 from mnar_ebm.training.run import split_rows
 
@@ -62,12 +63,14 @@ class Difference(NamedTuple):
         return f"{self.mean:.3f} ± {self.standard_error:.3f}"
 
 
-def candidate_mechanisms(table: Table) -> tuple[str, ...]:
-    """Return the mechanisms to compare, the simplest first; one if nothing is missing."""
+def candidate_mechanisms(table: Table) -> tuple[tuple[str, ...], str]:
+    """Return the mechanisms to compare, the simplest first, and why if it is one alone."""
     if table.mask.all():
-        return ("mcar",)
+        return ("mcar",), "no value is missing, so there is nothing to compare"
+    if not gaps.are_predictable(table):
+        return ("mcar",), "nothing that was observed predicts which values are missing"
     ignorable = "mar" if table.mask.all(axis=0).any() else "mcar"
-    return (ignorable, "selfmasking_probit", "linear")
+    return (ignorable, "selfmasking_probit", "linear"), ""
 
 
 def train_candidate(config: Config, table: Table, tell: Callable[[str], None]) -> Trained:
@@ -110,8 +113,6 @@ def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:
         row_bounds: bounds of the same held-out rows [N] by mechanism, the simplest first.
     """
     best = max(row_bounds, key=lambda name: float(np.mean(row_bounds[name])))
-    if len(row_bounds) == 1:
-        return best, "no value is missing, so there is nothing to compare"
     chosen = next(
         name
         for name in row_bounds

@@ -10,8 +10,6 @@ from mnar_ebm.data.table import Table
 SMALL_TABLE = 200
 """Rows below which a small network does."""
 
-MAX_LATENT_DIM = 20
-
 DECODERS = ("linear", "linear_mlp")
 """Decoders to choose from, the simplest first."""
 
@@ -38,10 +36,8 @@ def make_config(imputer: Any, table: Table) -> Config:
     _checks.check_between(
         "validation_fraction", settings.get("validation_fraction", 0.2), 0.01, 0.5
     )
-    num_rows, num_columns = table.x.shape
-    is_small = num_rows < SMALL_TABLE
+    is_small = len(table.x) < SMALL_TABLE
     sizes = {
-        "latent_dim": min(MAX_LATENT_DIM, -(-2 * num_columns // 3)),
         "hidden_dim": 32 if is_small else 128,
         "batch_size": 32 if is_small else 128,
         "validation_fraction": 0.2,

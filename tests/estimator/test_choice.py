@@ -34,8 +34,12 @@ def hide(kind):
 
 @functools.cache
 def auto_fit(kind):
-    """Return an imputer that was trained and chose its mechanism."""
+    """Return an imputer that was trained and chose its mechanism.
+
+    So few rows tell self-masking from other shapes only if the decoder is said to be linear.
+    """
     sizes = {"hidden_dim": 32, "batch_size": 32, "learning_rate": 0.01}
+    sizes |= {"decoder": "linear"} if kind == "high" else {}
     return MNARImputer(max_iter=1000, settings=sizes, random_state=0).fit(hide(kind))
 
 
@@ -60,8 +64,7 @@ def test_auto_takes_an_ignorable_mechanism_where_cells_are_hidden_at_random():
     report = auto_fit("random").report_
     assert report.mechanism == "mar"
     assert f"; decoder {auto_fit('random').fitted_.config.decoder}" in report.reason
-    assert auto_fit("high").report_.reason.endswith("beyond what was seen")
-    assert auto_fit("high").fitted_.config.decoder == "linear"
+    assert "decoder" not in auto_fit("high").report_.reason
     assert [one.mechanism for one in report.candidates] == ["mar", "selfmasking_probit", "linear"]
     assert report.columns[1].direction.startswith("whether a value is missing depends on the")
 
@@ -76,7 +79,8 @@ def test_a_deep_decoder_is_taken_where_its_bound_is_clearly_higher(gain, expecte
     kept, words = selection.choose_decoder("mar", trained)
     assert kept is trained[expected]
     assert words.startswith(f"decoder {expected}; its held-out bound is ")
-    assert selection.choose_decoder("selfmasking_probit", trained)[0] is linear
+    kept, words = selection.choose_decoder("selfmasking_probit", trained)
+    assert kept is linear and words.endswith("beyond what was seen")
 
 
 def test_a_report_reads():

@@ -1,0 +1,66 @@
+r"""Whether anything that was observed tells which cells are missing.
+
+For every column d with gaps, a logistic regression predicts its gaps from the other columns (their
+values and squares, 0 where missing, and their own gaps), on rows that it was not fitted to. Row i
+gains
+
+    g_i = \sum_d log p(s_id | other columns) - log p(s_id),
+
+and with mean g at most two standard errors above 0, values are taken as missing completely at
+random: gaps that depend on values of related columns, hidden or not, would be predicted. Otherwise
+only the shape of a column could tell, and a shape has other reasons.
+
+References:
+    R. J. A. Little, "A Test of Missing Completely at Random for Multivariate Data with Missing
+    Values", Journal of the American Statistical Association 83, 1988 (the question, by means).
+    D. Lopez-Paz, M. Oquab, "Revisiting Classifier Two-Sample Tests", ICLR 2017,
+    https://arxiv.org/abs/1610.06545 (the answer, by a classifier).
+"""
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from mnar_ebm import blocks as kinds
+from mnar_ebm.blocks import make_blocks
+from mnar_ebm.data.table import Standardiser, Table
+
+NUM_FOLDS = 5
+NUM_STANDARD_ERRORS = 2.0
+MAX_VALUE = 3.0
+"""Largest standardised value that is read as it is: a far one would decide on its own."""
+
+PRIOR_VARIANCE = 0.02
+"""Of the coefficients: a gap that is not predicted should cost little."""
+
+MAX_ROWS = 2000
+"""Most rows that are read, drawn at random."""
+
+
+def are_predictable(table: Table) -> bool:
+    """Return whether held-out gaps are predicted better than by how often they occur."""
+    gains = _gains(table)
+    return bool(gains.mean() > NUM_STANDARD_ERRORS * gains.std() / np.sqrt(len(gains)))
+
+
+def _gains(table: Table) -> np.ndarray:
+    """Return g of every row that is read. [N]."""
+    rows = np.random.default_rng(0).permutation(len(table.x))[:MAX_ROWS]
+    x, mask = table.x[rows], table.mask[rows]
+    standard = np.clip(Standardiser.fit(x, mask).apply(x), -MAX_VALUE, MAX_VALUE)
+    filled = np.where(mask, standard, 0.0)
+    blocks = table.blocks or make_blocks([("numeric", 0)] * x.shape[1])
+    gaps = ~kinds.one_each(blocks, mask)
+    gains = np.zeros(len(x))
+    for index, block in enumerate(blocks):
+        gap = gaps[:, index]
+        if min(gap.sum(), (~gap).sum()) < NUM_FOLDS:
+            continue
+        others = np.delete(filled, block.columns, axis=1)
+        features = np.hstack([others, others**2, np.delete(gaps, index, axis=1)])
+        folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=0)
+        classifier = LogisticRegression(C=PRIOR_VARIANCE, max_iter=1000)
+        predicted = cross_val_predict(classifier, features, gap, cv=folds, method="predict_proba")
+        rate = np.where(gap, gap.mean(), 1.0 - gap.mean())
+        gains += np.log(predicted[np.arange(len(x)), gap.astype(int)]) - np.log(rate)
+    return gains

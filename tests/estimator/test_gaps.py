@@ -1,0 +1,45 @@
+"""Whether observed values predict gaps, under masks of known kinds."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer
+
+from mnar_ebm import data
+from mnar_ebm.blocks import make_blocks
+from mnar_ebm.estimator import gaps
+
+
+def hidden(mask, seed):
+    """Return eleven columns of the breast cancer table, some of them skewed, under a mask."""
+    truth = load_breast_cancer().data[:, 9:20]
+    observed = data.hide(mask, seed, truth)
+    return data.make_table("t", map(str, range(11)), np.where(observed, truth, np.nan))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_gaps_completely_at_random_are_not_predicted(seed):
+    """Whatever the shape of a column: a chance of 1 in 40 each, were the gains not below 0."""
+    assert not gaps.are_predictable(hidden("mcar", seed))
+
+
+@pytest.mark.parametrize("mask", ["mar", "above_mean", "quantile", "weighted_sum"])
+def test_gaps_that_depend_on_values_are_predicted(mask):
+    """By other columns, or by their gaps."""
+    assert gaps.are_predictable(hidden(mask, 0))
+
+
+def test_the_encoded_columns_of_a_level_do_not_predict_its_own_gap():
+    """They are missing together; a gap at random is not predicted, one by the level beside is."""
+    rng = np.random.default_rng(0)
+    blocks = make_blocks([("categorical", 3), ("numeric", 0)])
+    level = rng.integers(0, 3, 400)
+    value = level + rng.normal(size=400)
+    one_hot = pd.get_dummies(level).to_numpy(float)
+
+    def table(is_hidden):
+        x = np.column_stack([np.where(is_hidden[:, None], np.nan, one_hot), value])
+        return data.make_table("t", "abcd", x, blocks=blocks)
+
+    assert not gaps.are_predictable(table(rng.random(400) < 0.3))
+    assert gaps.are_predictable(table((level == 2) & (rng.random(400) < 0.7)))

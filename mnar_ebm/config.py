@@ -40,7 +40,7 @@ class Config:
             (``training.start``).
         likelihood: the distribution of a value given the latent, of the numeric columns of a table
             that has discrete ones too; ``two_part`` is Gaussian but for an atom in each column that
-            heaps on its least or largest value (``data.find_atoms``).
+            heaps on its least or largest value (``data.find_atoms``), if standardised.
         decoder: the map from the latent to the mean: network, linear, or their sum.
         decoder_scale: one scale for all, one per column, or one per column and latent.
         latent_dim: L.

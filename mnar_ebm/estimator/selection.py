@@ -100,10 +100,10 @@ def train_candidate(config: Config, table: Table, tell: Callable[[str], None]) -
 
 def difference(above: np.ndarray, below: np.ndarray) -> Difference:
     """Return the mean of paired differences and its standard error, infinite for one row."""
-    gaps = np.asarray(above, np.float64) - np.asarray(below, np.float64)
-    if len(gaps) < 2:
-        return Difference(float(gaps.mean()), math.inf)
-    return Difference(float(gaps.mean()), float(gaps.std(ddof=1) / math.sqrt(len(gaps))))
+    paired = np.asarray(above, np.float64) - np.asarray(below, np.float64)
+    if len(paired) < 2:
+        return Difference(float(paired.mean()), math.inf)
+    return Difference(float(paired.mean()), float(paired.std(ddof=1) / math.sqrt(len(paired))))
 
 
 def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:

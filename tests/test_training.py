@@ -626,7 +626,10 @@ def test_a_table_that_cannot_be_trained_on_is_refused(settings, rows, message):
         ({"num_chain_steps": 0}, "num_chain_steps: expected at least 1, got 0"),
         ({"chain_step_size": 0.0}, "chain_step_size: expected a positive number, got 0.0"),
         ({"restart_share": 1.5}, "restart_share: expected a value from 0 to 1, got 1.5"),
-        ({"likelihood": "poisson"}, "likelihood: expected one of gaussian, two_part, student_t, bernoulli"),
+        (
+            {"likelihood": "poisson"},
+            "likelihood: expected one of gaussian, two_part, student_t, bernoulli",
+        ),
         ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
         ({"learning_rate": 0.0}, "learning_rate: expected a positive number, got 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate: expected a positive number, got nan"),

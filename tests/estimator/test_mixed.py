@@ -198,7 +198,10 @@ def test_a_wrong_table_or_parameter_is_told_in_one_line():
     for wrong, message in (
         ({"mechanism": "linear"}, "missing, as they are in owner, size, colour, got 'linear'"),
         ({"handle_unknown": "ignore"}, "handle_unknown: expected one of error, missing, got 'ig"),
-        ({"settings": {"likelihood": "bernoulli"}}, "expected one of gaussian, student_t for the"),
+        (
+            {"settings": {"likelihood": "bernoulli"}},
+            "expected one of gaussian, two_part, student_t for the",
+        ),
         (
             {"tilt": "data", "settings": {"negative_phase": "cd"}},
             "snis, jensen, nce for the data tilt of a table with discrete columns, got 'cd'",

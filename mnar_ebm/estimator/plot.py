@@ -1,5 +1,6 @@
 """The picture of a report: P(missing | value) of every column over what was observed of it."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from mnar_ebm import _checks
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_COLUMNS = 16
+TITLE_WIDTH = 38
 MAX_UPRIGHT = 4
 """Most levels whose names stand side by side."""
 
@@ -46,7 +48,8 @@ def draw(report: Report, max_columns: int = MAX_COLUMNS) -> "Figure":
         else:
             _draw_values(axis, column)
         axis.set_ylim(0, 1.02)
-        axis.set_title(f"{column.name}: {column.direction}", fontsize="small", wrap=True)
+        title = textwrap.fill(f"{column.name}: {column.direction}", TITLE_WIDTH)
+        axis.set_title(title, fontsize="small")
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes.flat[len(columns) :]:
         axis.axis("off")

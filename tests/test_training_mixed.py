@@ -55,7 +55,7 @@ def test_chains_over_levels_are_refused():
     with pytest.raises(ValueError, match="snis, jensen, nce for the joint tilt of a table with"):
         training.check(config, table())
     training.check(Config(tilt="latent", negative_phase="pcd"), table())
-    with pytest.raises(ValueError, match="gaussian, student_t for the numeric columns"):
+    with pytest.raises(ValueError, match="gaussian, two_part, student_t for the numeric columns"):
         training.check(Config(likelihood="bernoulli"), table())
     with pytest.raises(
         ValueError, match="mixed: expected 0 or 1 in the categorical columns colour=red"

@@ -569,6 +569,7 @@ def test_every_mechanism_trains_under_every_likelihood(mechanism, likelihood, qu
     assert_trains(config, table_of(likelihood), 0, stages.bound_loss)
 
 
+@pytest.mark.slow
 def test_every_pair_of_mechanism_and_likelihood_is_accepted():
     """Also what is too slow to train here."""
     for mechanism, likelihood in PAIRS:

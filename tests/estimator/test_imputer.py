@@ -122,6 +122,7 @@ def test_draws_scatter_about_the_mean():
     assert (hidden.std(axis=0) > 0).all() and (np.abs(error) < 5 * standard_error).all()
 
 
+@pytest.mark.slow
 def test_it_works_in_a_pipeline_and_a_grid_search():
     """Scored by the held-out bound, over mechanisms."""
     x = hide("high")

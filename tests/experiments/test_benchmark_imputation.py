@@ -39,6 +39,7 @@ def files_of(workdir):
     return {path.stem: json.loads(path.read_text()) for path in paths}
 
 
+@pytest.mark.slow
 def test_every_job_has_a_file_and_is_not_run_again(call, refused, csv, tmp_path):
     """Files, table and metrics; then only a file that is gone is made again, the same as before."""
     (tmp_path / "README.md").write_text(

@@ -59,14 +59,15 @@ def test_auto_takes_self_masking_where_high_values_are_hidden():
     assert np.sqrt(np.mean(error**2)) < 0.6 * np.sqrt(np.mean(mean_error**2))
 
 
-def test_auto_takes_an_ignorable_mechanism_where_cells_are_hidden_at_random():
-    """The one that reads the complete column, for there is one."""
+def test_auto_takes_gaps_at_random_as_such():
+    """Nothing that was observed predicts them, so that nothing else is tried."""
     report = auto_fit("random").report_
-    assert report.mechanism == "mar"
+    assert report.mechanism == "mcar"
+    assert report.reason.startswith("nothing that was observed predicts which values are missing")
     assert f"; decoder {auto_fit('random').fitted_.config.decoder}" in report.reason
     assert "decoder" not in auto_fit("high").report_.reason
-    assert [one.mechanism for one in report.candidates] == ["mar", "selfmasking_probit", "linear"]
-    assert report.columns[1].direction.startswith("whether a value is missing depends on the")
+    assert [one.mechanism for one in report.candidates] == ["mcar"]
+    assert report.columns[1].direction == "values go missing whatever they are"
 
 
 @pytest.mark.parametrize("gain, expected", [(1.0, "linear_mlp"), (0.01, "linear"), (-1, "linear")])

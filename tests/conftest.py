@@ -25,6 +25,14 @@ def compilation_cache(tmp_path_factory):
         os.environ[name.upper()] = str(value)
 
 
+@pytest.fixture(scope="module")
+def quick_compile_all():
+    """Compile fast rather than well, in a whole module: what its tests share, too."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def quick_compile():
     """Compile fast rather than well: for tests that compile much, run little and mind no bit."""

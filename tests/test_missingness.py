@@ -426,6 +426,24 @@ def test_discrete_draws_carry_the_gradient_of_the_weights():
     oracles.assert_mean(draws, exact)
 
 
+@pytest.mark.parametrize("name", ["selfmasking_probit", "linear"])
+def test_a_start_hides_the_values_that_it_names(name):
+    """P(missing_d|x) moves with x_d alone, up for a slope above 0 and down below; flat at 0."""
+    mechanism = missingness.make_mechanism(name, make_likelihood("gaussian"), NUM_FEATURES)
+    rate, missing = jnp.full(NUM_FEATURES, 0.3), jnp.zeros(NUM_FEATURES, bool)
+    shown = ~missing
+
+    def log_odds(slope, x):
+        params = mechanism.init(jax.random.key(0), rate, slope)
+        own = jnp.array([1.0, 0.0, 0.0]) * x
+        alone = shown.at[0].set(False)
+        return mechanism.log_prob(params, own, alone) - mechanism.log_prob(params, own, shown)
+
+    for slope in (-1.0, 0.0, 1.0):
+        change = log_odds(slope, 1.0) - log_odds(slope, -1.0)
+        assert np.sign(change) == np.sign(slope)
+
+
 def test_mar_reads_the_columns_without_a_gap_alone():
     """A change of another column changes nothing."""
     row = IGNORABLE[2]

@@ -36,14 +36,14 @@ def decoder_output(dtype=np.float32):
     return DecoderOutput(loc, scale, gap=gap)
 
 
-def mechanism_of(name, numeric="gaussian", observed_columns=OBSERVED):
+def mechanism_of(name, numeric="gaussian"):
     """Return the mechanism of the mixed table."""
     return missingness.make_mechanism(
         name,
         make_likelihood(numeric, BLOCKS),
         NUM_COLUMNS,
         hidden_dim=4,
-        observed_columns=observed_columns,
+        observed_columns=OBSERVED,
     )
 
 

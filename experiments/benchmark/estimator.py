@@ -4,8 +4,7 @@ python -m experiments.benchmark.estimator --num_rows=50000 --num_columns=50
 
 Rows come from eight factors; every second column hides its high values. Each table is fitted and
 transformed in a process of its own, so that its peak memory is its own and compilation is counted.
-``--max_iter`` is the budget of each of the three mechanisms that are compared, the default the
-imputer's own.
+``--max_iter`` is the budget of each model that is compared, the default the imputer's own.
 """
 
 import json

@@ -49,7 +49,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.
         max_iter: budget of training steps, of each candidate; a third as many more for the tilt.
-            Training ends before where the held-out bound no longer rises.
+            Training ends before where the held-out bound no longer rises. Three short trainings
+            before it find where the slopes of a mechanism start (``training.start``).
         num_samples: importance samples behind every row.
         settings: other fields of ``Config``, by name.
         min_value: least imputed value; a number, or one for each column, not read of levels.

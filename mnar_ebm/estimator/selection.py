@@ -27,9 +27,6 @@ from mnar_ebm.training import FittedModel, TiltReport, train
 from mnar_ebm.training.run import split_rows
 
 NUM_STANDARD_ERRORS = 2.0
-IGNORABLE = ("none", "mcar", "mar")
-"""Mechanisms that read no hidden value."""
-
 MAX_ROWS = 1024
 """Most held-out rows that candidates are compared on."""
 

@@ -24,12 +24,13 @@ class Likelihood(NamedTuple):
     Attributes:
         name: as in ``Config.likelihood``, or ``mixed``.
         log_prob: ``(eta, x) -> [..., D]``, log-density of each value.
-        sample: ``(key, eta) -> [..., D]``, differentiable in ``eta`` unless ``is_discrete``.
+        sample: ``(key, eta) -> [..., D]``, differentiable in ``eta`` but for what it chose
+            among discrete alternatives.
         mean: ``(eta) -> [..., D]``.
-        transport: ``(eta, noise) -> [..., D]``, a differentiable map under which standard normal
-            noise of shape ``[num_noise, ..., D]`` has the law p(x|z); ``None`` if discrete.
+        transport: ``(eta, noise) -> [..., D]``, a map, differentiable almost everywhere, under
+            which standard normal noise of shape ``[num_noise, ..., D]`` has the law p(x|z);
+            ``None`` if a column has discrete values alone.
         num_noise: normal variables that ``transport`` needs for each value.
-        is_discrete: whether some values are discrete, so that their draws carry no gradient.
         choice_log_prob: ``(eta, x) -> [..., D]``, log-probability of what a draw chose among
             discrete alternatives, which its gradient does not see; ``None`` if there are none.
         atom_side: of each column, on which side of an atom at 0 its other values lie: 1 above, -1
@@ -44,7 +45,6 @@ class Likelihood(NamedTuple):
     mean: Callable[[DecoderOutput], Array]
     transport: Callable[[DecoderOutput, Array], Array] | None
     num_noise: int
-    is_discrete: bool
     choice_log_prob: Callable[[DecoderOutput, Array], Array] | None = None
     atom_side: tuple[int, ...] = ()
     blocks: tuple[Block, ...] = ()
@@ -91,7 +91,6 @@ def gaussian() -> Likelihood:
         mean=lambda eta: eta.loc,
         transport=lambda eta, noise: eta.loc + eta.scale * noise[0],
         num_noise=1,
-        is_discrete=False,
     )
 
 
@@ -123,7 +122,6 @@ def student_t() -> Likelihood:
         mean=lambda eta: eta.loc,
         transport=transport,
         num_noise=2,
-        is_discrete=False,
     )
 
 
@@ -143,7 +141,6 @@ def bernoulli() -> Likelihood:
         mean=lambda eta: jax.nn.sigmoid(eta.loc),
         transport=None,
         num_noise=0,
-        is_discrete=True,
         choice_log_prob=log_prob,
     )
 

@@ -87,7 +87,7 @@ def of_blocks(
     Raises:
         ValueError: ``numeric`` is discrete.
     """
-    if numeric.is_discrete:
+    if numeric.transport is None:
         raise ValueError(
             "likelihood: expected one of gaussian, two_part, student_t for the numeric columns of "
             f"a table that has discrete ones too, got {numeric.name!r}"
@@ -142,7 +142,6 @@ def of_blocks(
         mean=mean,
         transport=None,
         num_noise=0,
-        is_discrete=True,
         choice_log_prob=choice_log_prob,
         atom_side=atom_side,
         blocks=blocks,

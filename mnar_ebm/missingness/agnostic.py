@@ -28,25 +28,31 @@ def agnostic(
         hidden_dims: units per hidden layer.
     """
     blocks = likelihood.blocks
-    num_logits = len(blocks) if blocks else num_features
-    network = MLP((*hidden_dims, num_logits), activation="tanh", zero_last=True)
-
-    def init_linear(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
-        return {"weights": slope * _own_value(blocks, num_features), "offset": offset(missing_rate)}
-
-    def init_network(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
-        return {"network": network.init(key, missing_rate), "offset": offset(missing_rate)}
 
     def offset(missing_rate: Array) -> Array:
         return jax.scipy.special.logit(kinds.one_each(blocks, missing_rate))
 
-    def logits(params: PyTree, x: Array) -> Array:
-        if not hidden_dims:
+    if not hidden_dims:
+
+        def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
+            weights = slope * _own_value(blocks, num_features)
+            return {"weights": weights, "offset": offset(missing_rate)}
+
+        def logits(params: PyTree, x: Array) -> Array:
             return x @ params["weights"] + params["offset"]
+
+        return base.by_logits(base.sampled, likelihood, init, logits)
+
+    num_logits = len(blocks) if blocks else num_features
+    network = MLP((*hidden_dims, num_logits), activation="tanh", zero_last=True)
+
+    def init_network(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
+        return {"network": network.init(key, missing_rate), "offset": offset(missing_rate)}
+
+    def network_logits(params: PyTree, x: Array) -> Array:
         return network.apply(params["network"], x) + params["offset"]
 
-    init = init_network if hidden_dims else init_linear
-    return base.by_logits(base.sampled, likelihood, init, logits)
+    return base.by_logits(base.sampled, likelihood, init_network, network_logits)
 
 
 def _own_value(blocks: tuple[Block, ...], num_features: int) -> np.ndarray:

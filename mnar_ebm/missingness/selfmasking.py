@@ -96,7 +96,7 @@ def self_masking(likelihood: Likelihood, link: str, sign: str = "unknown") -> ba
 
     if link == "probit" and likelihood.name == "two_part":
         return _collapsed_two_part(init, sample, log_prob, sign, likelihood)
-    if likelihood.is_discrete:
+    if likelihood.name == "bernoulli":
         return _collapsed_bernoulli(init, sample, log_prob, linear, log_cdf)
     if link == "probit" and likelihood.name == "gaussian":
         return _collapsed_gaussian(init, sample, log_prob, sign)

@@ -50,7 +50,7 @@ def make_vae(
         atom_side: of the encoded columns, as ``Likelihood`` keeps it. [D] or empty
     """
     likelihood = make_likelihood(config.likelihood, blocks, atom_side)
-    has_numbers = len(kinds.numeric(blocks)) > 0 if blocks else not likelihood.is_discrete
+    has_numbers = len(kinds.numeric(blocks)) > 0 if blocks else likelihood.transport is not None
     encoder = Encoder(config.latent_dim, config.hidden_dim, config.show_mask)
     decoder = Decoder(
         num_features,

@@ -50,6 +50,9 @@ def train(
 ) -> tuple[FittedModel, TiltReport]:
     """Fit base and mechanism, then the tilt, then its scale.
 
+    With ``slope_start="best"`` three short trainings come first, which are reported but not kept:
+    a run that is killed within them does them again.
+
     Args:
         config: settings.
         table: incomplete rows in original units.

@@ -3,7 +3,6 @@
 import functools
 import pickle
 
-import jax
 import joblib
 import numpy as np
 import pandas as pd
@@ -17,16 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from mnar_ebm import MNARImputer
 from mnar_ebm.estimator import selection
 
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
 QUICK = {"max_iter": 2, "random_state": 0}
 NUM_ROWS = 400
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compile_all():
-    """Compile fast rather than well."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 import functools
 import pickle
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,16 +13,10 @@ from sklearn.preprocessing import OneHotEncoder
 
 from mnar_ebm import MNARImputer
 
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
 NUM_ROWS = 500
 QUICK = {"max_iter": 2, "num_samples": 50, "random_state": 0, "mechanism": "selfmasking_probit"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick_compile_all():
-    """Compile fast rather than well."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @functools.cache

@@ -134,8 +134,7 @@ def run_imputer(name: str, table: data.Table, seed: int, options: Options) -> di
     """Impute as ``MNARImputer`` does by its defaults: it finds out why values are missing."""
     imputer = MNARImputer(random_state=seed).fit(table.x)
     draws = imputer.sample(table.x, options.num_imputations).swapaxes(0, 1)
-    kept = next(one for one in imputer.report_.candidates if one.mechanism == imputer.mechanism_)
-    return {name: Completed(imputer.transform(table.x), draws, kept.bound)}
+    return {name: Completed(imputer.transform(table.x), draws)}
 
 
 METHODS = {

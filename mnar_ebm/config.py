@@ -20,6 +20,8 @@ SLOPE_STARTS = ("flat", "high", "low", "best")
 LIKELIHOODS = ("gaussian", "two_part", "student_t", "bernoulli")
 DECODERS = ("mlp", "linear", "linear_mlp")
 SCALES = ("shared", "per_feature", "per_latent")
+ENERGIES = ("additive", "network")
+UNBIASED_ENERGIES = ("none", *ENERGIES, "best")
 NEGATIVE_PHASES = ("snis", "jensen", "nce", "cd", "pcd")
 SCHEDULES = ("cosine", "constant")
 STANDARDISERS = ("observed", "none")
@@ -62,6 +64,11 @@ class Config:
         chain_step_size: their step size, in units of the base's noise.
         replay_size: chains that ``pcd`` keeps, at least N; each step advances N of them.
         restart_share: share of these that start again from the base.
+        unbiased_energy: the second energy, which unbiased rows fit if there are any: ``none``; a
+            sum over columns, ``additive``; a ``network``; or ``best``, by the bound on folds of
+            these rows that it was not fitted to.
+        unbiased_steps: steps in which it is fitted.
+        unbiased_folds: F, folds of the unbiased rows.
         weight_decay: decoupled weight decay of the base; 0: none.
         tilt_weight_decay: decoupled weight decay of the tilt; 0: none.
         ema_decay: decay of the running mean of parameters that is evaluated. 0: none.
@@ -97,6 +104,9 @@ class Config:
     chain_step_size: float = 0.2
     replay_size: int = 10_000
     restart_share: float = 0.05
+    unbiased_energy: str = "best"
+    unbiased_steps: int = 1000
+    unbiased_folds: int = 5
     weight_decay: float = 0.0
     tilt_weight_decay: float = 0.0
     ema_decay: float = 0.0
@@ -115,6 +125,7 @@ class Config:
         _checks.check_choice("decoder", self.decoder, DECODERS)
         _checks.check_choice("decoder_scale", self.decoder_scale, SCALES)
         _checks.check_choice("negative_phase", self.negative_phase, NEGATIVE_PHASES)
+        _checks.check_choice("unbiased_energy", self.unbiased_energy, UNBIASED_ENERGIES)
         _checks.check_choice("schedule", self.schedule, SCHEDULES)
         _checks.check_choice("standardise", self.standardise, STANDARDISERS)
         for name in (
@@ -126,10 +137,12 @@ class Config:
             "num_negatives",
             "num_chain_steps",
             "replay_size",
+            "unbiased_steps",
             "patience",
             "num_imputation_samples",
         ):
             _checks.check_at_least(name, getattr(self, name), 1)
+        _checks.check_at_least("unbiased_folds", self.unbiased_folds, 2)
         for name in ("tilt_steps", "joint_steps", "weight_decay", "tilt_weight_decay"):
             _checks.check_at_least(name, getattr(self, name), 0)
         for name in ("learning_rate", "tilt_learning_rate", "chain_step_size"):

@@ -26,10 +26,13 @@ class Batch(NamedTuple):
     Attributes:
         x: values, standardised; what a missing cell holds is never read. [B, D]
         mask: ``True`` where the value was observed. [B, D]
+        is_selected: whether the mechanism chose what was observed of a row; ``None`` if it did in
+            all. [B]
     """
 
     x: Array
     mask: Array
+    is_selected: Any = None
 
 
 class DecoderOutput(NamedTuple):

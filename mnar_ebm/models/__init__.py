@@ -8,9 +8,10 @@ from mnar_ebm.models.model import (
     joint_log_prob,
     log_prior,
     make_model,
+    make_second_tilt,
     without_tilt,
 )
-from mnar_ebm.models.tilt import Tilt, make_tilt, no_tilt
+from mnar_ebm.models.tilt import Tilt, compose, make_tilt, no_tilt
 from mnar_ebm.models.vae import VAE, make_vae, sample_base
 
 __all__ = [
@@ -18,11 +19,13 @@ __all__ = [
     "Model",
     "Params",
     "Tilt",
+    "compose",
     "energy",
     "init_params",
     "joint_log_prob",
     "log_prior",
     "make_model",
+    "make_second_tilt",
     "make_tilt",
     "make_vae",
     "no_tilt",

@@ -10,10 +10,13 @@ from mnar_ebm.blocks import Block
 from mnar_ebm.config import Config
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import Mechanism, make_mechanism
-from mnar_ebm.models.tilt import Tilt, make_tilt, no_tilt
+from mnar_ebm.models.tilt import Tilt, compose, make_tilt, no_tilt
 from mnar_ebm.models.vae import VAE, make_vae
 from mnar_ebm.normal import log_density
 from mnar_ebm.types import Array, Key, PyTree
+
+SECOND_HIDDEN_DIM = 32
+"""Units of a network that is fitted to unbiased rows, which are few."""
 
 
 class Model(NamedTuple):
@@ -48,6 +51,7 @@ def make_model(
     observed_columns: tuple[int, ...],
     blocks: tuple[Block, ...] = (),
     atom_side: tuple[int, ...] = (),
+    second_energy: str = "",
 ) -> Model:
     """Return the model that ``config`` describes; the same one for equal settings, which jit knows.
 
@@ -57,6 +61,7 @@ def make_model(
         observed_columns: indices of the columns without a gap.
         blocks: the columns, if some of them are discrete.
         atom_side: of the encoded columns, as ``Likelihood`` keeps it. [D] or empty
+        second_energy: kind of the energy that unbiased rows fit, beside the first; empty: none.
 
     Raises:
         ValueError: mechanism, likelihood and data do not go together.
@@ -64,7 +69,7 @@ def make_model(
     if config.mechanism != "mar":  # only this one reads which columns have no gap
         observed_columns = ()
     settings = Config(**config.model_fields())
-    return _make_model(settings, num_features, observed_columns, blocks, atom_side)
+    return _make_model(settings, num_features, observed_columns, blocks, atom_side, second_energy)
 
 
 @functools.lru_cache(maxsize=32)
@@ -74,6 +79,7 @@ def _make_model(
     observed_columns: tuple[int, ...],
     blocks: tuple[Block, ...],
     atom_side: tuple[int, ...],
+    second_energy: str,
 ) -> Model:
     vae = make_vae(config, num_features, blocks, atom_side)
     mechanism = make_mechanism(
@@ -85,7 +91,14 @@ def _make_model(
         observed_columns=observed_columns,
     )
     tilt = make_tilt(config.tilt, num_features, config.latent_dim, config.hidden_dim)
+    if second_energy:
+        tilt = compose(tilt, make_second_tilt(config, num_features, second_energy))
     return Model(vae, mechanism, tilt)
+
+
+def make_second_tilt(config: Config, num_features: int, kind: str) -> Tilt:
+    """Return the tilt that unbiased rows fit: of the space of the first, of a kind of its own."""
+    return make_tilt(config.tilt, num_features, config.latent_dim, SECOND_HIDDEN_DIM, kind)
 
 
 def init_params(key: Key, model: Model, missing_rate: Array, slope: Array | float = 0.0) -> Params:

@@ -4,11 +4,12 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
+import jax
 import jax.numpy as jnp
 
 from mnar_ebm import _checks
-from mnar_ebm.config import TILTS
-from mnar_ebm.nets.energy import Energy
+from mnar_ebm.config import ENERGIES, TILTS
+from mnar_ebm.nets.energy import AdditiveEnergy, Energy
 from mnar_ebm.types import Array, Key, PyTree
 
 
@@ -34,17 +35,27 @@ def no_tilt() -> Tilt:
     return Tilt(False, False, lambda key: {}, lambda params, x, z: jnp.zeros(z.shape[:-1], z.dtype))
 
 
-def make_tilt(space: str, num_features: int, latent_dim: int, hidden_dim: int) -> Tilt:
+def make_tilt(
+    space: str, num_features: int, latent_dim: int, hidden_dim: int, kind: str = "network"
+) -> Tilt:
     """Return the tilt of ``space``: ``none``, ``data`` E(x), ``latent`` E(z), ``joint`` E(x, z).
 
+    Args:
+        space: one of ``config.TILTS``.
+        num_features: D.
+        latent_dim: L.
+        hidden_dim: units in each hidden layer of a network.
+        kind: ``network``, or ``additive``, a sum over what is shown.
+
     Raises:
-        ValueError: the space is unknown; the message lists the known ones.
+        ValueError: space or kind is unknown; the message lists the known ones.
     """
     _checks.check_choice("tilt", space, TILTS)
+    _checks.check_choice("kind", kind, ENERGIES)
     if space == "none":
         return no_tilt()
     reads_x, reads_z = space in ("data", "joint"), space in ("latent", "joint")
-    network = Energy(hidden_dim)
+    network = Energy(hidden_dim) if kind == "network" else AdditiveEnergy()
     num_inputs = num_features * reads_x + latent_dim * reads_z
 
     def energy(params: PyTree, x: Array, z: Array) -> Array:
@@ -52,3 +63,21 @@ def make_tilt(space: str, num_features: int, latent_dim: int, hidden_dim: int) -
         return cast(Array, network.apply(params, jnp.concatenate(shown, axis=-1)))
 
     return Tilt(reads_x, reads_z, lambda key: network.init(key, jnp.zeros(num_inputs)), energy)
+
+
+def compose(first: Tilt, second: Tilt) -> Tilt:
+    r"""Return the tilt by both: E = \lambda_1 E_1 + \lambda_2 E_2.
+
+    Its parameters are ``{"first": of E_1, "second": of E_2, "scales": [2]}``.
+    """
+
+    def init(key: Key) -> PyTree:
+        key_first, key_second = jax.random.split(key)
+        scales = jnp.ones(2)
+        return {"first": first.init(key_first), "second": second.init(key_second), "scales": scales}
+
+    def energy(params: PyTree, x: Array, z: Array) -> Array:
+        energies = first.energy(params["first"], x, z), second.energy(params["second"], x, z)
+        return params["scales"][0] * energies[0] + params["scales"][1] * energies[1]
+
+    return Tilt(first.reads_x or second.reads_x, first.reads_z or second.reads_z, init, energy)

@@ -1,4 +1,4 @@
-"""The energy's network: a bounded scalar."""
+"""Energies: bounded scalars, of a network or of a sum over what is shown."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -24,4 +24,27 @@ class Energy(nn.Module):
         """Map ``[..., I]`` to energies ``[...]``, in nats."""
         widths = (self.hidden_dim, self.hidden_dim, 1)
         raw = MLP(widths, activation="silu", zero_last=True)(inputs)[..., 0]
+        return ENERGY_BOUND * jnp.tanh(raw / ENERGY_BOUND)
+
+
+class AdditiveEnergy(nn.Module):
+    """E(v) = b tanh(sum_i f_i(v_i)/b), f_i(v) = sum_j a_ij tanh(w_ij v + c_ij): few rows carry it.
+
+    It starts at 0; the steps of tanh start where a standard normal variable varies.
+
+    Attributes:
+        num_units: J, steps of each f_i.
+    """
+
+    num_units: int = 8
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """Map ``[..., I]`` to energies ``[...]``, in nats."""
+        shape = (inputs.shape[-1], self.num_units)
+        slopes = self.param("kernel_in", nn.initializers.normal(1.0), shape)
+        offsets = self.param("bias_in", nn.initializers.normal(1.0), shape)
+        heights = self.param("kernel_out", nn.initializers.zeros_init(), shape)
+        steps = nn.tanh(inputs[..., None] * slopes + offsets)
+        raw = (steps * heights).sum(axis=(-2, -1))
         return ENERGY_BOUND * jnp.tanh(raw / ENERGY_BOUND)

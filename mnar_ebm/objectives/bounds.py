@@ -30,6 +30,7 @@ import jax.numpy as jnp
 
 from mnar_ebm import models
 from mnar_ebm.likelihoods import masked_log_prob
+from mnar_ebm.missingness import none as ignore
 from mnar_ebm.models import Model, Params
 from mnar_ebm.samplers.importance import log_mean_exp
 from mnar_ebm.types import Array, Batch, Key
@@ -54,7 +55,13 @@ class Draws(NamedTuple):
 
 
 def log_weights(
-    key: Key, model: Model, params: Params, x: Array, mask: Array, num_samples: int
+    key: Key,
+    model: Model,
+    params: Params,
+    x: Array,
+    mask: Array,
+    num_samples: int,
+    is_selected: Array | None = None,
 ) -> Draws:
     """Draw K posterior samples of one row and their log-weights.
 
@@ -65,6 +72,7 @@ def log_weights(
         x: a row; what a missing cell holds is not read. [D]
         mask: ``True`` where observed. [D]
         num_samples: K.
+        is_selected: whether the mechanism chose what was observed; ``None`` is ``True``. []
 
     Returns:
         The draws; unused fields cost nothing under ``jit``.
@@ -81,6 +89,10 @@ def log_weights(
 
     eta = model.vae.decode(params.base, z)
     completed, log_m = model.mechanism.complete(key_x, params.mechanism, eta, x, mask)
+    if is_selected is not None:
+        ignored = ignore(model.vae.likelihood).complete(key_x, {}, eta, x, mask)
+        completed = jnp.where(is_selected, completed, ignored[0])
+        log_m = jnp.where(is_selected, log_m, ignored[1])
     log_w = (
         masked_log_prob(model.vae.likelihood, eta, x, mask)
         + models.log_prior(z)
@@ -110,8 +122,8 @@ def importance_bound(log_w: Array, log_z: Array | float = 0.0) -> Array:
 def batch_draws(key: Key, model: Model, params: Params, batch: Batch, num_samples: int) -> Draws:
     """Return the draws of every row of a batch: the one place with a batch axis. [B, K, ...]."""
     keys = jax.random.split(key, batch.x.shape[0])
-    return jax.vmap(log_weights, in_axes=(0, None, None, 0, 0, None))(
-        keys, model, params, batch.x, batch.mask, num_samples
+    return jax.vmap(log_weights, in_axes=(0, None, None, 0, 0, None, 0))(
+        keys, model, params, batch.x, batch.mask, num_samples, batch.is_selected
     )
 
 

@@ -4,13 +4,16 @@ from mnar_ebm.training.fitted import FittedModel
 from mnar_ebm.training.loop import NonFiniteLossError
 from mnar_ebm.training.run import InterruptedTraining, check, load, train
 from mnar_ebm.training.tilt_scale import TiltReport
+from mnar_ebm.training.unbiased import UnbiasedReport, debias
 
 __all__ = [
     "FittedModel",
     "InterruptedTraining",
     "NonFiniteLossError",
     "TiltReport",
+    "UnbiasedReport",
     "check",
+    "debias",
     "load",
     "train",
 ]

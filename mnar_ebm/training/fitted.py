@@ -29,6 +29,7 @@ class TableFacts(NamedTuple):
         blocks: which of the columns are those of discrete ones; none if all are numeric.
         atom_side: of each column, on which side of its atom the other values lie: 1 above, -1
             below, 0 for a column without one; empty if no column has one. [D]
+        second_energy: kind of the energy that unbiased rows fit; empty if there is none.
     """
 
     columns: tuple[str, ...]
@@ -37,6 +38,7 @@ class TableFacts(NamedTuple):
     observed_columns: tuple[int, ...]
     blocks: tuple[Block, ...] = ()
     atom_side: tuple[int, ...] = ()
+    second_energy: str = ""
 
     def is_atom(self, x: np.ndarray) -> np.ndarray:
         """Return which values, in original units, are at the atom of their column. [N, D]."""
@@ -52,6 +54,7 @@ class TableFacts(NamedTuple):
             "observed_columns": list(self.observed_columns),
             "blocks": [[block.kind, block.num_levels] for block in self.blocks],
             "atom_side": list(self.atom_side),
+            "second_energy": self.second_energy,
         }
 
     @classmethod
@@ -64,6 +67,7 @@ class TableFacts(NamedTuple):
             tuple(fields["observed_columns"]),
             make_blocks((kind, num_levels) for kind, num_levels in fields.get("blocks", ())),
             tuple(fields.get("atom_side", ())),
+            fields.get("second_energy", ""),
         )
 
 
@@ -132,7 +136,16 @@ class FittedModel(NamedTuple):
         """Return the same model without its tilt."""
         params = self.params._replace(energy={}, log_z=jnp.zeros(()))
         config = dataclasses.replace(self.config, tilt="none")
-        return FittedModel(config, self.facts, without_tilt(self.model), params)
+        facts = self.facts._replace(second_energy="")
+        return FittedModel(config, facts, without_tilt(self.model), params)
+
+    def without_second(self) -> "FittedModel":
+        """Return the same model without what it learned from unbiased rows."""
+        if not self.facts.second_energy:
+            return self
+        terms = self.params.energy
+        params = self.params._replace(energy=terms["first"], tilt_scale=terms["scales"][0])
+        return restore(self.config, self.facts._replace(second_energy=""), params)
 
     def standardise(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rows in standard units with 0 in missing cells, and their mask. [N, D]."""
@@ -194,7 +207,12 @@ def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
 
 def _make_model(config: Config, facts: TableFacts) -> Model:
     return make_model(
-        config, len(facts.columns), facts.observed_columns, facts.blocks, facts.atom_side
+        config,
+        len(facts.columns),
+        facts.observed_columns,
+        facts.blocks,
+        facts.atom_side,
+        facts.second_energy,
     )
 
 

@@ -77,7 +77,11 @@ def pad_rows(batch: Batch) -> Rows:
     size = MIN_PADDED_ROWS
     while size < count:
         size *= 2
-    padded = jax.tree.map(lambda leaf: jnp.pad(leaf, ((0, size - count), (0, 0))), batch)
+
+    def pad(leaf: Array) -> Array:
+        return jnp.pad(leaf, ((0, size - count),) + ((0, 0),) * (leaf.ndim - 1))
+
+    padded = jax.tree.map(pad, batch)
     return Rows(padded, jnp.asarray(count, jnp.int32))
 
 

@@ -16,6 +16,7 @@ from mnar_ebm.training.run_folder import Record, RunFolder
 from mnar_ebm.training.stages import make_stages
 from mnar_ebm.training.start import choose_start
 from mnar_ebm.training.tilt_scale import TiltReport, choose_tilt_scale
+from mnar_ebm.training.unbiased import check_unbiased, debias
 from mnar_ebm.types import Batch
 
 
@@ -33,10 +34,13 @@ def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
 
 
-def check(config: Config, table: Table) -> None:
+def check(config: Config, table: Table, unbiased: Table | None = None) -> None:
     """Raise the ``ValueError`` that ``train`` would, before anything is written."""
-    make_fitted(config, table_facts(config, table))
+    facts = table_facts(config, table)
+    make_fitted(config, facts)
     split_rows(config, len(table.x))
+    if unbiased is not None:
+        check_unbiased(config, facts, unbiased)
 
 
 def train(
@@ -44,11 +48,15 @@ def train(
     table: Table,
     workdir: str | pathlib.Path | None = None,
     *,
+    unbiased: Table | None = None,
     resume: bool = False,
     report: Callable[[Record], None] = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[FittedModel, TiltReport]:
-    """Fit base and mechanism, then the tilt, then its scale.
+    """Fit base and mechanism, then the tilt, then its scale; then tilt to the unbiased rows.
+
+    Unbiased rows are trained on beside the others, but without a mechanism, and none is held out;
+    in the end, if there is a tilt, a second one is fitted to them alone (``training.unbiased``).
 
     With ``slope_start="best"`` three short trainings come first, which are reported but not kept:
     a run that is killed within them does them again.
@@ -56,6 +64,7 @@ def train(
     Args:
         config: settings.
         table: incomplete rows in original units.
+        unbiased: rows of everybody, with the same columns; their gaps are at random.
         workdir: run folder for checkpoints and ``log.jsonl``; nothing is written without it.
         resume: go on from the newest checkpoint of ``workdir``.
         report: called with a record after every chunk of steps.
@@ -70,15 +79,15 @@ def train(
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         InterruptedTraining: ``should_stop`` said so; the state was saved first.
     """
+    check(config, table, unbiased)
     workdir = pathlib.Path(workdir) if workdir is not None else None
-    config = _with_start(config, table, workdir if resume else None, report, should_stop)
+    resumed = workdir if resume else None
+    config = _with_start(config, table, unbiased, resumed, report, should_stop)
     facts = table_facts(config, table)
     fitted = make_fitted(config, facts)
-    x, mask = fitted.standardise(table.x)
     rows_train, rows_held_out = split_rows(config, len(table.x))
-    train_data, held_out = (
-        Batch(jnp.asarray(x[rows]), jnp.asarray(mask[rows])) for rows in (rows_train, rows_held_out)
-    )
+    train_data = _batch(fitted, table.x[rows_train], unbiased)
+    held_out = _batch(fitted, table.x[rows_held_out])
     key = jax.random.key(config.seed)
     run = RunFolder(config, facts, workdir)
     unseeded = dataclasses.replace(config, seed=0, slope_start="flat")  # one program for all
@@ -108,13 +117,30 @@ def train(
     key_scale = jax.random.fold_in(key, 1 + len(stages))
     judged = held_out if len(rows_held_out) else train_data
     params, tilt_report = choose_tilt_scale(key_scale, fitted.model, params, judged)
-    run.save_finished(stages, params)
-    return fitted._replace(params=params), tilt_report
+    fitted = fitted._replace(params=params)
+    if unbiased is not None and config.tilt != "none":
+        fitted, found = debias(fitted, unbiased)
+        tilt_report = tilt_report._replace(unbiased=found)
+    run.save_finished(stages, fitted)
+    return fitted, tilt_report
+
+
+def _batch(fitted: FittedModel, x: np.ndarray, unbiased: Table | None = None) -> Batch:
+    """Return rows in standard units, and after them the unbiased ones, if there are any."""
+    x, mask = fitted.standardise(x)
+    if unbiased is None:
+        return Batch(jnp.asarray(x), jnp.asarray(mask))
+    more_x, more_mask = fitted.standardise(unbiased.x)
+    is_selected = np.arange(len(x) + len(more_x)) < len(x)
+    return Batch(
+        jnp.concatenate([x, more_x]), jnp.concatenate([mask, more_mask]), jnp.asarray(is_selected)
+    )
 
 
 def _with_start(
     config: Config,
     table: Table,
+    unbiased: Table | None,
     resumed: pathlib.Path | None,
     report: Callable[[Record], None],
     should_stop: Callable[[], bool],
@@ -125,7 +151,8 @@ def _with_start(
         def tell(record: Record) -> None:
             report(record | {"stage": f"start {start.slope_start}"})
 
-        return train(start, table, report=tell, should_stop=should_stop)[1].bound_base
+        _, found = train(start, table, unbiased=unbiased, report=tell, should_stop=should_stop)
+        return found.bound_base
 
     if config.slope_start == "best" and resumed and checkpoints.has_checkpoint(resumed):
         with checkpoints.open_manager(resumed) as manager:

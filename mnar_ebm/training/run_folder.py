@@ -11,7 +11,7 @@ import jax
 
 from mnar_ebm.config import Config
 from mnar_ebm.training import checkpoints, loop
-from mnar_ebm.training.fitted import TableFacts
+from mnar_ebm.training.fitted import FittedModel, TableFacts, make_fitted
 from mnar_ebm.training.stages import Stage
 from mnar_ebm.types import PyTree
 
@@ -29,9 +29,9 @@ class RunFolder:
         self._manager = checkpoints.open_manager(workdir) if workdir is not None else None
         self._last_save = time.monotonic()
 
-    def _record(self, stage: str) -> Record:
-        config = dataclasses.asdict(self._config)
-        return {"stage": stage, "config": config, "facts": self._facts.to_json()}
+    def _record(self, stage: str, second_energy: str = "") -> Record:
+        facts = self._facts._replace(second_energy=second_energy).to_json()
+        return {"stage": stage, "config": dataclasses.asdict(self._config), "facts": facts}
 
     def save(
         self,
@@ -50,12 +50,13 @@ class RunFolder:
         checkpoints.save(self._manager, step, arrays, self._record(stages[index].name))
         self._last_save = time.monotonic()
 
-    def save_finished(self, stages: Sequence[Stage], params: PyTree) -> None:
+    def save_finished(self, stages: Sequence[Stage], fitted: FittedModel) -> None:
         """Save the parameters of the finished run."""
         if self._manager is None:
             return
         step = _steps_before(stages, len(stages)) + 1
-        checkpoints.save(self._manager, step, {"params": params}, self._record("finished"))
+        record = self._record("finished", fitted.facts.second_energy)
+        checkpoints.save(self._manager, step, {"params": fitted.params}, record)
         self._manager.close()
 
     def restore(
@@ -71,8 +72,11 @@ class RunFolder:
         self._check_same(record)
         names = [stage.name for stage in stages]
         if record["stage"] == "finished":
-            arrays = checkpoints.load_arrays(self._manager, self._workdir, {"params": params})
-            return arrays["params"], len(stages), None
+            finished = make_fitted(self._config, TableFacts.from_json(record["facts"]))
+            arrays = {"params": finished.params}
+            arrays = checkpoints.load_arrays(self._manager, self._workdir, arrays)
+            finished = finished._replace(params=arrays["params"])
+            return finished.without_second().params, len(stages), None
         index = names.index(record["stage"])
         state = loop.init_state(stages[index], params, jax.random.key(0))
         like = {"params": params, "state": state}
@@ -81,7 +85,8 @@ class RunFolder:
         return arrays["params"], index, arrays["state"]
 
     def _check_same(self, record: Record) -> None:
-        ours = json.loads(json.dumps(self._record(record["stage"])))
+        second_energy = record["facts"].get("second_energy", "")
+        ours = json.loads(json.dumps(self._record(record["stage"], second_energy)))
         for name, value in ours["config"].items():
             theirs = record["config"].get(name)
             if theirs != value:

@@ -7,7 +7,7 @@ is the base model and always a candidate, so the tilt that is kept never lowers 
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,7 @@ class TiltReport(NamedTuple):
         log_z_standard_error: its Monte Carlo standard error.
         ess_fraction: effective share of base draws under the tilt's weights, in (0, 1].
         log_weights: -lambda E at base draws, for diagnostics. [N]
+        unbiased: what the fit of a second tilt to unbiased rows found, if there were any.
     """
 
     tilt_scale: float
@@ -54,6 +55,7 @@ class TiltReport(NamedTuple):
     log_z_standard_error: float
     ess_fraction: float
     log_weights: np.ndarray
+    unbiased: Any = None
 
 
 def choose_tilt_scale(

@@ -1,1 +1,1 @@
-"""Debiasing with a small unbiased sample: tables, images, ratings and a mixture, beside baselines."""
+"""Debiasing with a small unbiased sample, in four tasks, beside baselines."""

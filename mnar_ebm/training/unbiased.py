@@ -27,7 +27,7 @@ import numpy as np
 import optax
 
 from mnar_ebm import blocks as kinds
-from mnar_ebm import models
+from mnar_ebm import diagnostics, models
 from mnar_ebm.config import ENERGIES, Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.models import Model, Params, Tilt
@@ -78,6 +78,7 @@ class UnbiasedReport(NamedTuple):
         log_z: log Z of the whole tilt against the base, in nats.
         log_z_standard_error: its Monte Carlo standard error.
         ess_fraction: effective share of base draws under the weights of the whole tilt.
+        pareto_k: Pareto shape of these weights; ``None`` without a tilt.
         log_weights: minus the whole energy at base draws, for diagnostics. [P]
         row_bounds: bound of each row before. [n]
     """
@@ -92,8 +93,32 @@ class UnbiasedReport(NamedTuple):
     log_z: float
     log_z_standard_error: float
     ess_fraction: float
+    pareto_k: float | None
     log_weights: np.ndarray
     row_bounds: np.ndarray
+
+    def __str__(self) -> str:
+        """Return what was found, in words."""
+        rows = f"{self.num_rows} unbiased rows, bound {self.bound_before:.2f} nats a row: "
+        if self.energy == "none":
+            return rows + (
+                "no energy raised it on folds left out by more than its standard error, so the "
+                "model was kept as it was"
+            )
+        kind = {"additive": "an additive energy", "network": "a network"}[self.energy]
+        words = (
+            f"{rows}{kind}, weight decay {self.weight_decay:g}, scale {self.tilt_scale:.2f}, "
+            f"raises it by {self.gain:.2f} ± {self.gain_standard_error:.2f} on folds left out; "
+            f"log Z {self.log_z:.3f} ± {self.log_z_standard_error:.3f}, effective share of base "
+            f"draws {self.ess_fraction:.3f}, Pareto k {self.pareto_k or 0:.2f}"
+        )
+        return words + "; so sample by chains, not by weights" * self.is_degenerate
+
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether too few base draws carry the weight for averages or samples by weights."""
+        few = self.ess_fraction < diagnostics.UNRELIABLE_ESS
+        return few or (self.pareto_k or 0.0) > diagnostics.UNRELIABLE_K
 
 
 class Pools(NamedTuple):
@@ -369,6 +394,7 @@ def _report(
         log_z=float(log_mean_exp(log_w)),
         log_z_standard_error=float(log_mean_exp_standard_error(log_w)),
         ess_fraction=float(effective_sample_size(log_w)) / len(log_w),
+        pareto_k=diagnostics.pareto_k(log_w) if np.ptp(log_w) > 0 else None,
         log_weights=np.asarray(log_w),
         row_bounds=np.asarray(pools.row_bounds),
     )

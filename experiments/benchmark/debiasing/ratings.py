@@ -20,6 +20,7 @@ from sklearn.preprocessing import normalize
 from mnar_ebm import data
 from mnar_ebm.blocks import make_blocks
 from mnar_ebm.data.coat import Coat
+from mnar_ebm.training import FittedModel
 
 ALPHAS = (1.0, 2.0, 5.0, 10.0, 20.0)
 """Precisions to choose from, in units of the noise of a rating."""
@@ -98,3 +99,32 @@ def make_inputs(coat: Coat, *, has_features: bool) -> sparse.csr_array:
 
 def _unit_rows(features: np.ndarray) -> sparse.csr_array:
     return sparse.csr_array(normalize(features))
+
+
+BLOCKS = make_blocks([("ordinal", len(LEVELS)), ("numeric", 0)])
+COLUMNS = (*(f"rating={level:g}" for level in LEVELS), "score")
+
+
+def make_table(name: str, ratings: np.ndarray, scores: np.ndarray) -> data.Table:
+    """Return a table with a row for each pair: its rating, one-hot, and its score.
+
+    Args:
+        name: what the table is called.
+        ratings: from 1 to 5. [N]
+        scores: of the pairs. [N]
+    """
+    one_hot = (ratings[:, None] == LEVELS).astype(float)
+    return data.make_table(name, COLUMNS, np.column_stack([one_hot, scores]), blocks=BLOCKS)
+
+
+def predict(fitted: FittedModel, scores: np.ndarray, seed: int) -> np.ndarray:
+    """Return E[rating|score] of pairs whose rating is missing. [N]."""
+    gaps = np.full((len(scores), len(LEVELS)), np.nan)
+    imputed = fitted.impute(np.column_stack([gaps, scores]), seed=seed)
+    return imputed.mean[:, : len(LEVELS)] @ LEVELS
+
+
+def errors(predicted: np.ndarray, ratings: np.ndarray) -> dict[str, float]:
+    """Return the mean squared and the mean absolute error, of predictions clipped to [1, 5]."""
+    difference = np.clip(predicted, LEVELS[0], LEVELS[-1]) - ratings
+    return {"mse": float(np.mean(difference**2)), "mae": float(np.mean(np.abs(difference)))}

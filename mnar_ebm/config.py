@@ -106,7 +106,7 @@ class Config:
     chain_step_size: float = 0.2
     replay_size: int = 10_000
     restart_share: float = 0.05
-    unbiased_share: float = 0.25
+    unbiased_share: float = 0.5
     unbiased_energy: str = "best"
     unbiased_steps: int = 500
     unbiased_folds: int = 5

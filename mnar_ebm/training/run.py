@@ -129,8 +129,8 @@ def train(
 def _batch(fitted: FittedModel, x: np.ndarray, unbiased: Table | None = None) -> Batch:
     """Return rows in standard units, and after them the unbiased ones, if there are any.
 
-    These are repeated until they make up ``unbiased_share`` of all: a base that knows where they
-    lie needs less of a tilt, and fewer of its draws are wasted.
+    These are repeated until they make up ``unbiased_share`` of all: where a base has at least half
+    of the density of the population, the weights of a tilt to it are at most 2.
     """
     if unbiased is None:
         x, mask = fitted.standardise(x)

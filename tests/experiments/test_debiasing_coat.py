@@ -108,12 +108,12 @@ def test_text_names_the_winner():
         }
         for split in range(2)
     ]
-    guard = {
-        "kind": "guard",
-        "ignorable": {"bound": -1.5, "mse": 1.2},
-        "not_miwae": {"bound": -2.5, "mse": 2.4},
+    models = {"a": (-1.5, 1.2), "b": (-2.5, 2.4)}
+    metrics = {
+        name: {"bound": bound, "mse": mse, "mae": 1.0, "bias": 0.0}
+        for name, (bound, mse) in models.items()
     }
-    text = coat.make_text([*records, guard])
+    text = coat.make_text([*records, {"kind": "guard", "results": metrics}])
     assert "| biases | 1.500 ± 0.500 |" in text
     assert "Lowest MSE: *biases*." in text and "0.500 ± 0.000" in text
-    assert "against the not-MIWAE in 1 of 1 seeds" in text and "2.40 of the other" in text
+    assert "the bound chooses a 1 times; that is the model of the lowest MSE 1 times" in text

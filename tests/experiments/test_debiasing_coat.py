@@ -115,5 +115,5 @@ def test_text_names_the_winner():
     }
     text = coat.make_text([*records, {"kind": "guard", "results": metrics}])
     assert "| biases | 1.500 ± 0.500 |" in text
-    assert "Lowest MSE: *biases*." in text and "0.500 ± 0.000" in text
+    assert "Lowest MSE: biases." in text and "0.500 ± 0.000" in text
     assert "the bound chooses a 1 times; that is the model of the lowest MSE 1 times" in text

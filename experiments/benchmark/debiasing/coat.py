@@ -234,7 +234,8 @@ def _error_table(kind: str, records: Sequence[Record]) -> str:
         rows.append((name, *(mean_and_error(column, 3) for column in values)))
     if kind == "events":
         rows += [(name, *(f"{v:.3f}" if v else "-" for v in row)) for name, row in _published()]
-    return f"{title}.\n\n{markdown.table(header, rows)}\n\n{_verdict(records)}"
+    verdicts = " ".join(_verdict(records, metric) for metric in ("mse", "mae"))
+    return f"{title}.\n\n{markdown.table(header, rows)}\n\n{verdicts}"
 
 
 _METRICS = {"mse": "MSE", "mae": "MAE", "mse_new": "MSE, new pairs", "mae_new": "MAE, new pairs"}
@@ -244,20 +245,21 @@ def _published() -> list[tuple[str, tuple[float | None, ...]]]:
     return [(name, (*row, None, None)) for name, row in PUBLISHED.items()]
 
 
-def _verdict(records: Sequence[Record]) -> str:
-    """Return which method has the lowest MSE, and by how much a tilt is above or below it."""
-    mse = {
-        name: np.array([record["results"][name]["mse"] for record in records])
+def _verdict(records: Sequence[Record], metric: str) -> str:
+    """Return which method has the lowest error, and by how much a tilt is above or below it."""
+    error = {
+        name: np.array([record["results"][name][metric] for record in records])
         for name in records[0]["results"]
     }
-    tilts = [name for name in mse if name.endswith(" tilt")]
-    tilt = min(tilts, key=lambda name: mse[name].mean())
-    other = min(set(mse) - set(tilts), key=lambda name: mse[name].mean())
-    difference = mean_and_error(mse[tilt] - mse[other], 3)
-    winner = f"the {tilt}" if mse[tilt].mean() < mse[other].mean() else f"*{other}*"
+    tilts = [name for name in error if name.endswith(" tilt")]
+    tilt = min(tilts, key=lambda name: error[name].mean())
+    other = min(set(error) - set(tilts), key=lambda name: error[name].mean())
+    winner = tilt if error[tilt].mean() < error[other].mean() else other
+    difference = mean_and_error(error[tilt] - error[other], 3)
     return (
-        f"Lowest MSE: {winner}. The best tilt, {tilt}, less the best other method, *{other}*, "
-        f"on the same splits: {difference}."
+        f"Lowest {_METRICS[metric]}: {winner}. In hindsight the best tilt is the {tilt}; its "
+        f"{_METRICS[metric]} less that of the best other method, {other}, on the same splits: "
+        f"{difference}."
     )
 
 

@@ -80,7 +80,14 @@ def reweight(table: Table, unbiased: Table, completed: np.ndarray, seed: int) ->
     is_unbiased = np.arange(len(x)) >= len(completed)
     features = np.concatenate([x, (x - x.mean(axis=0)) ** 2], axis=1)
     classifier = make_pipeline(
-        StandardScaler(), LogisticRegressionCV(Cs=7, scoring="neg_log_loss", max_iter=1000)
+        StandardScaler(),
+        LogisticRegressionCV(
+            Cs=7,
+            l1_ratios=(0.0,),
+            scoring="neg_log_loss",
+            max_iter=1000,
+            use_legacy_attributes=False,
+        ),
     )
     classifier.fit(features, is_unbiased)
     log_w = classifier.decision_function(features[: len(completed)])

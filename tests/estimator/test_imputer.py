@@ -233,7 +233,7 @@ def test_a_wrong_table_is_told_in_one_line():
 
 def test_unbiased_rows_join_the_fit(monkeypatch):
     """With a tilt they fit a second energy, which the report tells of; without one they train."""
-    monkeypatch.setattr("mnar_ebm.training.unbiased.NUM_NEGATIVES", 2048)
+    monkeypatch.setattr("mnar_ebm.training.second_tilt.NUM_NEGATIVES", 2048)
     frame = pd.DataFrame(hide("high"), columns=["a", "b", "c"])
     few = pd.DataFrame(complete_rows()[:40], columns=["a", "b", "c"])
     settings = {"unbiased_steps": 20, "unbiased_energy": "additive", "slope_start": "flat"}

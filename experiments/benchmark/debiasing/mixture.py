@@ -127,8 +127,7 @@ def _grid() -> np.ndarray:
 def _log_z_by_quadrature(fitted: FittedModel) -> float | None:
     """Return log Z by the trapezoidal rule: over z, or over x of p(x) that is one over z."""
     model, params = fitted.model, fitted.params
-    nodes = np.linspace(-HALF_WIDTH, LEAST_DENSITY = 1e-3
-HALF_WIDTH, NUM_NODES)
+    nodes = np.linspace(-HALF_WIDTH, HALF_WIDTH, NUM_NODES)
     z = jnp.asarray(np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2), jnp.float32)
     log_cell = 2 * np.log(nodes[1] - nodes[0])
     log_prior = models.log_prior(z) + log_cell

@@ -48,8 +48,8 @@ def test_a_file_of_unbiased_rows_and_a_sample_of_everybody(call, rows, tmp_path)
 
     settings = ("--workdir=run", "--output=s.csv", "--num_samples=2000", "--method=snis")
     assert call("sample", *settings).status == 0
-    drawn = pd.read_csv("s.csv").mean()
-    assert abs(drawn["a"] - 1) < abs(drawn["a"] - np.nanmean(many[:, 0]))
+    drawn = pd.read_csv("s.csv")["a"].to_numpy()
+    assert drawn.mean() > np.nanmean(many[:, 0]) + 4 / np.sqrt(len(drawn))  # towards everybody
 
     before = (tmp_path / "cwd" / "run" / "imputed.csv").read_text()
     again = call("evaluate", "--workdir=run")
@@ -67,7 +67,7 @@ def test_where_few_base_draws_carry_the_weight_chains_run(call, rows, monkeypatc
     monkeypatch.setattr("mnar_ebm.diagnostics.UNRELIABLE_ESS", 1.1)
     said = call("sample", "--workdir=r", "--output=s.csv", "--num_samples=20", "--num_proposals=99")
     assert said.status == 0, said
-    assert "few base draws carry the weight, so chains run instead: ess_fraction" in said.out
+    assert "few base draws carry the tilt's weight, so chains run instead: ess_fraction" in said.out
     assert "20 rows by mala" in said.out
 
 

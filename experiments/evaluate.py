@@ -22,9 +22,11 @@ def main() -> None:
     training.load(workdir)  # refuses a folder without a finished run, in one line
     sys.argv[1:] = [f"--flagfile={workdir / 'run.cfg'}", *sys.argv[1:]]
     cli.parse(sys.argv)
-    table, csv = settings.load_table()
-    fitted, tilt_report = training.train(settings.config_from_flags(), table, workdir, resume=True)
-    report.evaluate(fitted, tilt_report, table, csv, workdir, started)
+    given = settings.load_rows()
+    fitted, tilt_report = training.train(
+        settings.config_from_flags(), given.table, workdir, unbiased=given.unbiased, resume=True
+    )
+    report.evaluate(fitted, tilt_report, given, workdir, started)
 
 
 if __name__ == "__main__":

@@ -66,15 +66,7 @@ def draw_densities(table: data.Table, imputed: Imputation, path: pathlib.Path) -
     columns = np.flatnonzero(~table.mask.all(axis=0))[:_MAX_COLUMNS]
     if not columns.size:
         return
-    num_across = min(4, columns.size)
-    num_down = -(-columns.size // num_across)
-    figure, axes = plt.subplots(
-        num_down,
-        num_across,
-        figsize=(2.6 * num_across, 1.9 * num_down + 0.4),
-        squeeze=False,
-        layout="constrained",
-    )
+    figure, axes = _grid(columns.size)
     for axis, column in zip(axes.flat, columns, strict=False):
         mask = table.mask[:, column]
         drawn = imputed.draws[:, 0, column]
@@ -88,10 +80,60 @@ def draw_densities(table: data.Table, imputed: Imputation, path: pathlib.Path) -
         )
         axis.set_title(table.columns[column])
         axis.set_yticks([])
-    for axis in axes.flat[columns.size :]:
+    _finish_grid(figure, axes, columns.size, path)
+
+
+def draw_marginals(
+    fitted: FittedModel, selected: data.Table, unbiased: data.Table, path: pathlib.Path
+) -> None:
+    """Draw, for each column, what the selected rows show, the unbiased rows, and the model.
+
+    The model is drawn without its tilts and with them, by weighted draws of its base.
+    """
+    columns = np.arange(min(len(selected.columns), _MAX_COLUMNS))
+    key, vae = jax.random.key(fitted.config.seed), fitted.model.vae
+    base, _ = models.sample_base(key, vae, fitted.params.base, 10_000)
+    tilted = sampling.sample_by_weights(key, fitted.model, fitted.params, 10_000, 100_000).x
+    base, tilted = (
+        fitted.facts.standardiser.invert(np.asarray(x, np.float64)) for x in (base, tilted)
+    )
+    shown = {
+        "selected": (selected.x, {"color": _OBSERVED, "alpha": 0.35}),
+        "unbiased": (unbiased.x, {"color": _TRUE, "histtype": "step"}),
+        "base": (base, {"color": _COLOURS["base"], "histtype": "step", "linestyle": ":"}),
+        "tilted": (tilted, {"color": _IMPUTED, "histtype": "step", "linewidth": 1.5}),
+    }
+    figure, axes = _grid(columns.size)
+    for axis, column in zip(axes.flat, columns, strict=False):
+        everything = np.concatenate([unbiased.x[:, column], selected.x[:, column]])
+        edges = np.linspace(*np.nanpercentile(everything, (0.5, 99.5)), 26)
+        for label, (x, style) in shown.items():
+            own = x[~np.isnan(x[:, column]), column]
+            axis.hist(own, edges, density=True, label=label, **style)
+        axis.set_title(selected.columns[column])
+        axis.set_yticks([])
+    _finish_grid(figure, axes, columns.size, path)
+
+
+def _grid(num_panels: int) -> tuple[Any, np.ndarray]:
+    """Return a figure with a panel for each column."""
+    num_across = min(4, num_panels)
+    num_down = -(-num_panels // num_across)
+    return plt.subplots(
+        num_down,
+        num_across,
+        figsize=(2.6 * num_across, 1.9 * num_down + 0.4),
+        squeeze=False,
+        layout="constrained",
+    )
+
+
+def _finish_grid(figure: Any, axes: np.ndarray, num_panels: int, path: pathlib.Path) -> None:
+    """Hide the panels that are left over, add the legend and save."""
+    for axis in axes.flat[num_panels:]:
         axis.axis("off")
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=3, loc="outside upper center")
+    figure.legend(handles, labels, ncols=len(labels), loc="outside upper center")
     figure.savefig(path)
     plt.close(figure)
 

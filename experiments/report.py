@@ -11,11 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import baselines, figures, published
+from experiments import baselines, figures, published, settings
 from mnar_ebm import Config, data, diagnostics
 from mnar_ebm.imputation import Imputation
 from mnar_ebm.metrics import imputation_rmse
-from mnar_ebm.training import FittedModel, TiltReport
+from mnar_ebm.training import FittedModel, TiltReport, UnbiasedReport
 
 METHODS = {
     "mean": "column mean",
@@ -23,6 +23,8 @@ METHODS = {
     "base": "base (no tilt)",
     "tilted": "tilted",
 }
+DEBIASED = "tilted to unbiased"
+"""Beside these, where there are unbiased rows."""
 
 _PACKAGES = ("mnar-ebm", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "scikit-learn")
 
@@ -30,8 +32,7 @@ _PACKAGES = ("mnar-ebm", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "
 def evaluate(
     fitted: FittedModel,
     tilt_report: TiltReport,
-    table: data.Table,
-    csv: data.Csv,
+    given: settings.Given,
     workdir: pathlib.Path,
     started: float,
 ) -> dict[str, Any]:
@@ -39,37 +40,41 @@ def evaluate(
 
     Args:
         fitted: the trained model.
-        tilt_report: what choosing the tilt's scale found.
-        table: what it was trained on.
-        csv: the same as a CSV file, which ``imputed.csv`` completes.
+        tilt_report: what choosing the tilt's scale found, and the fit to unbiased rows.
+        given: the rows that it was trained on.
         workdir: the run folder.
         started: ``time.perf_counter()`` at the start of the command.
 
     Returns:
         What ``metrics.json`` holds.
     """
-    log = read_log(workdir)
-    tilted = fitted.impute(table.x, num_imputations=1, seed=fitted.config.seed)
-    is_tilted = tilt_report.tilt_scale > 0
-    base = fitted.base().impute(table.x, seed=fitted.config.seed) if is_tilted else tilted
+    log, table, seed = read_log(workdir), given.whole, fitted.config.seed
+    imputed = fitted.impute(table.x, num_imputations=1, seed=seed)
+    is_tilted, found = tilt_report.tilt_scale > 0, tilt_report.unbiased
+    is_moved = bool(fitted.facts.second_energy)
+    tilted = fitted.without_second().impute(table.x, seed=seed) if is_moved else imputed
+    base = fitted.base().impute(table.x, seed=seed) if is_tilted else tilted
     metrics = {
         **_settings(fitted.config, table.name),
-        "rmse": _rmse(table, base, tilted),
+        "rmse": _rmse(table, base, tilted, imputed if found is not None else None),
         "bound": {"base": tilt_report.bound_base, "tilted": tilt_report.bound_tilted},
         "log_z": tilt_report.log_z,
         "log_z_standard_error": tilt_report.log_z_standard_error,
         "ess_fraction": tilt_report.ess_fraction,
         "pareto_k": diagnostics.pareto_k(tilt_report.log_weights) if is_tilted else None,
         "tilt_scale": tilt_report.tilt_scale,
-        "imputation_ess_median": float(np.median(tilted.ess[~table.mask.all(axis=1)]))
+        "unbiased": _unbiased(found),
+        "imputation_ess_median": float(np.median(imputed.ess[~table.mask.all(axis=1)]))
         if not table.mask.all()
         else None,
         "steps_per_second": float(np.median([record["steps_per_second"] for record in log])),
         "wall_seconds": time.perf_counter() - started,
     }
-    data.write_completed(workdir / "imputed.csv", csv, tilted.mean)
+    data.write_completed(workdir / "imputed.csv", given.csv, imputed.mean)
     figures.draw_training(log, workdir / "training.png")
-    figures.draw_densities(table, tilted, workdir / "densities.png")
+    figures.draw_densities(table, imputed, workdir / "densities.png")
+    if given.unbiased is not None:
+        figures.draw_marginals(fitted, given.table, given.unbiased, workdir / "marginals.png")
     if fitted.model.vae.latent_dim == 2:
         figures.draw_latent(fitted, workdir / "latent.png")
     (workdir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
@@ -95,7 +100,19 @@ def _settings(config: Config, name: str) -> dict[str, Any]:
     }
 
 
-def _rmse(table: data.Table, base: Imputation, tilted: Imputation) -> dict[str, float] | None:
+def _unbiased(found: UnbiasedReport | None) -> dict[str, Any] | None:
+    """Return what the fit to unbiased rows found, for JSON."""
+    if found is None:
+        return None
+    fields = {
+        name: value for name, value in found._asdict().items() if not isinstance(value, np.ndarray)
+    }
+    return fields | {"words": str(found)}
+
+
+def _rmse(
+    table: data.Table, base: Imputation, tilted: Imputation, debiased: Imputation | None
+) -> dict[str, float] | None:
     if table.truth is None or table.mask.all():
         return None
     completed = {
@@ -104,6 +121,8 @@ def _rmse(table: data.Table, base: Imputation, tilted: Imputation) -> dict[str, 
         "base": base.mean,
         "tilted": tilted.mean,
     }
+    if debiased is not None:
+        completed["debiased"] = debiased.mean
     return {
         name: imputation_rmse(values, table.truth, table.mask) for name, values in completed.items()
     }
@@ -122,6 +141,8 @@ def print_report(metrics: dict[str, Any], table: data.Table, workdir: pathlib.Pa
         for method, label in METHODS.items():
             beside = f"{known[method]:11.2f}" if method in known else f"{'-':>11}"
             print(f"  {label:18}{metrics['rmse'][method]:9.3f}{beside}")
+        if "debiased" in metrics["rmse"]:
+            print(f"  {DEBIASED:18}{metrics['rmse']['debiased']:9.3f}{'-':>11}")
         if known:
             print("  published: Ipsen et al. 2021, Table 1; beside base its not-MIWAE with")
             print("  self-masking, beside tilted the best of the whole table")
@@ -139,6 +160,8 @@ def print_report(metrics: dict[str, Any], table: data.Table, workdir: pathlib.Pa
             f"{metrics['log_z']:.3f} +- {metrics['log_z_standard_error']:.3f}, effective share "
             f"of base draws {metrics['ess_fraction']:.2f}, Pareto k {metrics['pareto_k']:.2f}"
         )
-    if (metrics["pareto_k"] or 0) > diagnostics.UNRELIABLE_K:
-        print("warning: few base draws carry the tilt's weight; sample with --method=mala")
+    if metrics["unbiased"] is not None:
+        print(metrics["unbiased"]["words"])
+    elif (metrics["pareto_k"] or 0) > diagnostics.UNRELIABLE_K:
+        print("warning: few base draws carry the tilt's weight; sample by chains, not by weights")
     print(f"{metrics['wall_seconds']:.0f} seconds; run folder {workdir}")

@@ -16,7 +16,10 @@ from mnar_ebm import diagnostics, models, samplers, sampling, training
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
 METHOD = flags.DEFINE_enum(
-    "method", "snis", ["snis", *sampling.METHODS], "Reweighted base draws, or chains."
+    "method",
+    "auto",
+    ["auto", "snis", *sampling.METHODS],
+    "Reweighted base draws, or chains; auto: mala, where few base draws carry the weight.",
 )
 SPACE = flags.DEFINE_enum(
     "space",
@@ -38,7 +41,6 @@ TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "Of ula; other than 1 is an
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output file if it exists.")
 
-_FEW = 0.05
 _FEWEST_DRAWS = 10  # of a chain: with fewer it cannot be told whether the chains agree
 
 
@@ -52,19 +54,29 @@ def main() -> None:
             raise ValueError(f"--{flag.name}: expected a positive number, got {flag.value}")
     cli.check_seed(SEED.value)
     for flag in (SPACE, STEP_SIZE, TEMPERATURE, NUM_CHAINS, NUM_STEPS, THIN):
-        if METHOD.value == "snis" and flag.present:
-            raise ValueError(f"--{flag.name}: expected --method=ula, mala or hmc, got snis")
+        if METHOD.value in ("auto", "snis") and flag.present:
+            raise ValueError(
+                f"--{flag.name}: expected --method=ula, mala or hmc, got {METHOD.value}"
+            )
     output = pathlib.Path(OUTPUT.value)
     cli.check_output(output, OVERWRITE.value)
 
     fitted = training.load(WORKDIR.value)
-    draw = by_weights if METHOD.value == "snis" else by_chains
-    x, summary, warnings = draw(fitted, jax.random.key(SEED.value))
+    key, method = jax.random.key(SEED.value), METHOD.value
+    if method in ("auto", "snis"):
+        x, summary, warnings = by_weights(fitted, key)
+        if warnings and method == "auto" and _can_run_chains(fitted):
+            print(
+                "few base draws carry the tilt's weight, so chains run instead: " + _told(summary)
+            )
+            method = "mala"
+    if method not in ("auto", "snis"):
+        x, summary, warnings = by_chains(fitted, key, method)
     x = fitted.facts.standardiser.invert(np.asarray(x, np.float64))
     frame = pd.DataFrame(x, columns=list(fitted.facts.columns))
     frame.to_csv(output, index=False, float_format="%.6g")
-    shown = ", ".join(f"{name} {_short(value)}" for name, value in summary.items())
-    print(f"{len(x)} rows by {METHOD.value}: {shown}; wrote {output}")
+    by = "snis" if method == "auto" else method
+    print(f"{len(x)} rows by {by}: {_told(summary)}; wrote {output}")
     for warning in warnings:
         print(f"warning: {warning}")
     if TEMPERATURE.value != 1.0:
@@ -85,18 +97,24 @@ def by_weights(
     }
     if not np.isfinite(summary["pareto_k"]):  # the weights have no tail
         del summary["pareto_k"]
-    few = summary["ess_fraction"] < _FEW or summary.get("pareto_k", 0) > diagnostics.UNRELIABLE_K
+    few = summary["ess_fraction"] < diagnostics.UNRELIABLE_ESS
+    few |= summary.get("pareto_k", 0) > diagnostics.UNRELIABLE_K
     return samples.x, summary, ["few base draws carry the weight: use --method=mala"] * few
 
 
+def _can_run_chains(fitted: training.FittedModel) -> bool:
+    """Return whether there is a space for chains: values that a tilt reads must be continuous."""
+    return not fitted.model.tilt.reads_x or fitted.model.vae.likelihood.transport is not None
+
+
 def by_chains(
-    fitted: training.FittedModel, key: jax.Array
+    fitted: training.FittedModel, key: jax.Array, method: str
 ) -> tuple[np.ndarray, dict[str, float], list[str]]:
     """Return the chains' last draws, their convergence in the worst column, and warnings."""
     model, params = fitted.model, fitted.params
     num_chains = min(NUM_CHAINS.value, NUM_SAMPLES.value)
     step_size = STEP_SIZE.value
-    if METHOD.value == "ula" and step_size is None:
+    if method == "ula" and step_size is None:
         step_size = 0.01
     samples = sampling.sample_by_chains(
         key,
@@ -104,7 +122,7 @@ def by_chains(
         params,
         num_chains,
         max(_FEWEST_DRAWS, -(-NUM_SAMPLES.value // num_chains)),
-        method=METHOD.value,
+        method=method,
         space=SPACE.value or ("noise" if model.tilt.reads_x else "latent"),
         num_steps=NUM_STEPS.value,
         thin=THIN.value,
@@ -116,6 +134,10 @@ def by_chains(
     summary["step_size"] = float(np.mean(samples.step_size))
     x = np.swapaxes(np.asarray(samples.x), 0, 1).reshape(-1, samples.x.shape[-1])
     return x[-NUM_SAMPLES.value :], summary, diagnostics.in_words(summary)
+
+
+def _told(summary: dict[str, float]) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in summary.items())
 
 
 def _short(value: float) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import NamedTuple
 
 from absl import flags
 
@@ -18,6 +19,7 @@ from mnar_ebm.config import (
     SLOPE_STARTS,
     STANDARDISERS,
     TILTS,
+    UNBIASED_ENERGIES,
     Config,
 )
 
@@ -28,6 +30,13 @@ DATASET = flags.DEFINE_string(
 )
 DATA_PATH = flags.DEFINE_string(
     "data_path", None, "CSV file of one's own, with empty cells; it goes before --dataset."
+)
+UNBIASED = flags.DEFINE_string(
+    "unbiased",
+    None,
+    "Rows of everybody, to tilt to: a CSV file or a named data set with the same columns; a column "
+    "of --data_path that is 1 in these rows and 0 in the others; or a share, as 0.05, of the rows "
+    "of a named data set, drawn at random, whose gaps are filled by the truth.",
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of named data sets.")
 
@@ -44,6 +53,10 @@ _ENUMS = {
     "decoder_scale": (SCALES, "One scale for all, one per column, or one per column and latent."),
     "negative_phase": (NEGATIVE_PHASES, "Estimator of the tilt's negative phase."),
     "schedule": (SCHEDULES, "Learning rates warm up and decay to 0, or stay at their peak."),
+    "unbiased_energy": (
+        UNBIASED_ENERGIES,
+        "Second energy, which unbiased rows fit; best: by the bound on folds of them.",
+    ),
     "standardise": (STANDARDISERS, "Bring columns to mean 0 and sd 1 over observed cells, or not."),
 }
 _SWITCHES = {"show_mask": "Let the encoder read the mask beside the row."}
@@ -62,6 +75,8 @@ _NUMBERS = {
     "chain_step_size": "Step size of these chains, in units of the base's noise.",
     "replay_size": "Chains that pcd keeps, at least num_negatives.",
     "restart_share": "Share of the chains that pcd starts again at each step, from 0 to 1.",
+    "unbiased_steps": "Steps in which the second energy is fitted.",
+    "unbiased_folds": "Folds of the unbiased rows.",
     "weight_decay": "Decoupled weight decay of the base; 0: none.",
     "tilt_weight_decay": "Decoupled weight decay of the tilt; 0: none.",
     "ema_decay": "Decay of the running mean of parameters that is evaluated; 0: none.",
@@ -120,27 +135,83 @@ def dataset_name() -> str:
     return pathlib.Path(DATA_PATH.value).stem if DATA_PATH.value else DATASET.value
 
 
-def load_table() -> tuple[data.Table, data.Csv]:
-    """Return the table that the flags ask for, and the CSV file that it is or would be.
+class Given(NamedTuple):
+    """The rows that a run is given.
+
+    Attributes:
+        table: the selected rows, or all if there are no others.
+        csv: the rows of ``whole`` as a CSV file, which ``imputed.csv`` completes.
+        whole: the rows whose gaps are to be filled: ``table``, and among them those that were
+            followed up, complete.
+        unbiased: rows of everybody, if there are any.
+    """
+
+    table: data.Table
+    csv: data.Csv
+    whole: data.Table
+    unbiased: data.Table | None = None
+
+
+def load_rows() -> Given:
+    """Return the rows that the flags ask for.
 
     Raises:
-        ValueError: the name is unknown, a file is missing or cannot be read as a table.
+        ValueError: a name is unknown, a file is missing or cannot be read as a table, or the
+            unbiased rows do not go with the others.
     """
     if DATA_PATH.value is None:
         table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
-        return table, data.from_table(table)
-    csv = data.read_csv(DATA_PATH.value, require_observed=True)
-    return data.to_table(csv, dataset_name()), csv
+        csv = data.from_table(table)
+    else:
+        csv = data.read_csv(DATA_PATH.value, require_observed=True)
+        if UNBIASED.value in csv.columns:
+            csv, unbiased = data.split_marked(csv, UNBIASED.value)
+            table = data.to_table(csv, dataset_name())
+            return Given(table, csv, table, data.to_table(unbiased, "unbiased"))
+        table = data.to_table(csv, dataset_name())
+    if UNBIASED.value is None:
+        return Given(table, csv, table)
+    share = _share(UNBIASED.value)
+    if share is None:
+        return Given(table, csv, table, _load_unbiased(UNBIASED.value, table))
+    selected, unbiased, whole = data.follow_up(table, share, flags.FLAGS.seed)
+    return Given(selected, data.from_table(whole), whole, unbiased)
+
+
+def _share(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _load_unbiased(name: str, table: data.Table) -> data.Table:
+    """Return unbiased rows from a CSV file or a named data set, in the table's order of columns."""
+    if name in data.names():
+        given = data.load(name, DATA_DIR.value, seed=flags.FLAGS.seed)
+        x = given.x if given.truth is None else given.truth
+        return data.make_table("unbiased", given.columns, x)
+    if not pathlib.Path(name).is_file():
+        raise ValueError(
+            "--unbiased: expected a CSV file, a named data set, a share from 0 to 1, or a column "
+            f"of --data_path, got {name!r}"
+        )
+    return data.to_table(data.align(data.read_csv(name), table.columns), "unbiased")
 
 
 def to_flagfile() -> str:
     """Return a flag file that repeats the run, whatever the defaults will be by then."""
-    names = ["dataset", "data_path", "data_dir", *_ENUMS, *_SWITCHES, *_NUMBERS]
+    names = ["dataset", "data_path", "data_dir", "unbiased", *_ENUMS, *_SWITCHES, *_NUMBERS]
     lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
     for name in names:
         value = flags.FLAGS[name].value
-        if name in ("data_path", "data_dir") and value is not None:
+        is_path = name in ("data_path", "data_dir") or name == "unbiased" and _is_file(value)
+        if is_path and value is not None:
             value = pathlib.Path(value).absolute()
         if value is not None:
             lines.append(f"--{name}={value}")
     return "\n".join(lines) + "\n"
+
+
+def _is_file(name: str | None) -> bool:
+    return name is not None and pathlib.Path(name).is_file()

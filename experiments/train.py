@@ -25,8 +25,8 @@ def main() -> None:
     """Train, then evaluate, as the flags say."""
     started = time.perf_counter()
     config = settings.config_from_flags()
-    table, csv = settings.load_table()
-    training.check(config, table)
+    given = settings.load_rows()
+    training.check(config, given.table, given.unbiased)
     default = f"runs/{settings.dataset_name()}-{config.tilt}-seed{config.seed}"
     workdir = pathlib.Path(WORKDIR.value or default)
     cli.open_run_folder(workdir, resume=RESUME.value, overwrite=OVERWRITE.value)
@@ -35,9 +35,15 @@ def main() -> None:
 
     with Bar() as bar, StopOnSignal() as stop:
         fitted, tilt_report = training.train(
-            config, table, workdir, resume=RESUME.value, report=bar, should_stop=stop
+            config,
+            given.table,
+            workdir,
+            unbiased=given.unbiased,
+            resume=RESUME.value,
+            report=bar,
+            should_stop=stop,
         )
-    report.evaluate(fitted, tilt_report, table, csv, workdir, started)
+    report.evaluate(fitted, tilt_report, given, workdir, started)
 
 
 class Bar:

@@ -21,6 +21,9 @@ from mnar_ebm.types import PyTree
 
 __all__ = ["Diagnosis", "diagnose", "in_words", "pareto_k", "summarise", "to_inference_data"]
 
+UNRELIABLE_ESS = 0.05
+"""Effective share of base draws below which their weights are not relied on."""
+
 UNRELIABLE_K = 0.7
 """Pareto shape above which an average over weighted draws converges too slowly to be used."""
 

@@ -16,11 +16,18 @@ from mnar_ebm.data.csv import (
     from_table,
     long_table,
     read_csv,
+    split_marked,
     to_table,
     write_completed,
 )
 from mnar_ebm.data.masks import MASKS, hide, mask_above_mean
-from mnar_ebm.data.table import Standardiser, Table, benchmark_table, make_table
+from mnar_ebm.data.table import (
+    Standardiser,
+    Table,
+    benchmark_table,
+    follow_up,
+    make_table,
+)
 
 __all__ = [
     "MASKS",
@@ -31,6 +38,7 @@ __all__ = [
     "align",
     "benchmark_table",
     "find_atoms",
+    "follow_up",
     "from_table",
     "hide",
     "load",
@@ -39,6 +47,7 @@ __all__ = [
     "mask_above_mean",
     "names",
     "read_csv",
+    "split_marked",
     "to_table",
     "write_completed",
 ]

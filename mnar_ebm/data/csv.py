@@ -133,6 +133,33 @@ def align(csv: Csv, columns: Iterable[str]) -> Csv:
     return dataclasses.replace(csv, columns=columns, text=csv.text[:, order], x=csv.x[:, order])
 
 
+def split_marked(csv: Csv, column: str) -> tuple[Csv, Csv]:
+    """Return the rows where a column is 0 and those where it is 1, both without that column.
+
+    Raises:
+        ValueError: the column holds something else, or the same in all rows.
+    """
+    index = csv.columns.index(column)
+    mark = csv.x[:, index]
+    is_wrong = ~np.isin(mark, (0, 1))
+    if is_wrong.any():
+        row = int(np.argmax(is_wrong))
+        raise ValueError(
+            f"{csv.path}: expected 0 or 1 in column {column!r}, got {csv.text[row, index]!r} "
+            f"in row {row}"
+        )
+    if mark.all() or not mark.any():
+        raise ValueError(f"{csv.path}: expected both 0 and 1 in column {column!r}, got one alone")
+    keep = np.arange(len(csv.columns)) != index
+    names = tuple(name for name in csv.columns if name != column)
+    file_names = tuple(name for name in csv.file_columns if name != column)
+
+    def part(rows: np.ndarray) -> Csv:
+        return Csv(csv.path, names, csv.text[rows][:, keep], csv.x[rows][:, keep], file_names)
+
+    return part(mark == 0), part(mark == 1)
+
+
 def write_completed(path: Path, csv: Csv, x: np.ndarray) -> None:
     """Write the file again, missing cells filled from ``x`` [N, D], observed cells as text.
 

@@ -86,6 +86,39 @@ def benchmark_table(name: str, columns: Iterable[str], truth: np.ndarray) -> Tab
     return make_table(name, columns, np.where(mask_above_mean(truth), truth, np.nan), truth)
 
 
+def follow_up(table: Table, share: float, seed: int) -> tuple[Table, Table, Table]:
+    """Return the rows that were not followed up, those that were, complete, and all of them.
+
+    Args:
+        table: incomplete rows whose truth is known.
+        share: of the rows, drawn at random, to follow up.
+        seed: of which.
+
+    Raises:
+        ValueError: the truth is not known, or the share is such that one part is empty.
+    """
+    if table.truth is None:
+        raise ValueError(
+            f"{table.name}: expected the true values of its gaps, to follow up rows, got none"
+        )
+    num_rows = len(table.x)
+    count = round(share * num_rows)
+    if not 0 < count < num_rows:
+        raise ValueError(
+            f"share: expected some of the {num_rows} rows of {table.name} to follow up and some "
+            f"not, got {share:g}"
+        )
+    is_followed = np.zeros(num_rows, bool)
+    is_followed[np.random.default_rng(seed).permutation(num_rows)[:count]] = True
+    x = np.where(is_followed[:, None], table.truth, table.x)
+
+    def part(rows: np.ndarray) -> Table:
+        assert table.truth is not None
+        return make_table(table.name, table.columns, x[rows], table.truth[rows], table.blocks)
+
+    return part(~is_followed), part(is_followed), part(np.ones(num_rows, bool))
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Standardiser:
     """The map to standard units, ``(x - mean) / scale``.

@@ -20,6 +20,7 @@ def fit_table(
     mechanism: str,
     decoders: Sequence[str],
     table: Table,
+    unbiased: Table | None,
     columns: tuple[ColumnType, ...],
     empty: Sequence[str],
     tell: Callable[[int, str], None],
@@ -35,6 +36,7 @@ def fit_table(
         mechanism: one of ``config.MECHANISMS``, or ``auto``.
         decoders: some of ``config.DECODERS``, the simplest first.
         table: incomplete rows, encoded.
+        unbiased: rows of everybody, encoded, if there are any.
         columns: what its columns are.
         empty: names of columns that were left out, for they have no value.
         tell: called with how verbose one must be to be told, and with a line.
@@ -46,7 +48,7 @@ def fit_table(
     def train(name: str, decoder: str) -> Trained:
         candidate = dataclasses.replace(config, mechanism=name, decoder=decoder)
         return selection.train_candidate(
-            candidate, table, lambda line: tell(2, f"MNARImputer: {line}")
+            candidate, table, lambda line: tell(2, f"MNARImputer: {line}"), unbiased
         )
 
     is_auto = mechanism == "auto"
@@ -80,6 +82,7 @@ def fit_table(
         median_ess=float(np.median(kept.ess)),
         num_samples=config.num_imputation_samples,
         tilt_scale=kept.tilt.tilt_scale,
+        unbiased=kept.tilt.unbiased,
         warnings=(),
     )
     warnings = find_warnings(report, empty, kept.tilt if config.tilt != "none" else None)

@@ -12,8 +12,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from mnar_ebm import _checks
+from mnar_ebm.blocks import Block
 from mnar_ebm.config import MECHANISMS, TILTS
-from mnar_ebm.data.table import make_table
+from mnar_ebm.data.table import Table, make_table
 from mnar_ebm.estimator import columns, plot
 from mnar_ebm.estimator.columns import ColumnType
 from mnar_ebm.estimator.fit import fit_table
@@ -135,12 +136,15 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def fit(self, X: Any, y: Any = None) -> "MNARImputer":
+    def fit(self, X: Any, y: Any = None, *, unbiased: Any = None) -> "MNARImputer":
         """Fit to incomplete rows; ``y`` is not read.
 
         Args:
             X: numeric table, or a data frame with columns of several kinds. [N, D]
             y: ignored.
+            unbiased: rows of everybody, with the columns of X: a follow-up, a randomised slice;
+                their gaps at random. They are trained on without a mechanism, and with a ``tilt``
+                a second energy moves the model to them (``training.unbiased``). [n, D]
 
         Raises:
             TypeError: a parameter or a column is of another type than expected.
@@ -173,6 +177,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             self.mechanism,
             decoders(self),
             table,
+            None if unbiased is None else self._make_unbiased(unbiased, names, blocks),
             self._kept,
             [str(column.name) for column in itertools.compress(self._columns, ~self._has_value)],
             self._tell,
@@ -266,6 +271,11 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _kept(self) -> tuple[ColumnType, ...]:
         """The columns that are modelled."""
         return tuple(itertools.compress(self._columns, self._has_value))
+
+    def _make_unbiased(self, X: Any, names: list[str], blocks: tuple[Block, ...]) -> Table:
+        """Return the unbiased rows as a table, encoded as that of ``fit`` is."""
+        encoded = self._encode(*self._validate(X, is_fit=False))
+        return make_table("unbiased", names, encoded, blocks=blocks)
 
     def _fill(self, x: np.ndarray, mask: np.ndarray, num_imputations: int) -> np.ndarray:
         """Return M completed tables of draws [M, N, D], or for M = 0 that of means [1, N, D]."""

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from mnar_ebm.training import UnbiasedReport
+
 MAX_LEVELS_IN_WORDS = 6
 
 
@@ -116,6 +118,7 @@ class Report:
         median_ess: median number of effective draws behind a held-out row with a gap.
         num_samples: draws behind each row.
         tilt_scale: lambda of the tilt, 0 without one.
+        unbiased: what the fit of a second tilt to unbiased rows found, if it was made.
         warnings: what to mind, in words.
     """
 
@@ -127,6 +130,7 @@ class Report:
     median_ess: float
     num_samples: int
     tilt_scale: float
+    unbiased: UnbiasedReport | None
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -143,6 +147,7 @@ class Report:
         lines.append(
             f"effective draws behind a row: median {self.median_ess:.0f} of {self.num_samples}"
         )
+        lines += [] if self.unbiased is None else [str(self.unbiased)]
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
     def _rows(self) -> str:

@@ -70,13 +70,16 @@ def candidate_mechanisms(table: Table) -> tuple[tuple[str, ...], str]:
     return (ignorable, "selfmasking_probit", "linear"), ""
 
 
-def train_candidate(config: Config, table: Table, tell: Callable[[str], None]) -> Trained:
+def train_candidate(
+    config: Config, table: Table, tell: Callable[[str], None], unbiased: Table | None = None
+) -> Trained:
     """Train one candidate and score the held-out rows, which are the same for all.
 
     Args:
         config: settings, the mechanism among them.
         table: incomplete rows in original units.
         tell: called with a line after every chunk of steps.
+        unbiased: rows of everybody, if there are any.
     """
     steps: dict[str, int] = {}
 
@@ -87,7 +90,7 @@ def train_candidate(config: Config, table: Table, tell: Callable[[str], None]) -
             f"{record['num_steps']}, held-out bound {record['held_out']:.3f} nats a row"
         )
 
-    fitted, tilt = train(config, table, report=note)
+    fitted, tilt = train(config, table, unbiased=unbiased, report=note)
     rows = split_rows(config, len(table.x))[1][:MAX_ROWS]
     imputed = fitted.impute(table.x[rows], seed=config.seed)
     has_gap = ~table.mask[rows].all(axis=1)

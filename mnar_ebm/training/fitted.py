@@ -139,6 +139,13 @@ class FittedModel(NamedTuple):
         facts = self.facts._replace(second_energy="")
         return FittedModel(config, facts, without_tilt(self.model), params)
 
+    def in_space(self, tilt: str) -> "FittedModel":
+        """Return the base with a fresh energy, 0 as yet, of another space: one of ``TILTS``."""
+        config = dataclasses.replace(self.config, tilt=tilt)
+        fresh = make_fitted(config, self.facts._replace(second_energy=""))
+        params = fresh.params._replace(base=self.params.base, mechanism=self.params.mechanism)
+        return fresh._replace(params=params)
+
     def without_second(self) -> "FittedModel":
         """Return the same model without what it learned from unbiased rows."""
         if not self.facts.second_energy:

@@ -1,7 +1,6 @@
 """The judge of generated digits: a small network that reads the digit and gives features."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax

@@ -75,6 +75,7 @@ _NUMBERS = {
     "chain_step_size": "Step size of these chains, in units of the base's noise.",
     "replay_size": "Chains that pcd keeps, at least num_negatives.",
     "restart_share": "Share of the chains that pcd starts again at each step, from 0 to 1.",
+    "unbiased_share": "Least share of unbiased rows in training, in which few are repeated.",
     "unbiased_steps": "Steps in which the second energy is fitted.",
     "unbiased_folds": "Folds of the unbiased rows.",
     "weight_decay": "Decoupled weight decay of the base; 0: none.",

@@ -64,6 +64,8 @@ class Config:
         chain_step_size: their step size, in units of the base's noise.
         replay_size: chains that ``pcd`` keeps, at least N; each step advances N of them.
         restart_share: share of these that start again from the base.
+        unbiased_share: least share of unbiased rows, if there are any, among those that the first
+            stages are trained on: few rows are repeated until they make it up.
         unbiased_energy: the second energy, which unbiased rows fit if there are any: ``none``; a
             sum over columns, ``additive``; a ``network``; or ``best``, by the bound on folds of
             these rows that it was not fitted to.
@@ -104,8 +106,9 @@ class Config:
     chain_step_size: float = 0.2
     replay_size: int = 10_000
     restart_share: float = 0.05
+    unbiased_share: float = 0.5
     unbiased_energy: str = "best"
-    unbiased_steps: int = 1000
+    unbiased_steps: int = 500
     unbiased_folds: int = 5
     weight_decay: float = 0.0
     tilt_weight_decay: float = 0.0
@@ -151,6 +154,7 @@ class Config:
         _checks.check_between("ema_decay", self.ema_decay, 0, 0.9999)
         _checks.check_between("validation_fraction", self.validation_fraction, 0, 0.5)
         _checks.check_between("restart_share", self.restart_share, 0, 1)
+        _checks.check_between("unbiased_share", self.unbiased_share, 0, 0.9)
         if self.validation_fraction == 0 and self.tilt != "none":
             raise ValueError(
                 "validation_fraction: expected above 0 with a tilt, whose scale is chosen on "

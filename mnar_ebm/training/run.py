@@ -1,6 +1,7 @@
 """Train, from a config and a table to a fitted model; killed at any moment, it can go on."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable
 
@@ -126,15 +127,19 @@ def train(
 
 
 def _batch(fitted: FittedModel, x: np.ndarray, unbiased: Table | None = None) -> Batch:
-    """Return rows in standard units, and after them the unbiased ones, if there are any."""
-    x, mask = fitted.standardise(x)
+    """Return rows in standard units, and after them the unbiased ones, if there are any.
+
+    These are repeated until they make up ``unbiased_share`` of all: where a base has at least half
+    of the density of the population, the weights of a tilt to it are at most 2.
+    """
     if unbiased is None:
+        x, mask = fitted.standardise(x)
         return Batch(jnp.asarray(x), jnp.asarray(mask))
-    more_x, more_mask = fitted.standardise(unbiased.x)
-    is_selected = np.arange(len(x) + len(more_x)) < len(x)
-    return Batch(
-        jnp.concatenate([x, more_x]), jnp.concatenate([mask, more_mask]), jnp.asarray(is_selected)
-    )
+    odds = fitted.config.unbiased_share / (1.0 - fitted.config.unbiased_share)
+    num_copies = max(1, math.ceil(odds * len(x) / len(unbiased.x)))
+    is_selected = np.arange(len(x) + num_copies * len(unbiased.x)) < len(x)
+    x, mask = fitted.standardise(np.concatenate([x, *[unbiased.x] * num_copies]))
+    return Batch(jnp.asarray(x), jnp.asarray(mask), jnp.asarray(is_selected))
 
 
 def _with_start(

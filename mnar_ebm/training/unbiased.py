@@ -53,7 +53,7 @@ NUM_SAMPLES = 2000
 """Importance samples of the posterior of an unbiased row, of which draws are chosen."""
 
 NUM_ROW_DRAWS = 100
-STEP_ROW_DRAWS = 10
+STEP_ROW_DRAWS = 5
 """Draws of the posterior of a row that are kept, and that a step of training looks at."""
 
 MIN_EFFECTIVE_DRAWS = 300

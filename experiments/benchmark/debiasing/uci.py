@@ -21,6 +21,7 @@ from mnar_ebm.training import FittedModel
 DATASETS = ("red", "concrete")
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
 MAIN_SHARE = 0.05
+NUM_CURVE_SEEDS = 1
 SPACES = ("joint", "data", "latent")
 BASES = ("ignorable", "collapsed")
 
@@ -34,7 +35,7 @@ WANTED = {
 
 
 def make_jobs(options: Options) -> list[Job]:
-    """Return a job for each data set, base, share and seed; the share asked for first."""
+    """Return a job for each share, seed, base and data set; the share asked for first."""
     shares = (MAIN_SHARE, *(share for share in SHARES if share != MAIN_SHARE))
     return [
         Job(
@@ -42,9 +43,9 @@ def make_jobs(options: Options) -> list[Job]:
             functools.partial(run, options.data_dir, name, base, share, seed),
         )
         for share in shares
+        for seed in range(options.num_seeds if share == MAIN_SHARE else NUM_CURVE_SEEDS)
         for base in BASES
         for name in DATASETS
-        for seed in range(options.num_seeds)
     ]
 
 

@@ -1,0 +1,241 @@
+"""The second tilt, to a few unbiased rows: what it finds, and when it stays away."""
+
+import dataclasses
+import functools
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mnar_ebm import Config, data, models, sampling, training
+from mnar_ebm.missingness import make_mechanism
+from mnar_ebm.nets.energy import ENERGY_BOUND, AdditiveEnergy
+from mnar_ebm.objectives import bounds
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+COLUMNS = ("a", "b")
+SHIFT = np.array([1.0, 0.5])
+CONFIG = Config(
+    tilt="data",
+    mechanism="none",
+    latent_dim=2,
+    hidden_dim=16,
+    num_steps=400,
+    tilt_steps=0,
+    unbiased_steps=200,
+    num_imputation_samples=500,
+)
+
+
+def rows_of(seed, num_rows, shift):
+    """Return correlated normal rows about ``shift``. [N, 2]."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(num_rows, 2)) @ np.array([[1.0, 0.5], [0.0, 0.8]]) + shift
+
+
+def table_of(x):
+    return data.make_table("t", COLUMNS, x)
+
+
+@functools.cache
+def trained(**changes):
+    """Return a base fitted to the selected rows, about 0."""
+    config = dataclasses.replace(CONFIG, **changes)
+    return training.train(config, table_of(rows_of(0, 1000, 0.0)))[0]
+
+
+@functools.cache
+def debiased(**changes):
+    """Return it tilted to 200 rows of everybody, about ``SHIFT``, and the report."""
+    return training.debias(trained(**changes), table_of(rows_of(1, 200, SHIFT)))
+
+
+@pytest.mark.parametrize(("tilt", "share"), [("data", 0.0), ("latent", 0.4)])
+def test_the_tilted_model_has_the_mean_of_the_population(tilt, share):
+    """A tilt of x reaches it; one of z alone, which leaves p(x|z), goes most of the way."""
+    fitted, report = debiased(tilt=tilt)
+    draws = sampling.sample_by_weights(
+        jax.random.key(0), fitted.model, fitted.params, 20_000, 100_000
+    ).x
+    mean = fitted.facts.standardiser.invert(np.asarray(draws, np.float64)).mean(axis=0)
+    before = rows_of(0, 1000, 0.0).mean(axis=0)
+    few = rows_of(1, 200, SHIFT)
+    error = few.std(axis=0) / np.sqrt(len(few))
+    gap = np.linalg.norm(before - SHIFT)
+    assert gap > 6 * np.linalg.norm(error)  # or the next would say nothing
+    assert np.linalg.norm(mean - SHIFT) < share * gap + 4 * np.linalg.norm(error)
+    assert report.gain > 3 * report.gain_standard_error
+    assert report.tilt_scale > 0
+
+
+def test_the_gain_is_that_of_the_bound_on_new_rows():
+    """K-fold gain against the rise of the bound on rows that neither fit has seen."""
+    fitted, report = debiased()
+    new = rows_of(2, 400, SHIFT)
+    rise = fitted.impute(new).bound - trained().impute(new).bound
+    error = np.hypot(rise.std(ddof=1) / np.sqrt(len(rise)), report.gain_standard_error)
+    assert abs(rise.mean() - report.gain) < 4 * error
+
+
+def test_log_z_is_that_of_fresh_base_draws():
+    fitted, report = debiased()
+    x, z = models.sample_base(jax.random.key(5), fitted.model.vae, fitted.params.base, 200_000)
+    weights = np.exp(-np.asarray(models.energy(fitted.model, fitted.params, x, z), np.float64))
+    log_z = np.log(weights.mean())
+    error = weights.std() / weights.mean() / np.sqrt(len(weights))
+    assert abs(log_z - report.log_z) < 5 * np.hypot(error, report.log_z_standard_error)
+    assert float(fitted.params.log_z) == pytest.approx(report.log_z, abs=1e-6)
+
+
+def test_rows_of_the_model_itself_leave_it_as_it_was():
+    start = trained()
+    fitted, report = training.debias(start, table_of(rows_of(3, 200, 0.0)))
+    assert (report.energy, report.tilt_scale, report.gain) == ("none", 0.0, 0.0)
+    assert fitted.params is start.params
+    assert "kept as it was" in str(report)
+
+
+def test_unbiased_rows_may_have_gaps():
+    x = rows_of(1, 200, SHIFT)
+    x[np.random.default_rng(4).random(x.shape) < 0.3] = np.nan
+    fitted, report = training.debias(trained(), table_of(x))
+    assert np.isfinite(report.bound_before)
+    assert report.gain > 2 * report.gain_standard_error
+    assert fitted.facts.second_energy in ("additive", "network")
+
+
+def test_a_second_sample_replaces_the_first_and_composes_with_the_own_tilt():
+    once, _ = debiased()
+    again, _ = training.debias(once, table_of(rows_of(1, 200, SHIFT)))
+    assert jax.tree.structure(once.params) == jax.tree.structure(again.params)
+    jax.tree.map(np.testing.assert_array_equal, once.params, again.params)
+    params = once.params
+    x, z = jnp.ones((3, 2)), jnp.zeros((3, 2))
+    second = models.make_second_tilt(once.config, 2, once.facts.second_energy)
+    first = models.make_tilt(once.config.tilt, 2, 2, once.config.hidden_dim)
+    terms = params.energy
+    expected = terms["scales"][0] * first.energy(terms["first"], x, z)
+    expected += terms["scales"][1] * second.energy(terms["second"], x, z)
+    np.testing.assert_allclose(models.energy(once.model, params, x, z), expected, rtol=1e-6)
+
+
+def test_training_with_unbiased_rows_can_be_saved_resumed_and_pickled(tmp_path):
+    config = dataclasses.replace(CONFIG, num_steps=200, tilt_steps=100, unbiased_steps=50)
+    table, few = table_of(rows_of(0, 300, 0.0)), table_of(rows_of(1, 60, SHIFT))
+    fitted, report = training.train(config, table, tmp_path, unbiased=few)
+    assert report.unbiased.num_rows == 60
+    loaded = training.load(tmp_path)
+    resumed, again = training.train(config, table, tmp_path, unbiased=few, resume=True)
+    copied = pickle.loads(pickle.dumps(fitted))
+    for other in (loaded, resumed, copied):
+        assert other.facts.second_energy == fitted.facts.second_energy != ""
+        jax.tree.map(np.testing.assert_array_equal, fitted.params, other.params)
+    assert again.unbiased.gain == report.unbiased.gain
+    assert not fitted.without_second().facts.second_energy
+
+
+def test_rows_without_selection_ignore_the_mechanism():
+    """Their log-weights are those of the model without a mechanism, with the same draws."""
+    x = rows_of(0, 300, 0.0)
+    x[x[:, 0] > 0.5, 0] = np.nan
+    config = dataclasses.replace(CONFIG, mechanism="selfmasking_probit", num_steps=200, tilt="none")
+    fitted, _ = training.train(config, table_of(x))
+    row, mask = jnp.array([0.0, 0.3]), jnp.array([False, True])
+    ignoring = fitted.model._replace(
+        mechanism=make_mechanism("none", fitted.model.vae.likelihood, 2)
+    )
+    key = jax.random.key(0)
+
+    def log_w(model, is_selected):
+        params = fitted.params
+        return bounds.log_weights(key, model, params, row, mask, 50, is_selected).log_w
+
+    no, yes = jnp.asarray(False), jnp.asarray(True)
+    np.testing.assert_array_equal(log_w(fitted.model, no), log_w(ignoring, None))
+    np.testing.assert_array_equal(log_w(fitted.model, yes), log_w(fitted.model, None))
+    assert np.abs(log_w(fitted.model, yes) - log_w(fitted.model, no)).max() > 0.01
+
+
+def test_unbiased_rows_undo_what_selection_did_to_the_base():
+    """With 40 % of everybody's rows beside those cut off above, the mean comes near the truth."""
+    x = rows_of(0, 600, 0.0)
+    cut = np.where((x[:, 0] > 0)[:, None] & np.array([True, False]), np.nan, x)
+    config = dataclasses.replace(CONFIG, tilt="none")
+    alone, _ = training.train(config, table_of(cut))
+    both, _ = training.train(config, table_of(cut), unbiased=table_of(rows_of(6, 400, 0.0)))
+
+    def mean_of(fitted):
+        draws, _ = models.sample_base(
+            jax.random.key(0), fitted.model.vae, fitted.params.base, 20_000
+        )
+        return fitted.facts.standardiser.invert(np.asarray(draws, np.float64))[:, 0].mean()
+
+    assert mean_of(alone) < -0.3
+    assert abs(mean_of(both)) < 0.5 * abs(mean_of(alone))
+
+
+def test_an_additive_energy_is_a_sum_over_what_it_is_shown():
+    network = AdditiveEnergy()
+    params = network.init(jax.random.key(0), jnp.zeros(3))
+    heights = jax.random.normal(jax.random.key(1), (3, 8))
+    params = {"params": params["params"] | {"kernel_out": heights}}
+
+    def raw(v):
+        return ENERGY_BOUND * np.arctanh(np.asarray(network.apply(params, v)) / ENERGY_BOUND)
+
+    u, v = jnp.array([0.3, -1.0, 0.5]), jnp.array([1.2, 0.4, -0.7])
+    mixed = [jnp.where(jnp.arange(3) == i, v, u) for i in range(3)]
+    steps = sum(raw(one) - raw(u) for one in mixed)
+    np.testing.assert_allclose(raw(v) - raw(u), steps, rtol=1e-4)
+    zero = network.init(jax.random.key(0), jnp.zeros(3))
+    assert float(network.apply(zero, u)) == 0.0
+
+
+def test_what_a_person_can_get_wrong_is_told_in_one_line():
+    few = table_of(rows_of(1, 60, SHIFT))
+    with pytest.raises(ValueError, match="tilt: expected data, latent or joint, got none"):
+        training.debias(trained().base(), few)
+    other = data.make_table("t", ("a", "c"), few.x)
+    with pytest.raises(ValueError, match="unbiased: expected the columns a, b, got a, c"):
+        training.debias(trained(), other)
+    with pytest.raises(ValueError, match="at least unbiased_folds=5 rows, got 4"):
+        training.debias(trained(), table_of(few.x[:4]))
+    with pytest.raises(ValueError, match="unbiased_energy: expected one of none, additive"):
+        Config(unbiased_energy="cubic")
+    with pytest.raises(ValueError, match="unbiased_folds: expected at least 2, got 1"):
+        Config(unbiased_folds=1)
+
+
+def test_follow_up_fills_the_gaps_of_a_share_of_the_rows():
+    truth = rows_of(0, 200, 0.0)
+    table = data.benchmark_table("t", COLUMNS, truth)
+    selected, unbiased, whole = data.follow_up(table, 0.1, seed=0)
+    assert len(unbiased.x) == 20
+    assert len(selected.x) == 180
+    assert unbiased.mask.all()
+    assert whole.mask.all(axis=1).sum() >= 20
+    assert not whole.mask.all()
+    np.testing.assert_array_equal(whole.truth, truth)
+    bare = data.make_table("t", COLUMNS, table.x)
+    with pytest.raises(ValueError, match="expected the true values of its gaps"):
+        data.follow_up(bare, 0.1, seed=0)
+    with pytest.raises(ValueError, match="expected some of the 200 rows"):
+        data.follow_up(table, 1.0, seed=0)
+
+
+def test_a_column_can_mark_the_unbiased_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,everybody,b\n1,0,2\n,0,3\n4,1,5\n")
+    selected, unbiased = data.split_marked(data.read_csv(path), "everybody")
+    assert selected.columns == unbiased.columns == ("a", "b")
+    np.testing.assert_array_equal(selected.x, [[1, 2], [np.nan, 3]])
+    np.testing.assert_array_equal(unbiased.x, [[4, 5]])
+    path.write_text("a,everybody\n1,0\n2,3\n")
+    with pytest.raises(ValueError, match="expected 0 or 1 in column 'everybody', got '3' in row 1"):
+        data.split_marked(data.read_csv(path), "everybody")
+    path.write_text("a,everybody\n1,0\n2,0\n")
+    with pytest.raises(ValueError, match="expected both 0 and 1 in column 'everybody'"):
+        data.split_marked(data.read_csv(path), "everybody")

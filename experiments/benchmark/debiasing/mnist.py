@@ -9,17 +9,18 @@ are from those of test images. Training sees pixels in black and white, whose la
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from sklearn.decomposition import PCA
 
 from experiments import figures, markdown, settings
-from experiments.benchmark.debiasing import baselines, classifier
+from experiments.benchmark.debiasing import baselines, classifier, clusters
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
-from mnar_ebm import data, metrics, sampling, training
+from mnar_ebm import data, metrics, models, samplers, sampling, targets, training
 from mnar_ebm.data import Table, builders
 from mnar_ebm.models import Model, Params
 from mnar_ebm.training import FittedModel
@@ -33,9 +34,13 @@ LATENT_DIMS = (8, 2, 16)
 MAIN_PER_CLASS, MAIN_DIM = 10, 8
 
 NUM_SAMPLES, NUM_PROPOSALS = 6000, 30_000
-NUM_CHAINS, NUM_CHAIN_STEPS = 600, 300
+NUM_CHAINS, NUM_CHAIN_STEPS, THIN = 600, 300, 20
 NUM_COMPONENTS = 30
 """Principal components of an image that the weights of LFIW are a function of."""
+
+VAE = "VAE"
+SECOND = "second tilt, SNIS"
+SHARES = "tilt of clusters' shares, SNIS"
 
 WANTED_VARIATION = 0.08
 
@@ -64,6 +69,18 @@ class Split(NamedTuple):
 
     selected: Table
     unbiased: dict[int, Table]
+
+
+class Drawn(NamedTuple):
+    """Images of a model.
+
+    Attributes:
+        images: decoder means. [N, 28 * 28]
+        ess: effective share of the base draws that they were chosen from, if they were.
+    """
+
+    images: np.ndarray
+    ess: float | None = None
 
 
 class Judge(NamedTuple):
@@ -163,92 +180,141 @@ def make_judge(data_dir: str | None) -> Judge:
 
 
 def run(options: Options, latent_dim: int, seed: int) -> Record:
-    """Train a base, move it to the unbiased images in every way, and judge what each draws."""
+    """Train a base and a first tilt, move them to the unbiased images, and judge what is drawn."""
     split = split_digits(load_digits(options.data_dir), seed)
     judge = make_judge(options.data_dir)
     config = settings.config_from_flagfile("debias/mnist.cfg")
     config = dataclasses.replace(config, latent_dim=latent_dim, seed=seed)
-    base, _ = training.train(config, split.selected)
+    first, report = training.train(config, split.selected)
+    mixture = clusters.fit(first, split.selected.x, seed)
     results: list[Record] = []
 
-    def tell(method: str, images: np.ndarray, per_class: int, **more: object) -> None:
-        results.append({"method": method, "per_class": per_class, **judge.judge(images), **more})
+    def tell(method: str, drawn: Drawn, per_class: int = MAIN_PER_CLASS, **more: object) -> None:
+        seen = judge.judge(drawn.images)
+        results.append(
+            {"method": method, "per_class": per_class, **seen, "ess_fraction": drawn.ess, **more}
+        )
 
-    tell("VAE", draw(base, seed), MAIN_PER_CLASS)
+    tell(VAE, draw(first.base(), seed))
+    tell("VAE, tilt to the selected", draw(first, seed))
     for per_class in PER_CLASS if latent_dim == MAIN_DIM else (MAIN_PER_CLASS,):
-        moved, found = training.debias(_in_space(base, "latent"), split.unbiased[per_class])
-        tell("latent tilt, SNIS", draw(moved, seed), per_class, **_facts(found))
+        unbiased = split.unbiased[per_class]
+        second, found = training.debias(first, unbiased)
+        tell(SECOND, draw(second, seed), per_class, **_facts(found))
+        shares = clusters.tilt(first, mixture, unbiased.x, seed)
+        tell(SHARES, draw(first, seed, shares), per_class)
         if per_class == MAIN_PER_CLASS:
-            tell("latent tilt, MALA", draw_by_chains(moved, seed), per_class)
+            tell(SECOND.replace("SNIS", "MALA"), draw_by_chains(second, seed))
+            tell(SHARES.replace("SNIS", "MALA"), draw_by_chains(first, seed, shares))
             if seed == 0 and latent_dim == 2:
-                figures.draw_latent(moved, options.figures / "debiasing-mnist-latent.png")
+                draw_latent(first, shares, options.figures / "debiasing-mnist-latent.png")
     if latent_dim == MAIN_DIM:
-        unbiased = split.unbiased[MAIN_PER_CLASS]
-        moved, found = training.debias(_in_space(base, "data"), unbiased)
-        tell("data tilt, SNIS", draw(moved, seed), MAIN_PER_CLASS, **_facts(found))
-        for method, fitted in _others(base, split.selected, unbiased, seed):
-            tell(method, draw(fitted, seed), MAIN_PER_CLASS)
+        _tell_others(tell, first, split, seed)
         if seed == 0:
             draw_classes(results, options.figures / "debiasing-mnist-classes.png")
     return {
         "latent_dim": latent_dim,
         "seed": seed,
         "accuracy": judge.accuracy,
+        "bound_base": report.bound_base,
+        "bound_first": report.bound_tilted,
         "results": results,
     }
 
 
-def _in_space(base: FittedModel, space: str) -> FittedModel:
-    """Return the base with an energy that is 0 as yet."""
-    config = dataclasses.replace(base.config, validation_fraction=0.1)
-    return base._replace(config=config).in_space(space)
-
-
 def _facts(found: training.UnbiasedReport) -> Record:
-    names = ("energy", "weight_decay", "tilt_scale", "gain", "gain_standard_error", "ess_fraction")
+    names = ("energy", "weight_decay", "tilt_scale", "gain", "gain_standard_error")
     return {name: getattr(found, name) for name in names}
 
 
-def draw(fitted: FittedModel, seed: int) -> np.ndarray:
-    """Return decoder means at latents of the model, which are chosen by weights. [N, 28 * 28]."""
-    return np.asarray(_draw(jax.random.key(seed), fitted.model, fitted.params))
+def draw(fitted: FittedModel, seed: int, more: clusters.Clusters | None = None) -> Drawn:
+    """Draw by weights from the model, tilted once more if a tilt is given."""
+    key_base, key_sir = jax.random.split(jax.random.key(seed))
+    model, params = fitted.model, fitted.params
+    z, log_w = _propose(key_base, model, params)
+    if more is not None:
+        log_w = log_w - more.energy(z)
+    chosen = samplers.sir(key_sir, log_w, NUM_SAMPLES, method="systematic")
+    ess = float(samplers.effective_sample_size(log_w)) / NUM_PROPOSALS
+    return Drawn(_decode(model, params, z[chosen]), ess)
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _draw(key: Key, model: Model, params: Params) -> Array:
-    z = sampling.sample_by_weights(key, model, params, NUM_SAMPLES, NUM_PROPOSALS).z
-    return model.vae.likelihood.mean(model.vae.decode(params.base, z))
+def _propose(key: Key, model: Model, params: Params) -> tuple[Array, Array]:
+    """Return latents of the base and their log-weights. [P, L], [P]."""
+    x, z = models.sample_base(key, model.vae, params.base, NUM_PROPOSALS)
+    return z, -models.energy(model, params, x, z)
 
 
-def draw_by_chains(fitted: FittedModel, seed: int) -> np.ndarray:
-    """Return decoder means at latents of MALA chains. [N, 28 * 28]."""
-    model, params = fitted.model, fitted.params
-    z = sampling.sample_by_chains(
-        jax.random.key(seed),
-        model,
-        params,
-        NUM_CHAINS,
-        NUM_SAMPLES // NUM_CHAINS,
-        method="mala",
-        space="latent",
-        num_steps=NUM_CHAIN_STEPS,
-        thin=20,
-    ).z
-    z = z.reshape(-1, model.vae.latent_dim)
+def _decode(model: Model, params: Params, z: Array) -> np.ndarray:
     return np.asarray(model.vae.likelihood.mean(model.vae.decode(params.base, z)))
 
 
-def _others(
-    base: FittedModel, selected: Table, unbiased: Table, seed: int
-) -> Iterator[tuple[str, FittedModel]]:
-    """Yield the models of other ways to use the unbiased images."""
-    yield "VAE fine-tuned on the unbiased", baselines.fine_tune(base, unbiased)
-    yield "VAE of the unbiased alone", baselines.few_only(base.config, unbiased)
-    pca = PCA(NUM_COMPONENTS, random_state=0).fit(selected.x)
+def draw_by_chains(fitted: FittedModel, seed: int, more: clusters.Clusters | None = None) -> Drawn:
+    """Draw by MALA from the model, tilted once more if a tilt is given, from draws of the base."""
+    model, params = fitted.model, fitted.params
+    key_start, key_chains = jax.random.split(jax.random.key(seed))
+    logdensity = targets.latent_logdensity(model, params)
+
+    def target(z: Array) -> Array:
+        return logdensity(z) - (more.energy(z) if more is not None else 0.0)
+
+    def run_chain(key: Key, start: Array) -> Array:
+        num_draws = NUM_SAMPLES // NUM_CHAINS
+        settings = {"method": "mala", "warm_up": NUM_CHAIN_STEPS, "thin": THIN}
+        return sampling.run_chain(key, target, start, num_draws, **settings)[0]
+
+    start = jax.random.normal(key_start, (NUM_CHAINS, model.vae.latent_dim))
+    z = jax.jit(jax.vmap(run_chain))(jax.random.split(key_chains, NUM_CHAINS), start)
+    return Drawn(_decode(model, params, z.reshape(-1, model.vae.latent_dim)))
+
+
+def _tell_others(tell: Callable[..., None], first: FittedModel, split: Split, seed: int) -> None:
+    """Tell what is drawn by the data tilt, and by other ways to use the unbiased images."""
+    unbiased = split.unbiased[MAIN_PER_CLASS]
+    network = dataclasses.replace(first.config, unbiased_energy="network")
+    fresh = first._replace(config=network).in_space("data")
+    moved, found = training.debias(fresh, unbiased)
+    tell("VAE, data tilt, SNIS", draw(moved, seed), **_facts(found))
+    tell("VAE fine-tuned on the unbiased", draw(baselines.fine_tune(first, unbiased), seed))
+    tell("VAE of the unbiased alone", draw(baselines.few_only(first.config, unbiased), seed))
+    pca = PCA(NUM_COMPONENTS, random_state=0).fit(split.selected.x)
     components = [f"component_{number}" for number in range(NUM_COMPONENTS)]
     shown = data.make_table("mnist", components, pca.transform(unbiased.x))
-    weighted = baselines.reweight(selected, shown, pca.transform(selected.x), seed)
-    yield "VAE of reweighted images (LFIW)", training.train(base.config, weighted)[0]
+    weighted = baselines.reweight(split.selected, shown, pca.transform(split.selected.x), seed)
+    plain = dataclasses.replace(first.config, tilt="none")
+    tell("VAE of reweighted images (LFIW)", draw(training.train(plain, weighted)[0], seed))
+
+
+def draw_latent(first: FittedModel, shares: clusters.Clusters, path: pathlib.Path) -> None:
+    """Draw 2-d latents of the base, of the first tilt and of both, over their energies."""
+    model, params = first.model, first.params
+    key_base, key_sir = jax.random.split(jax.random.key(0))
+    z, log_w = _propose(key_base, model, params)
+    both = log_w - shares.energy(z)
+    grid = np.linspace(-3.5, 3.5, 101)
+    places = np.stack(np.meshgrid(grid, grid), axis=-1)
+    nothing = np.zeros((*places.shape[:2], model.vae.num_features), np.float32)
+    energy = np.asarray(models.energy(model, params, nothing, places))
+    panels = (
+        ("VAE", np.zeros(len(z)), np.zeros_like(energy)),
+        ("tilted to the selected", log_w, energy),
+        ("and to the unbiased", both, energy + np.asarray(shares.energy(places))),
+    )
+    figure, axes = figures.plt.subplots(
+        1, 3, figsize=(10, 3.6), sharex=True, sharey=True, layout="constrained"
+    )
+    limit = max(np.abs(values).max() for *_, values in panels)
+    levels = np.linspace(-limit, limit, 25)
+    for axis, (title, weights, values) in zip(axes, panels, strict=True):
+        contours = axis.contourf(grid, grid, values, levels=levels, cmap="RdBu_r", alpha=0.7)
+        chosen = z[samplers.sir(key_sir, jnp.asarray(weights), 1000, method="systematic")]
+        axis.plot(chosen[:, 0], chosen[:, 1], ".", color="#222222", markersize=2)
+        axis.set(title=title, xlabel="$z_1$", aspect="equal", xlim=(-3.5, 3.5), ylim=(-3.5, 3.5))
+    axes[0].set_ylabel("$z_2$")
+    figure.colorbar(contours, ax=axes, label="energy (nats)", shrink=0.8)
+    figure.savefig(path)
+    figures.plt.close(figure)
 
 
 def draw_classes(results: Sequence[Record], path: pathlib.Path) -> None:
@@ -276,37 +342,37 @@ def make_text(records: Sequence[Record]) -> str:
 
 
 def _main_table(records: Sequence[Record]) -> str:
-    header = ("method", "latents", "seeds", "total variation", "FID", "FID / VAE's", "ESS/N")
-    rows = []
+    header = ("method", "latents", "seeds", *COLUMNS)
+    rows: list[Sequence[object]] = []
     for dim in sorted(LATENT_DIMS):
         own = [record for record in records if record["latent_dim"] == dim]
-        methods = dict.fromkeys(r["method"] for record in own for r in record["results"])
-        for method in methods:
+        for method in dict.fromkeys(r["method"] for record in own for r in record["results"]):
             found = _results(own, method, MAIN_PER_CLASS)
-            rows.append((method, dim, len(found), *_cells(found), _ess(found)))
-    rows.append(("*wanted of a tilt*", "", "", f"{WANTED_VARIATION:.2f}", "", "1.05", "0.05"))
+            rows.append((method, dim, len(found), *_cells(found)))
+    rows.append(("*wanted of a tilt*", "", "", f"{WANTED_VARIATION:.3f}", "", "1.05", "0.050"))
     return markdown.table(header, rows)
 
 
 def _curve(records: Sequence[Record]) -> str:
-    method = "latent tilt, SNIS"
     own = [record for record in records if record["latent_dim"] == MAIN_DIM]
-    header = (
-        "images per class", "seeds", "total variation", "FID", "FID / VAE's", "ESS/N", "scale λ"
-    )  # fmt: skip
+    header = ("images per class", "method", "seeds", *COLUMNS, "scale λ")
     rows = []
     for per_class in PER_CLASS:
-        found = _results(own, method, per_class)
-        scales = mean_and_error([result["tilt_scale"] for result in found])
-        rows.append((per_class, len(found), *_cells(found), _ess(found), scales))
+        for method in (SECOND, SHARES):
+            found = _results(own, method, per_class)
+            scales = mean_and_error([r["tilt_scale"] for r in found if "tilt_scale" in r])
+            rows.append((per_class, method, len(found), *_cells(found), scales))
     return markdown.table(header, rows)
+
+
+COLUMNS = ("total variation", "FID", "FID / VAE's", "ESS/N")
 
 
 def _results(records: Sequence[Record], method: str, per_class: int) -> list[Record]:
     """Return the results of a method, each with its FID as a share of the VAE's of that seed."""
     found = []
     for record in records:
-        vae = next(r for r in record["results"] if r["method"] == "VAE")
+        vae = next(result for result in record["results"] if result["method"] == VAE)
         for result in record["results"]:
             if (result["method"], result["per_class"]) == (method, per_class):
                 found.append(result | {"fid_share": result["fid"] / vae["fid"]})
@@ -314,9 +380,9 @@ def _results(records: Sequence[Record], method: str, per_class: int) -> list[Rec
 
 
 def _cells(found: Sequence[Record]) -> list[str]:
-    columns = {"variation": 3, "fid": 1, "fid_share": 2}
-    return [mean_and_error([r[name] for r in found], digits) for name, digits in columns.items()]
-
-
-def _ess(found: Sequence[Record]) -> str:
-    return mean_and_error([r["ess_fraction"] for r in found if "ess_fraction" in r], 3)
+    """Return the cells of ``COLUMNS``."""
+    digits = {"variation": 3, "fid": 1, "fid_share": 2, "ess_fraction": 3}
+    return [
+        mean_and_error([result[name] for result in found if result[name] is not None], places)
+        for name, places in digits.items()
+    ]

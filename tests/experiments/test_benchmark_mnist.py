@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from experiments.benchmark.debiasing import classifier, mnist
+from experiments.benchmark.debiasing import digits as task
 
 
 def make_digits(num_rows):
     """Return digits whose label is which fifth of the image is white, with noise."""
     rng = np.random.default_rng(0)
-    labels = np.arange(num_rows) % mnist.NUM_CLASSES
+    labels = np.arange(num_rows) % task.NUM_CLASSES
     images = 0.6 * rng.random((num_rows, 28, 28))
-    for label in range(mnist.NUM_CLASSES):
+    for label in range(task.NUM_CLASSES):
         images[labels == label, 5 * label : 5 * label + 5] += 0.4
     return images.reshape(num_rows, -1).astype(np.float32), labels
 
@@ -19,26 +20,26 @@ def make_digits(num_rows):
 @pytest.fixture(scope="module")
 def digits():
     """Return training images, a thousand of each class, and test images."""
-    return mnist.Digits(*make_digits(5000), *make_digits(200))
+    return task.Digits(*make_digits(5000), *make_digits(200))
 
 
 def test_a_seed_draws_wrong_proportions_and_other_images_in_equal_ones(digits):
     """The shares are those asked for; no unbiased image was selected; small samples are nested."""
-    split = mnist.split_digits(digits, seed=1, num_selected=1000)
-    x = mnist.to_black_and_white(digits.train_x)
+    split = task.split_digits(digits, seed=1, num_selected=1000)
+    x = task.to_black_and_white(digits.train_x)
     label_of = {row.tobytes(): label for row, label in zip(x, digits.train_y, strict=True)}
 
     def keys(table):
         return [row.astype(np.float32).tobytes() for row in table.x]
 
     counts = np.bincount([label_of[key] for key in keys(split.selected)])
-    np.testing.assert_array_equal(counts, 1000 * np.array(mnist.PROPORTIONS))
+    np.testing.assert_array_equal(counts, 1000 * np.array(task.PROPORTIONS))
     for per_class, table in split.unbiased.items():
         assert np.bincount([label_of[key] for key in keys(table)]).tolist() == [per_class] * 5
         assert not set(keys(table)) & set(keys(split.selected))
     assert set(keys(split.unbiased[2])) < set(keys(split.unbiased[5]))
     with pytest.raises(ValueError, match="mnist: expected 1750 images of 1, got 1000"):
-        mnist.split_digits(digits, seed=1, num_selected=5000)
+        task.split_digits(digits, seed=1, num_selected=5000)
 
 
 def test_the_judge_knows_the_classes_and_a_collapse(digits):
@@ -46,12 +47,12 @@ def test_the_judge_knows_the_classes_and_a_collapse(digits):
     reader = classifier.fit(digits.train_x, digits.train_y, num_steps=60)
     read = reader.read(digits.test_x)
     assert np.mean(read.labels == digits.test_y) > 0.99
-    judge = mnist.Judge(reader, 1.0, read.features)
+    judge = task.Judge(reader, 1.0, read.features)
     same = judge.judge(digits.test_x)
     assert same["variation"] < 0.01 and same["fid"] == pytest.approx(0.0, abs=1e-3)
     collapsed = judge.judge(digits.test_x[digits.test_y == 3])
     assert collapsed["variation"] == pytest.approx(0.8) and collapsed["fid"] > 1.0
-    binary = reader.read(mnist.to_black_and_white(digits.test_x))
+    binary = reader.read(task.to_black_and_white(digits.test_x))
     assert np.mean(binary.labels == digits.test_y) > 0.99
 
 

@@ -18,18 +18,13 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from experiments import figures, markdown, settings
-from experiments.benchmark.debiasing import baselines, classifier, clusters
+from experiments.benchmark.debiasing import baselines, classifier, clusters, digits
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
-from mnar_ebm import data, metrics, models, samplers, sampling, targets, training
-from mnar_ebm.data import Table, builders
+from mnar_ebm import data, models, samplers, sampling, targets, training
 from mnar_ebm.models import Model, Params
 from mnar_ebm.training import FittedModel
 from mnar_ebm.types import Array, Key
 
-NUM_CLASSES = 5
-PROPORTIONS = (0.12, 0.33, 0.28, 0.20, 0.07)
-NUM_SELECTED = 20_000
-PER_CLASS = (2, 5, 10, 50, 100)
 LATENT_DIMS = (8, 2, 16)
 MAIN_PER_CLASS, MAIN_DIM = 10, 8
 
@@ -45,32 +40,6 @@ SHARES = "tilt of clusters' shares, SNIS"
 WANTED_VARIATION = 0.08
 
 
-class Digits(NamedTuple):
-    """Images as rows of pixels in [0, 1], and their labels.
-
-    Attributes:
-        train_x, test_x: images. [N, 28 * 28]
-        train_y, test_y: labels. [N]
-    """
-
-    train_x: np.ndarray
-    train_y: np.ndarray
-    test_x: np.ndarray
-    test_y: np.ndarray
-
-
-class Split(NamedTuple):
-    """What a seed draws.
-
-    Attributes:
-        selected: images in the wrong proportions.
-        unbiased: by number per class, other images, those of a smaller number among them.
-    """
-
-    selected: Table
-    unbiased: dict[int, Table]
-
-
 class Drawn(NamedTuple):
     """Images of a model.
 
@@ -83,31 +52,6 @@ class Drawn(NamedTuple):
     ess: float | None = None
 
 
-class Judge(NamedTuple):
-    """Who says which digits were drawn, and how well.
-
-    Attributes:
-        reader: the classifier.
-        accuracy: of it, the mean over classes of test images.
-        features: of as many test images of each class. [N, F]
-    """
-
-    reader: classifier.Classifier
-    accuracy: float
-    features: np.ndarray
-
-    def judge(self, images: np.ndarray) -> Record:
-        """Return class shares, their total variation from equal ones, and the FID. [N, 28 * 28]."""
-        seen = self.reader.read(images)
-        shares = np.bincount(seen.labels, minlength=NUM_CLASSES) / len(images)
-        equal = np.full(NUM_CLASSES, 1 / NUM_CLASSES)
-        return {
-            "shares": shares.tolist(),
-            "variation": metrics.total_variation(shares, equal),
-            "fid": metrics.frechet_distance(seen.features, self.features),
-        }
-
-
 def make_jobs(options: Options) -> list[Job]:
     """Return a job for each number of latents and seed: a base, and all that starts from it."""
     return [
@@ -117,72 +61,10 @@ def make_jobs(options: Options) -> list[Job]:
     ]
 
 
-@functools.cache
-def load_digits(data_dir: str | None) -> Digits:
-    """Return the images of digits 0 to 4 under ``data_dir``.
-
-    Raises:
-        ValueError: no folder was named, or a file is missing.
-    """
-    if data_dir is None:
-        raise ValueError("--data_dir: expected the folder with mnist/, got none")
-    parts: list[np.ndarray] = []
-    for name in ("train", "test"):
-        images, labels = builders.load_images("mnist", data_dir, name)
-        kept = labels < NUM_CLASSES
-        x = images[kept].reshape(-1, 28 * 28).astype(np.float32) / 255
-        parts += [x, labels[kept]]
-    return Digits(*parts)
-
-
-def to_black_and_white(x: np.ndarray) -> np.ndarray:
-    """Return pixels that are 0 or 1. [N, 28 * 28]."""
-    return (x > 0.5).astype(np.float32)
-
-
-def split_digits(digits: Digits, seed: int, num_selected: int = NUM_SELECTED) -> Split:
-    """Return the selected images, and from those left over the unbiased ones."""
-    rng = np.random.default_rng(seed)
-    selected: list[int] = []
-    left: list[np.ndarray] = []
-    for label, share in enumerate(PROPORTIONS):
-        rows = rng.permutation(np.flatnonzero(digits.train_y == label))
-        count = round(num_selected * share)
-        if len(rows) < count + max(PER_CLASS):
-            raise ValueError(
-                f"mnist: expected {count + max(PER_CLASS)} images of {label}, got {len(rows)}"
-            )
-        selected.extend(rows[:count])
-        left.append(rows[count:])
-    unbiased = {n: np.concatenate([rows[:n] for rows in left]) for n in PER_CLASS}
-    return Split(
-        _table(digits, rng.permutation(selected)),
-        {n: _table(digits, rng.permutation(rows)) for n, rows in unbiased.items()},
-    )
-
-
-def _table(digits: Digits, rows: np.ndarray) -> Table:
-    columns = [f"pixel_{number}" for number in range(digits.train_x.shape[1])]
-    return data.make_table("mnist", columns, to_black_and_white(digits.train_x[rows]))
-
-
-@functools.cache
-def make_judge(data_dir: str | None) -> Judge:
-    """Return the classifier, trained on all training images, and what it sees in test images."""
-    digits = load_digits(data_dir)
-    reader = classifier.fit(digits.train_x, digits.train_y)
-    rows_of = [np.flatnonzero(digits.test_y == label) for label in range(NUM_CLASSES)]
-    read = reader.read(digits.test_x).labels
-    accuracy = np.mean([np.mean(read[rows] == label) for label, rows in enumerate(rows_of)])
-    fewest = min(map(len, rows_of))
-    balanced = np.concatenate([rows[:fewest] for rows in rows_of])
-    return Judge(reader, float(accuracy), reader.read(digits.test_x[balanced]).features)
-
-
 def run(options: Options, latent_dim: int, seed: int) -> Record:
     """Train a base and a first tilt, move them to the unbiased images, and judge what is drawn."""
-    split = split_digits(load_digits(options.data_dir), seed)
-    judge = make_judge(options.data_dir)
+    split = digits.split_digits(digits.load_digits(options.data_dir), seed)
+    judge = digits.make_judge(options.data_dir)
     config = settings.config_from_flagfile("debias/mnist.cfg")
     config = dataclasses.replace(config, latent_dim=latent_dim, seed=seed)
     first, report = training.train(config, split.selected)
@@ -197,7 +79,7 @@ def run(options: Options, latent_dim: int, seed: int) -> Record:
 
     tell(VAE, draw(first.base(), seed))
     tell("VAE, tilt to the selected", draw(first, seed))
-    for per_class in PER_CLASS if latent_dim == MAIN_DIM else (MAIN_PER_CLASS,):
+    for per_class in digits.PER_CLASS if latent_dim == MAIN_DIM else (MAIN_PER_CLASS,):
         unbiased = split.unbiased[per_class]
         second, found = training.debias(first, unbiased)
         tell(SECOND, draw(second, seed), per_class, **_facts(found))
@@ -207,7 +89,8 @@ def run(options: Options, latent_dim: int, seed: int) -> Record:
             tell(SECOND.replace("SNIS", "MALA"), draw_by_chains(second, seed))
             tell(SHARES.replace("SNIS", "MALA"), draw_by_chains(first, seed, shares))
             if seed == 0 and latent_dim == 2:
-                draw_latent(first, shares, options.figures / "debiasing-mnist-latent.png")
+                path = options.figures / "debiasing-mnist-latent.png"
+                draw_latent(first, shares, judge.reader, path)
     if latent_dim == MAIN_DIM:
         _tell_others(tell, first, split, seed)
         if seed == 0:
@@ -269,7 +152,9 @@ def draw_by_chains(fitted: FittedModel, seed: int, more: clusters.Clusters | Non
     return Drawn(_decode(model, params, z.reshape(-1, model.vae.latent_dim)))
 
 
-def _tell_others(tell: Callable[..., None], first: FittedModel, split: Split, seed: int) -> None:
+def _tell_others(
+    tell: Callable[..., None], first: FittedModel, split: digits.Split, seed: int
+) -> None:
     """Tell what is drawn by the data tilt, and by other ways to use the unbiased images."""
     unbiased = split.unbiased[MAIN_PER_CLASS]
     network = dataclasses.replace(first.config, unbiased_energy="network")
@@ -286,12 +171,19 @@ def _tell_others(tell: Callable[..., None], first: FittedModel, split: Split, se
     tell("VAE of reweighted images (LFIW)", draw(training.train(plain, weighted)[0], seed))
 
 
-def draw_latent(first: FittedModel, shares: clusters.Clusters, path: pathlib.Path) -> None:
-    """Draw 2-d latents of the base, of the first tilt and of both, over their energies."""
+def draw_latent(
+    first: FittedModel,
+    shares: clusters.Clusters,
+    reader: classifier.Classifier,
+    path: pathlib.Path,
+) -> None:
+    """Draw 2-d latents of the base, of the first tilt and of both, over their energies.
+
+    The colour of a latent is the class that the classifier reads in its decoder mean.
+    """
     model, params = first.model, first.params
     key_base, key_sir = jax.random.split(jax.random.key(0))
     z, log_w = _propose(key_base, model, params)
-    both = log_w - shares.energy(z)
     grid = np.linspace(-3.5, 3.5, 101)
     places = np.stack(np.meshgrid(grid, grid), axis=-1)
     nothing = np.zeros((*places.shape[:2], model.vae.num_features), np.float32)
@@ -299,20 +191,24 @@ def draw_latent(first: FittedModel, shares: clusters.Clusters, path: pathlib.Pat
     panels = (
         ("VAE", np.zeros(len(z)), np.zeros_like(energy)),
         ("tilted to the selected", log_w, energy),
-        ("and to the unbiased", both, energy + np.asarray(shares.energy(places))),
+        ("and to the unbiased", log_w - shares.energy(z), energy + shares.energy(places)),
     )
     figure, axes = figures.plt.subplots(
         1, 3, figsize=(10, 3.6), sharex=True, sharey=True, layout="constrained"
     )
-    limit = max(np.abs(values).max() for *_, values in panels)
-    levels = np.linspace(-limit, limit, 25)
     for axis, (title, weights, values) in zip(axes, panels, strict=True):
-        contours = axis.contourf(grid, grid, values, levels=levels, cmap="RdBu_r", alpha=0.7)
+        contours = axis.contourf(
+            grid, grid, values, levels=np.linspace(-5, 5, 21), cmap="Greys", extend="both"
+        )
         chosen = z[samplers.sir(key_sir, jnp.asarray(weights), 1000, method="systematic")]
-        axis.plot(chosen[:, 0], chosen[:, 1], ".", color="#222222", markersize=2)
+        labels = reader.read(_decode(model, params, chosen)).labels
+        for label in range(digits.NUM_CLASSES):
+            own = chosen[labels == label]
+            axis.plot(own[:, 0], own[:, 1], ".", color=f"C{label}", markersize=3, label=label)
         axis.set(title=title, xlabel="$z_1$", aspect="equal", xlim=(-3.5, 3.5), ylim=(-3.5, 3.5))
     axes[0].set_ylabel("$z_2$")
-    figure.colorbar(contours, ax=axes, label="energy (nats)", shrink=0.8)
+    axes[0].legend(title="class", markerscale=3, loc="upper left", ncols=2, fontsize="small")
+    figure.colorbar(contours, ax=axes, label="energy (nats)", ticks=range(-4, 5, 2), shrink=0.8)
     figure.savefig(path)
     figures.plt.close(figure)
 
@@ -323,9 +219,9 @@ def draw_classes(results: Sequence[Record], path: pathlib.Path) -> None:
     figure, axes = figures.plt.subplots(figsize=(8, 3.2), layout="constrained")
     width = 0.8 / len(shown)
     for number, record in enumerate(shown):
-        places = np.arange(NUM_CLASSES) + (number - (len(shown) - 1) / 2) * width
+        places = np.arange(digits.NUM_CLASSES) + (number - (len(shown) - 1) / 2) * width
         axes.bar(places, record["shares"], width, label=record["method"])
-    axes.axhline(1 / NUM_CLASSES, color="#222222", linestyle=":", label="wanted")
+    axes.axhline(1 / digits.NUM_CLASSES, color="#222222", linestyle=":", label="wanted")
     axes.set(xlabel="class read by the classifier", ylabel="share of images")
     figure.legend(loc="outside right upper")
     figure.savefig(path)
@@ -357,7 +253,7 @@ def _curve(records: Sequence[Record]) -> str:
     own = [record for record in records if record["latent_dim"] == MAIN_DIM]
     header = ("images per class", "method", "seeds", *COLUMNS, "scale λ")
     rows = []
-    for per_class in PER_CLASS:
+    for per_class in digits.PER_CLASS:
         for method in (SECOND, SHARES):
             found = _results(own, method, per_class)
             scales = mean_and_error([r["tilt_scale"] for r in found if "tilt_scale" in r])
@@ -381,8 +277,8 @@ def _results(records: Sequence[Record], method: str, per_class: int) -> list[Rec
 
 def _cells(found: Sequence[Record]) -> list[str]:
     """Return the cells of ``COLUMNS``."""
-    digits = {"variation": 3, "fid": 1, "fid_share": 2, "ess_fraction": 3}
+    columns = {"variation": 3, "fid": 1, "fid_share": 2, "ess_fraction": 3}
     return [
         mean_and_error([result[name] for result in found if result[name] is not None], places)
-        for name, places in digits.items()
+        for name, places in columns.items()
     ]

@@ -14,7 +14,7 @@ from mnar_ebm.missingness import make_mechanism
 from mnar_ebm.nets.energy import ENERGY_BOUND, AdditiveEnergy
 from mnar_ebm.objectives import bounds
 
-pytestmark = pytest.mark.usefixtures("quick_compile")
+pytestmark = pytest.mark.usefixtures("fewer_draws")
 
 COLUMNS = ("a", "b")
 SHIFT = np.array([1.0, 0.5])
@@ -28,6 +28,14 @@ CONFIG = Config(
     unbiased_steps=200,
     num_imputation_samples=500,
 )
+
+
+@pytest.fixture(scope="module")
+def fewer_draws():
+    """Judge energies on a quarter of the base draws, which is enough for two columns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mnar_ebm.training.unbiased.NUM_NEGATIVES", 16384)
+        yield
 
 
 def rows_of(seed, num_rows, shift):

@@ -18,7 +18,6 @@ References:
 """
 
 import functools
-import math
 from typing import NamedTuple
 
 import jax
@@ -61,7 +60,9 @@ MIN_EFFECTIVE_DRAWS = 300
 standard error of about 0.06 nats, though samples need chains and not weights."""
 
 MAX_POOL_SIZE = 2**25
-"""Most numbers in the pool of base draws, of which wide tables have fewer."""
+CHUNK_DRAWS = 1024
+"""Most numbers in the pool of base draws, of which wide tables have fewer; and how many draws are
+looked at at once."""
 
 
 class UnbiasedReport(NamedTuple):
@@ -174,32 +175,22 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
     check_unbiased(config, fitted.facts, unbiased)
     key_pools, key_fit = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 2**30))
     x, mask = fitted.standardise(unbiased.x)
-    num_rows, num_columns = x.shape
-    pools = _make_pools(
-        key_pools,
-        fitted.model,
-        fitted.params,
-        Batch(jnp.asarray(x), jnp.asarray(mask)),
-        min(NUM_NEGATIVES, MAX_POOL_SIZE // num_columns),
-    )
-    fold_of_row = _folds(config.seed, num_rows, config.unbiased_folds)
-    fits = {}
-    for kind in KINDS[config.unbiased_energy]:
-        tilt = models.make_second_tilt(config, num_columns, kind)
-        sizes = (config.unbiased_folds, config.unbiased_steps, config.num_negatives)
-        fits[kind] = _fit(key_fit, tilt, pools, fold_of_row, *sizes)
+    batch = Batch(jnp.asarray(x), jnp.asarray(mask))
+    pools = _make_pools(key_pools, fitted.model, fitted.params, batch, _pool_size(x.shape[1]))
+    fold_of_row = _folds(config.seed, len(x), config.unbiased_folds)
+    sizes = (config.unbiased_folds, config.unbiased_steps, config.num_negatives)
+    tilts = {
+        kind: models.make_second_tilt(config, x.shape[1], kind)
+        for kind in KINDS[config.unbiased_energy]
+    }
+    fits = {kind: _fit(key_fit, tilt, pools, fold_of_row, *sizes) for kind, tilt in tilts.items()}
     chosen = _choose(fits)
     if chosen is None:
         return fitted, _report(pools, pools.log_w)
     fit, scale = fits[chosen.kind], CANDIDATES[chosen.scale]
     second = jax.tree.map(lambda leaf: leaf[-1, chosen.decay], fit.params)
-    tilt = models.make_second_tilt(config, num_columns, chosen.kind)
-    report = _report(
-        pools,
-        _log_weights(tilt, second, scale, pools),
-        chosen,
-        np.asarray(fit.gains[chosen.decay, chosen.scale]),
-    )
+    log_w = _log_weights(tilts[chosen.kind], second, scale, pools)
+    report = _report(pools, log_w, chosen, np.asarray(fit.gains[chosen.decay, chosen.scale]))
     terms = {
         "first": fitted.params.energy,
         "second": second,
@@ -209,6 +200,12 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
         energy=terms, tilt_scale=jnp.ones(()), log_z=jnp.asarray(report.log_z, jnp.float32)
     )
     return restore(config, fitted.facts._replace(second_energy=chosen.kind), params), report
+
+
+def _pool_size(num_columns: int) -> int:
+    """Return how many base draws to make: fewer of wide rows, whole chunks of them."""
+    num_chunks = MAX_POOL_SIZE // num_columns // CHUNK_DRAWS
+    return min(NUM_NEGATIVES, max(num_chunks, 1) * CHUNK_DRAWS)
 
 
 def check_unbiased(config: Config, facts: TableFacts, unbiased: Table) -> None:
@@ -238,11 +235,11 @@ def _make_pools(key: Key, model: Model, params: Params, batch: Batch, num_base_d
     key_rows, key_base = jax.random.split(key)
 
     def draw(row: tuple[Key, Array, Array]) -> tuple[Array, Array, Array]:
-        key_draws, key_sir = jax.random.split(row[0])
+        key_draws, key_sir, key_order = jax.random.split(row[0], 3)
         is_selected = jnp.asarray(False)
         drawn = bounds.log_weights(key_draws, model, params, *row[1:], NUM_SAMPLES, is_selected)
         chosen = sir(key_sir, drawn.log_w, NUM_ROW_DRAWS, method="systematic")
-        chosen = jax.random.permutation(key_sir, chosen)
+        chosen = jax.random.permutation(key_order, chosen)
         bound = bounds.importance_bound(drawn.log_w, params.log_z)
         return drawn.x[chosen], drawn.z[chosen], bound
 
@@ -342,9 +339,8 @@ def _gains(tilt: Tilt, params: PyTree, pools: Pools) -> tuple[Array, Array]:
 
 
 def _in_chunks(leaf: Array) -> Array:
-    """Return draws in chunks of one size, if they can be divided so. [P, ...] -> [., ., ...]."""
-    size = math.gcd(leaf.shape[0], 1024)
-    return leaf.reshape(-1, size, *leaf.shape[1:])
+    """Return draws in chunks of one size. [P, ...] -> [P / size, size, ...]."""
+    return leaf.reshape(-1, CHUNK_DRAWS, *leaf.shape[1:])
 
 
 class _Choice(NamedTuple):

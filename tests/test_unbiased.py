@@ -34,7 +34,7 @@ CONFIG = Config(
 def fewer_draws():
     """Judge energies on a quarter of the base draws, which is enough for two columns."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mnar_ebm.training.unbiased.NUM_NEGATIVES", 16384)
+        patch.setattr("mnar_ebm.training.second_tilt.NUM_NEGATIVES", 16384)
         yield
 
 

@@ -23,7 +23,7 @@ SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
 MAIN_SHARE = 0.05
 NUM_CURVE_SEEDS = 1
 NUM_FULL_SEEDS = 2
-"""Seeds of the other shares; and those in which other tilts and other uses of the rows are tried."""
+"""Seeds of the other shares; and those in which other tilts and uses of the rows are tried."""
 
 SPACES = ("joint", "data", "latent")
 BASES = ("ignorable", "collapsed")

@@ -1,10 +1,13 @@
 """The digits task: what a seed draws, what the judge says, the tables."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from experiments.benchmark.debiasing import classifier, mnist
+from experiments.benchmark.debiasing import classifier, clusters, mnist
 from experiments.benchmark.debiasing import digits as task
+from mnar_ebm import Config, data, training
 
 
 def make_digits(num_rows):
@@ -74,3 +77,22 @@ def test_the_tables_show_every_method_beside_the_vae():
     assert f"| 10 | {mnist.SECOND} | 2 | 0.100 ± 0.000 | 25.0 ± 0.0 | 0.50 ± 0.00 |" in text
     assert "99.0%" in text
     assert mnist.make_text([]) == "Nothing was run."
+
+
+def test_figures_are_drawn(tmp_path, digits, monkeypatch):
+    """Of a model that has learned nothing, with clusters whose shares change."""
+    monkeypatch.setattr(mnist, "NUM_PROPOSALS", 2000)
+    columns = [f"pixel_{number}" for number in range(28 * 28)]
+    table = data.make_table("mnist", columns, task.to_black_and_white(digits.test_x))
+    config = Config(tilt="latent", mechanism="none", likelihood="bernoulli", latent_dim=2)
+    config = dataclasses.replace(config, hidden_dim=8)
+    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table))
+    z = np.random.default_rng(0).normal(size=(500, 2))
+    shares = clusters.fit_shares(clusters.fit_mixture(z, 0), z[None, :20])
+    drawn = mnist.draw(fitted, 0, shares)
+    assert drawn.images.shape == (mnist.NUM_SAMPLES, 28 * 28) and 0.01 < drawn.ess < 1
+    reader = classifier.fit(digits.train_x, digits.train_y, num_steps=2)
+    mnist.draw_latent(fitted, shares, reader, tmp_path / "latent.png")
+    results = [{"method": "VAE", "per_class": 10, "shares": [0.1, 0.3, 0.3, 0.2, 0.1]}]
+    mnist.draw_classes(results, tmp_path / "classes.png")
+    assert {path.name for path in tmp_path.iterdir()} == {"latent.png", "classes.png"}

@@ -198,7 +198,7 @@ def draw_latent(
     )
     for axis, (title, weights, values) in zip(axes, panels, strict=True):
         contours = axis.contourf(
-            grid, grid, values, levels=np.linspace(-5, 5, 21), cmap="Greys", extend="both"
+            grid, grid, values, np.linspace(-5, 5, 21), cmap="Greys", alpha=0.5, extend="both"
         )
         chosen = z[samplers.sir(key_sir, jnp.asarray(weights), 1000, method="systematic")]
         labels = reader.read(_decode(model, params, chosen)).labels

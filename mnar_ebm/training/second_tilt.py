@@ -43,24 +43,38 @@ CHUNK_DRAWS = 1024
 looked at at once."""
 
 
+class BaseDraws(NamedTuple):
+    """Draws of the base.
+
+    Attributes:
+        x: rows. [P, D]
+        z: their latents. [P, L]
+        log_w: minus the first energy at them. [P]
+    """
+
+    x: Array
+    z: Array
+    log_w: Array
+
+
 class Pools(NamedTuple):
     """Draws of the model so far, where energies are fitted and judged.
+
+    An energy may learn by heart which base draws it is fitted to: others judge it.
 
     Attributes:
         row_x: rows completed by draws of their posterior. [n, M, D]
         row_z: their latents. [n, M, L]
         row_bounds: bound of each row. [n]
-        base_x: draws of the base. [P, D]
-        base_z: their latents. [P, L]
-        log_w: minus the first energy at them. [P]
+        to_fit: base draws that energies are fitted to.
+        to_judge: base draws that they are judged by.
     """
 
     row_x: Array
     row_z: Array
     row_bounds: Array
-    base_x: Array
-    base_z: Array
-    log_w: Array
+    to_fit: BaseDraws
+    to_judge: BaseDraws
 
 
 class Fits(NamedTuple):
@@ -69,7 +83,7 @@ class Fits(NamedTuple):
     Attributes:
         params: leaves [F + 1, A, ...], the last of all rows.
         gains: of each row by the fit without its fold, for every scale. [A, S, n]
-        ess: effective number of base draws of the fit to all. [A, S]
+        ess: effective number of the base draws that judge the fit to all. [A, S]
     """
 
     params: PyTree
@@ -86,7 +100,7 @@ def pool_size(num_columns: int) -> int:
 @functools.partial(jax.jit, static_argnums=(1, 4))
 def make_pools(key: Key, model: Model, params: Params, batch: Batch, num_base_draws: int) -> Pools:
     """Return draws of the posterior of each row, of the base, and their weights."""
-    key_rows, key_base = jax.random.split(key)
+    key_rows, key_fit, key_judge = jax.random.split(key, 3)
 
     def draw(row: tuple[Key, Array, Array]) -> tuple[Array, Array, Array]:
         key_draws, key_sir, key_order = jax.random.split(row[0], 3)
@@ -99,9 +113,12 @@ def make_pools(key: Key, model: Model, params: Params, batch: Batch, num_base_dr
 
     keys = jax.random.split(key_rows, batch.x.shape[0])
     row_x, row_z, row_bounds = jax.lax.map(draw, (keys, batch.x, batch.mask), batch_size=16)
-    base_x, base_z = models.sample_base(key_base, model.vae, params.base, num_base_draws)
-    log_w = -models.energy(model, params, base_x, base_z)
-    return Pools(row_x, row_z, row_bounds, base_x, base_z, log_w)
+
+    def draw_base(key: Key) -> BaseDraws:
+        x, z = models.sample_base(key, model.vae, params.base, num_base_draws)
+        return BaseDraws(x, z, -models.energy(model, params, x, z))
+
+    return Pools(row_x, row_z, row_bounds, draw_base(key_fit), draw_base(key_judge))
 
 
 @functools.partial(jax.jit, static_argnums=(1, 4, 5, 6))
@@ -119,7 +136,7 @@ def fit(
     left_out = jnp.arange(num_folds + 1)  # the last is no row's fold
 
     def fit_without(fold: Array, decay: Array) -> PyTree:
-        weights = (fold_of_row != fold).astype(pools.log_w.dtype)
+        weights = (fold_of_row != fold).astype(pools.row_bounds.dtype)
         return _fit_one(key, tilt, pools, weights, decay, num_steps, num_negatives)
 
     params = jax.vmap(jax.vmap(fit_without, (None, 0)), (0, None))(left_out, decays)
@@ -156,9 +173,9 @@ def _fit_one(
     def loss(params: PyTree, key: Key) -> Array:
         key_rows, key_base = jax.random.split(key)
         rows = _window(key_rows, (pools.row_x, pools.row_z), STEP_ROW_DRAWS, axis=1)
-        base = _window(key_base, (pools.base_x, pools.base_z, pools.log_w), num_negatives, axis=0)
+        base = BaseDraws(*_window(key_base, pools.to_fit, num_negatives, axis=0))
         posterior = log_mean_exp(-tilt.energy(params, *rows))
-        log_z = log_mean_exp(base[2] - tilt.energy(params, *base[:2]))
+        log_z = log_mean_exp(base.log_w - tilt.energy(params, base.x, base.z))
         size = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
         total = weights.sum()
         return log_z - (weights @ posterior - 0.5 * decay * size) / total
@@ -183,23 +200,23 @@ def _window(key: Key, arrays: tuple[Array, ...], size: int, axis: int) -> tuple[
 def _gains(tilt: Tilt, params: PyTree, pools: Pools) -> tuple[Array, Array]:
     r"""Return each row's gain and the effective number of base draws, by \lambda. [S, n], [S]."""
     scales = jnp.asarray(CANDIDATES)
-    chunks = jax.tree.map(_in_chunks, (pools.base_x, pools.base_z))
-    base = jax.lax.map(lambda chunk: tilt.energy(params, *chunk), chunks).ravel()
+    base = _energies(tilt, params, pools.to_judge)
     rows = jax.lax.map(lambda row: tilt.energy(params, *row), (pools.row_x, pools.row_z))
-    log_w = pools.log_w - scales[:, None] * base
-    log_z = log_mean_exp(log_w) - log_mean_exp(pools.log_w)
+    log_w = pools.to_judge.log_w - scales[:, None] * base
+    log_z = log_mean_exp(log_w) - log_mean_exp(pools.to_judge.log_w)
     gains = log_mean_exp(-scales[:, None, None] * rows) - log_z[:, None]
     return gains, jax.vmap(effective_sample_size)(log_w)
 
 
-def _in_chunks(leaf: Array) -> Array:
-    """Return draws in chunks of one size. [P, ...] -> [P / size, size, ...]."""
-    return leaf.reshape(-1, CHUNK_DRAWS, *leaf.shape[1:])
+def _energies(tilt: Tilt, params: PyTree, base: BaseDraws) -> Array:
+    """Return E at base draws, a chunk at a time. [P]."""
+    shown = jax.tree.map(
+        lambda leaf: leaf.reshape(-1, CHUNK_DRAWS, *leaf.shape[1:]), (base.x, base.z)
+    )
+    return jax.lax.map(lambda chunk: tilt.energy(params, *chunk), shown).ravel()
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def log_weights(tilt: Tilt, params: PyTree, scale: Array, pools: Pools) -> Array:
-    """Return minus the whole energy at the base draws. [P]."""
-    chunks = jax.tree.map(_in_chunks, (pools.base_x, pools.base_z))
-    energy = jax.lax.map(lambda chunk: tilt.energy(params, *chunk), chunks).ravel()
-    return pools.log_w - scale * energy
+    """Return minus the whole energy at the base draws that judge. [P]."""
+    return pools.to_judge.log_w - scale * _energies(tilt, params, pools.to_judge)

@@ -131,7 +131,7 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
     }
     chosen = _choose(fits)
     if chosen is None:
-        return fitted, _report(pools, pools.log_w)
+        return fitted, _report(pools, pools.to_judge.log_w)
     fit, scale = fits[chosen.kind], CANDIDATES[chosen.scale]
     second = jax.tree.map(lambda leaf: leaf[-1, chosen.decay], fit.params)
     log_w = second_tilt.log_weights(tilts[chosen.kind], second, scale, pools)

@@ -120,3 +120,36 @@ def test_pooling_refuses_other_shapes_and_a_single_table():
         metrics.pool(np.zeros((2, 1)), np.zeros((3, 1)))
     with pytest.raises(ValueError, match="estimates: imputations: expected at least 2, got 1"):
         metrics.pool(np.zeros((1, 1)), np.ones((1, 1)))
+
+
+def test_total_variation_of_two_laws():
+    """Half the sum of differences: 0 of one law with itself, 1 of laws that share no class."""
+    assert metrics.total_variation([0.2, 0.8], [0.2, 0.8]) == 0.0
+    assert metrics.total_variation([1.0, 0.0], [0.0, 1.0]) == 1.0
+    training = np.array([0.12, 0.33, 0.28, 0.20, 0.07])
+    assert metrics.total_variation(training, np.full(5, 0.2)) == pytest.approx(0.21)
+    with pytest.raises(ValueError, match=r"p, q: expected one shape \[classes\], got \(2,\) and"):
+        metrics.total_variation([0.2, 0.8], [1.0])
+
+
+def test_frechet_distance_of_samples_with_known_moments():
+    """With C_1 = diag(a²) and C_2 = diag(b²) it is |m_1 - m_2|² + sum (a - b)²; a zero too."""
+    rng = np.random.default_rng(3)
+    white = rng.normal(size=(500, 3))
+    white -= white.mean(axis=0)
+    white = white @ np.linalg.inv(np.linalg.cholesky(np.cov(white.T))).T  # moments 0 and I
+    first, second = np.array([1.0, 2.0, 0.0]), np.array([1.5, 0.5, 3.0])
+    shift = np.array([0.0, 2.0, 1.0])
+    distance = metrics.frechet_distance(white * first, white[:, [1, 0, 2]] * second + shift)
+    assert distance == pytest.approx(5.0 + ((first - second) ** 2).sum())
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    turned = metrics.frechet_distance(white * first @ turn, (white * second + shift) @ turn)
+    assert turned == pytest.approx(distance)
+
+
+def test_samples_of_other_features_are_refused():
+    """Another number of columns, one row."""
+    with pytest.raises(ValueError, match=r"expected shapes \[N, F\] and \[M, F\], got \(4, 2\)"):
+        metrics.frechet_distance(np.zeros((4, 2)), np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="first, second: rows: expected at least 2, got 1"):
+        metrics.frechet_distance(np.zeros((1, 2)), np.zeros((4, 2)))

@@ -12,9 +12,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from mnar_ebm import _checks
-from mnar_ebm.blocks import Block
 from mnar_ebm.config import MECHANISMS, TILTS
-from mnar_ebm.data.table import Table, make_table
+from mnar_ebm.data.table import make_table
 from mnar_ebm.estimator import columns, plot
 from mnar_ebm.estimator.columns import ColumnType
 from mnar_ebm.estimator.fit import fit_table
@@ -172,12 +171,16 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         names = [name for column in self._kept for name in column.encoded_names]
         blocks = columns.blocks_of(self._kept)
         table = make_table("X", names, columns.expand(x, self._kept), blocks=blocks)
+        few = None
+        if unbiased is not None:
+            encoded = self._encode(*self._validate(unbiased, is_fit=False))
+            few = make_table("unbiased", names, encoded, blocks=blocks)
         kept, self.report_ = fit_table(
             make_config(self, table),
             self.mechanism,
             decoders(self),
             table,
-            None if unbiased is None else self._make_unbiased(unbiased, names, blocks),
+            few,
             self._kept,
             [str(column.name) for column in itertools.compress(self._columns, ~self._has_value)],
             self._tell,
@@ -271,11 +274,6 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _kept(self) -> tuple[ColumnType, ...]:
         """The columns that are modelled."""
         return tuple(itertools.compress(self._columns, self._has_value))
-
-    def _make_unbiased(self, X: Any, names: list[str], blocks: tuple[Block, ...]) -> Table:
-        """Return the unbiased rows as a table, encoded as that of ``fit`` is."""
-        encoded = self._encode(*self._validate(X, is_fit=False))
-        return make_table("unbiased", names, encoded, blocks=blocks)
 
     def _fill(self, x: np.ndarray, mask: np.ndarray, num_imputations: int) -> np.ndarray:
         """Return M completed tables of draws [M, N, D], or for M = 0 that of means [1, N, D]."""

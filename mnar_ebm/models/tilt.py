@@ -35,6 +35,7 @@ def no_tilt() -> Tilt:
     return Tilt(False, False, lambda key: {}, lambda params, x, z: jnp.zeros(z.shape[:-1], z.dtype))
 
 
+@functools.cache
 def make_tilt(
     space: str, num_features: int, latent_dim: int, hidden_dim: int, kind: str = "network"
 ) -> Tilt:
@@ -46,6 +47,9 @@ def make_tilt(
         latent_dim: L.
         hidden_dim: units in each hidden layer of a network.
         kind: ``network``, or ``additive``, a sum over what is shown.
+
+    Returns:
+        The tilt; always the same one for equal arguments, so that jit knows it.
 
     Raises:
         ValueError: space or kind is unknown; the message lists the known ones.

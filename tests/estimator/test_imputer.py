@@ -229,3 +229,22 @@ def test_a_wrong_table_is_told_in_one_line():
         quick_fit().sample(hide("random"), 0)
     with pytest.raises(ValueError, match="max_columns: expected at least 1, got 0"):
         quick_fit().plot(0)
+
+
+def test_unbiased_rows_join_the_fit(monkeypatch):
+    """With a tilt they fit a second energy, which the report tells of; without one they train."""
+    monkeypatch.setattr("mnar_ebm.training.second_tilt.NUM_NEGATIVES", 2048)
+    frame = pd.DataFrame(hide("high"), columns=["a", "b", "c"])
+    few = pd.DataFrame(complete_rows()[:40], columns=["a", "b", "c"])
+    settings = {"unbiased_steps": 20, "unbiased_energy": "additive", "slope_start": "flat"}
+    imputer = MNARImputer(**QUICK, mechanism="none", tilt="data", settings=settings)
+    imputer.fit(frame, unbiased=few)
+    assert imputer.report_.unbiased.num_rows == 40
+    assert "40 unbiased rows, bound" in str(imputer.report_)
+    alone = MNARImputer(**QUICK, mechanism="none", settings={"slope_start": "flat"})
+    completed = alone.fit_transform(frame, unbiased=few)
+    assert alone.report_.unbiased is None
+    assert not np.isnan(completed).any()
+    assert np.abs(completed - clone(alone).fit_transform(frame)).max() > 0  # they were trained on
+    with pytest.raises(ValueError, match="feature names"):
+        alone.fit(frame, unbiased=few.rename(columns={"a": "z"}))

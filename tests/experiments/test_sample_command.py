@@ -8,7 +8,7 @@ import pytest
 @pytest.mark.parametrize(
     "args, shown",
     [
-        (("--num_proposals=200",), "ess_fraction"),
+        (("--method=snis", "--num_proposals=200"), "ess_fraction"),
         (("--method=ula", "--num_steps=2", "--space=noise", "--temperature=2"), "another model"),
         (("--method=mala", "--num_steps=3", "--thin=1"), "rhat"),
         (("--method=hmc", "--num_steps=20", "--num_chains=2", "--thin=1"), "num_divergent"),
@@ -39,6 +39,7 @@ def test_bad_chains_are_warned_about(call, trained):
 def test_seed(call, trained):
     """The same seed gives the same file, another another."""
     given = (f"--workdir={trained.workdir}", "--num_samples=8", "--num_proposals=200")
+    given = (*given, "--method=snis")
     files = []
     for output, seed in (("a.csv", 0), ("b.csv", 0), ("c.csv", 1)):
         assert call("sample", *given, f"--output={output}", f"--seed={seed}").status == 0

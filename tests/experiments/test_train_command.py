@@ -87,4 +87,7 @@ def test_run_cfg_says_everything(load, trained, metrics, tmp_path, monkeypatch):
     assert table.x.shape == (60, 4) and table.name == "people"
     every = {name for name in flags.FLAGS.flags_by_module_dict()["experiments.settings"]}
     text = (trained.workdir / "run.cfg").read_text()
-    assert {flag.name for flag in every if f"--{flag.name}=" not in text} == {"data_dir"}
+    assert {flag.name for flag in every if f"--{flag.name}=" not in text} == {
+        "data_dir",
+        "unbiased",
+    }

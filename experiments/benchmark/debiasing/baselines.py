@@ -1,6 +1,7 @@
 """What else one can do with a few unbiased rows: fine-tune, train on them alone, reweight."""
 
 import dataclasses
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -80,9 +81,12 @@ def reweight(table: Table, unbiased: Table, completed: np.ndarray, seed: int) ->
     is_unbiased = np.arange(len(x)) >= len(completed)
     features = np.concatenate([x, (x - x.mean(axis=0)) ** 2], axis=1)
     classifier = make_pipeline(
-        StandardScaler(), LogisticRegressionCV(Cs=7, scoring="neg_log_loss", max_iter=1000)
+        StandardScaler(),
+        LogisticRegressionCV(Cs=7, scoring="neg_log_loss", max_iter=1000),
     )
-    classifier.fit(features, is_unbiased)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of scikit-learn, on defaults to come
+        classifier.fit(features, is_unbiased)
     log_w = classifier.decision_function(features[: len(completed)])
     weights = np.exp(log_w - log_w.max())
     rng = np.random.default_rng(seed)

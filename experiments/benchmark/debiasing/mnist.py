@@ -1,0 +1,284 @@
+"""Digits 0 to 4 in wrong proportions, and a few images of each class: what a model then draws.
+
+A VAE is fitted to many images of which some classes are rare, and moved to a sample with as many
+of each. Judged are decoder means at latents of the model, by a classifier: how far the shares of
+its classes are from equal ones, and, so that a collapse cannot win, how far its features of them
+are from those of test images. Training sees pixels in black and white, whose law the likelihood is.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.decomposition import PCA
+
+from experiments import figures, markdown, settings
+from experiments.benchmark.debiasing import baselines, classifier, clusters, digits
+from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
+from mnar_ebm import data, models, samplers, sampling, targets, training
+from mnar_ebm.models import Model, Params
+from mnar_ebm.training import FittedModel
+from mnar_ebm.types import Array, Key
+
+LATENT_DIMS = (8, 2, 16)
+MAIN_PER_CLASS, MAIN_DIM = 10, 8
+
+NUM_SAMPLES, NUM_PROPOSALS = 6000, 30_000
+NUM_CHAINS, NUM_CHAIN_STEPS, THIN = 600, 300, 20
+NUM_COMPONENTS = 30
+"""Principal components of an image that the weights of LFIW are a function of."""
+
+VAE = "VAE"
+SECOND = "second tilt, SNIS"
+SHARES = "tilt of clusters' shares, SNIS"
+
+WANTED_VARIATION = 0.08
+
+
+class Drawn(NamedTuple):
+    """Images of a model.
+
+    Attributes:
+        images: decoder means. [N, 28 * 28]
+        ess: effective share of the base draws that they were chosen from, if they were.
+    """
+
+    images: np.ndarray
+    ess: float | None = None
+
+
+def make_jobs(options: Options) -> list[Job]:
+    """Return a job for each number of latents and seed: a base, and all that starts from it."""
+    return [
+        Job(f"mnist-{dim}-{seed}", functools.partial(run, options, dim, seed))
+        for dim in LATENT_DIMS
+        for seed in range(options.num_seeds)
+    ]
+
+
+def run(options: Options, latent_dim: int, seed: int) -> Record:
+    """Train a base and a first tilt, move them to the unbiased images, and judge what is drawn."""
+    split = digits.split_digits(digits.load_digits(options.data_dir), seed)
+    judge = digits.make_judge(options.data_dir)
+    config = settings.config_from_flagfile("debias/mnist.cfg")
+    config = dataclasses.replace(config, latent_dim=latent_dim, seed=seed)
+    first, report = training.train(config, split.selected)
+    mixture = clusters.fit(first, split.selected.x, seed)
+    results: list[Record] = []
+
+    def tell(method: str, drawn: Drawn, per_class: int = MAIN_PER_CLASS, **more: object) -> None:
+        seen = judge.judge(drawn.images)
+        results.append(
+            {"method": method, "per_class": per_class, **seen, "ess_fraction": drawn.ess, **more}
+        )
+
+    tell(VAE, draw(first.base(), seed))
+    tell("VAE, tilt to the selected", draw(first, seed))
+    for per_class in digits.PER_CLASS if latent_dim == MAIN_DIM else (MAIN_PER_CLASS,):
+        unbiased = split.unbiased[per_class]
+        second, found = training.debias(first, unbiased)
+        tell(SECOND, draw(second, seed), per_class, **_facts(found))
+        shares = clusters.tilt(first, mixture, unbiased.x, seed)
+        tell(SHARES, draw(first, seed, shares), per_class)
+        if per_class == MAIN_PER_CLASS:
+            tell(SECOND.replace("SNIS", "MALA"), draw_by_chains(second, seed))
+            tell(SHARES.replace("SNIS", "MALA"), draw_by_chains(first, seed, shares))
+            if seed == 0 and latent_dim == 2:
+                path = options.figures / "debiasing-mnist-latent.png"
+                draw_latent(first, shares, judge.reader, path)
+    if latent_dim == MAIN_DIM:
+        _tell_others(tell, first, split, seed)
+        if seed == 0:
+            draw_classes(results, options.figures / "debiasing-mnist-classes.png")
+    return {
+        "latent_dim": latent_dim,
+        "seed": seed,
+        "accuracy": judge.accuracy,
+        "bound_base": report.bound_base,
+        "bound_first": report.bound_tilted,
+        "results": results,
+    }
+
+
+def _facts(found: training.UnbiasedReport) -> Record:
+    names = ("energy", "weight_decay", "tilt_scale", "gain", "gain_standard_error")
+    return {name: getattr(found, name) for name in names}
+
+
+def draw(fitted: FittedModel, seed: int, more: clusters.Clusters | None = None) -> Drawn:
+    """Draw by weights from the model, tilted once more if a tilt is given."""
+    key_base, key_sir = jax.random.split(jax.random.key(seed))
+    model, params = fitted.model, fitted.params
+    z, log_w = _propose(key_base, model, params)
+    if more is not None:
+        log_w = log_w - more.energy(z)
+    chosen = samplers.sir(key_sir, log_w, NUM_SAMPLES, method="systematic")
+    ess = float(samplers.effective_sample_size(log_w)) / NUM_PROPOSALS
+    return Drawn(_decode(model, params, z[chosen]), ess)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _propose(key: Key, model: Model, params: Params) -> tuple[Array, Array]:
+    """Return latents of the base and their log-weights. [P, L], [P]."""
+    x, z = models.sample_base(key, model.vae, params.base, NUM_PROPOSALS)
+    return z, -models.energy(model, params, x, z)
+
+
+def _decode(model: Model, params: Params, z: Array) -> np.ndarray:
+    return np.asarray(model.vae.likelihood.mean(model.vae.decode(params.base, z)))
+
+
+def draw_by_chains(fitted: FittedModel, seed: int, more: clusters.Clusters | None = None) -> Drawn:
+    """Draw by MALA from the model, tilted once more if a tilt is given, from draws of the base."""
+    model, params = fitted.model, fitted.params
+    key_start, key_chains = jax.random.split(jax.random.key(seed))
+    logdensity = targets.latent_logdensity(model, params)
+
+    def target(z: Array) -> Array:
+        return logdensity(z) - (more.energy(z) if more is not None else 0.0)
+
+    def run_chain(key: Key, start: Array) -> Array:
+        num_draws = NUM_SAMPLES // NUM_CHAINS
+        settings = {"method": "mala", "warm_up": NUM_CHAIN_STEPS, "thin": THIN}
+        return sampling.run_chain(key, target, start, num_draws, **settings)[0]
+
+    start = jax.random.normal(key_start, (NUM_CHAINS, model.vae.latent_dim))
+    z = jax.jit(jax.vmap(run_chain))(jax.random.split(key_chains, NUM_CHAINS), start)
+    return Drawn(_decode(model, params, z.reshape(-1, model.vae.latent_dim)))
+
+
+def _tell_others(
+    tell: Callable[..., None], first: FittedModel, split: digits.Split, seed: int
+) -> None:
+    """Tell what is drawn by the data tilt, and by other ways to use the unbiased images."""
+    unbiased = split.unbiased[MAIN_PER_CLASS]
+    network = dataclasses.replace(first.config, unbiased_energy="network")
+    fresh = first._replace(config=network).in_space("data")
+    moved, found = training.debias(fresh, unbiased)
+    tell("VAE, data tilt, SNIS", draw(moved, seed), **_facts(found))
+    tell("VAE fine-tuned on the unbiased", draw(baselines.fine_tune(first, unbiased), seed))
+    tell("VAE of the unbiased alone", draw(baselines.few_only(first.config, unbiased), seed))
+    pca = PCA(NUM_COMPONENTS, random_state=0).fit(split.selected.x)
+    components = [f"component_{number}" for number in range(NUM_COMPONENTS)]
+    shown = data.make_table("mnist", components, pca.transform(unbiased.x))
+    weighted = baselines.reweight(split.selected, shown, pca.transform(split.selected.x), seed)
+    plain = dataclasses.replace(first.config, tilt="none")
+    tell("VAE of reweighted images (LFIW)", draw(training.train(plain, weighted)[0], seed))
+
+
+def draw_latent(
+    first: FittedModel,
+    shares: clusters.Clusters,
+    reader: classifier.Classifier,
+    path: pathlib.Path,
+) -> None:
+    """Draw 2-d latents of the base, of the first tilt and of both, over their energies.
+
+    The colour of a latent is the class that the classifier reads in its decoder mean.
+    """
+    model, params = first.model, first.params
+    key_base, key_sir = jax.random.split(jax.random.key(0))
+    z, log_w = _propose(key_base, model, params)
+    grid = np.linspace(-3.5, 3.5, 101)
+    places = np.stack(np.meshgrid(grid, grid), axis=-1)
+    nothing = np.zeros((*places.shape[:2], model.vae.num_features), np.float32)
+    energy = np.asarray(models.energy(model, params, nothing, places))
+    panels = (
+        ("VAE", np.zeros(len(z)), np.zeros_like(energy)),
+        ("tilted to the selected", log_w, energy),
+        ("and to the unbiased", log_w - shares.energy(z), energy + shares.energy(places)),
+    )
+    figure, axes = figures.plt.subplots(
+        1, 3, figsize=(10, 3.6), sharex=True, sharey=True, layout="constrained"
+    )
+    for axis, (title, weights, values) in zip(axes, panels, strict=True):
+        contours = axis.contourf(
+            grid, grid, values, np.linspace(-5, 5, 21), cmap="Greys", alpha=0.5, extend="both"
+        )
+        chosen = z[samplers.sir(key_sir, jnp.asarray(weights), 1000, method="systematic")]
+        labels = reader.read(_decode(model, params, chosen)).labels
+        for label in range(digits.NUM_CLASSES):
+            own = chosen[labels == label]
+            axis.plot(own[:, 0], own[:, 1], ".", color=f"C{label}", markersize=3, label=label)
+        axis.set(title=title, xlabel="$z_1$", aspect="equal", xlim=(-3.5, 3.5), ylim=(-3.5, 3.5))
+    axes[0].set_ylabel("$z_2$")
+    axes[0].legend(title="class", markerscale=3, loc="upper left", ncols=2, fontsize="small")
+    figure.colorbar(contours, ax=axes, label="energy (nats)", ticks=range(-4, 5, 2), shrink=0.8)
+    figure.savefig(path)
+    figures.plt.close(figure)
+
+
+def draw_classes(results: Sequence[Record], path: pathlib.Path) -> None:
+    """Draw the class shares of the images of each method."""
+    shown = [record for record in results if record["per_class"] == MAIN_PER_CLASS]
+    figure, axes = figures.plt.subplots(figsize=(8, 3.2), layout="constrained")
+    width = 0.8 / len(shown)
+    for number, record in enumerate(shown):
+        places = np.arange(digits.NUM_CLASSES) + (number - (len(shown) - 1) / 2) * width
+        axes.bar(places, record["shares"], width, label=record["method"])
+    axes.axhline(1 / digits.NUM_CLASSES, color="#222222", linestyle=":", label="wanted")
+    axes.set(xlabel="class read by the classifier", ylabel="share of images")
+    figure.legend(loc="outside right upper")
+    figure.savefig(path)
+    figures.plt.close(figure)
+
+
+def make_text(records: Sequence[Record]) -> str:
+    """Return the table at the main number per class, and that over numbers per class."""
+    if not records:
+        return "Nothing was run."
+    accuracy = min(record["accuracy"] for record in records)
+    seen = f"Accuracy of the classifier on test images, the mean over classes: {accuracy:.1%}."
+    return "\n\n".join([_main_table(records), _curve(records), seen])
+
+
+def _main_table(records: Sequence[Record]) -> str:
+    header = ("method", "latents", "seeds", *COLUMNS)
+    rows: list[Sequence[object]] = []
+    for dim in sorted(LATENT_DIMS):
+        own = [record for record in records if record["latent_dim"] == dim]
+        for method in dict.fromkeys(r["method"] for record in own for r in record["results"]):
+            found = _results(own, method, MAIN_PER_CLASS)
+            rows.append((method, dim, len(found), *_cells(found)))
+    rows.append(("*wanted of a tilt*", "", "", f"{WANTED_VARIATION:.3f}", "", "1.05", "0.050"))
+    return markdown.table(header, rows)
+
+
+def _curve(records: Sequence[Record]) -> str:
+    own = [record for record in records if record["latent_dim"] == MAIN_DIM]
+    header = ("images per class", "method", "seeds", *COLUMNS, "scale λ")
+    rows = []
+    for per_class in digits.PER_CLASS:
+        for method in (SECOND, SHARES):
+            found = _results(own, method, per_class)
+            scales = mean_and_error([r["tilt_scale"] for r in found if "tilt_scale" in r])
+            rows.append((per_class, method, len(found), *_cells(found), scales))
+    return markdown.table(header, rows)
+
+
+COLUMNS = ("total variation", "FID", "FID / VAE's", "ESS/N")
+
+
+def _results(records: Sequence[Record], method: str, per_class: int) -> list[Record]:
+    """Return the results of a method, each with its FID as a share of the VAE's of that seed."""
+    found = []
+    for record in records:
+        vae = next(result for result in record["results"] if result["method"] == VAE)
+        for result in record["results"]:
+            if (result["method"], result["per_class"]) == (method, per_class):
+                found.append(result | {"fid_share": result["fid"] / vae["fid"]})
+    return found
+
+
+def _cells(found: Sequence[Record]) -> list[str]:
+    """Return the cells of ``COLUMNS``."""
+    columns = {"variation": 3, "fid": 1, "fid_share": 2, "ess_fraction": 3}
+    return [
+        mean_and_error([result[name] for result in found if result[name] is not None], places)
+        for name, places in columns.items()
+    ]

@@ -88,16 +88,25 @@ def _judge(fitted: FittedModel, truth: GaussianMixture, test: np.ndarray, seed: 
     result = {"weights": _component_shares(fitted, truth, by_weights)}
     if model.tilt.reads_x or model.tilt.reads_z:
         space = "noise" if model.tilt.reads_x else "latent"
-        chains = sampling.sample_by_chains(
-            key, model, params, 100, 50, method="mala", space=space, num_steps=500, thin=10
-        )
-        result["weights_mala"] = _component_shares(fitted, truth, chains.x.reshape(-1, 2))
+        by_chains = _draw_by_chains(key, model, params, space)
+        result["weights_mala"] = _component_shares(fitted, truth, by_chains)
     result["kl"] = float(np.mean(truth.log_prob(test) - _log_density(fitted, test, seed)))
     grid = _grid()
     grid = grid[truth.log_prob(grid) > np.log(LEAST_DENSITY)]
     error = np.abs(truth.log_prob(grid) - _log_density(fitted, grid, seed))
     result["log_density_error"] = float(np.mean(error))
     return result
+
+
+@functools.partial(jax.jit, static_argnums=(1, 3))
+def _draw_by_chains(
+    key: jax.Array, model: models.Model, params: models.Params, space: str
+) -> jax.Array:
+    """Return draws of chains of MALA in a space, one after the other. [C T, 2]."""
+    chains = sampling.sample_by_chains(
+        key, model, params, 100, 50, method="mala", space=space, num_steps=500, thin=10
+    )
+    return chains.x.reshape(-1, 2)
 
 
 def _log_density(fitted: FittedModel, x: np.ndarray, seed: int) -> np.ndarray:

@@ -130,6 +130,7 @@ def test_a_second_sample_replaces_the_first_and_composes_with_the_own_tilt():
     np.testing.assert_allclose(models.energy(once.model, params, x, z), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_with_unbiased_rows_can_be_saved_resumed_and_pickled(tmp_path):
     config = dataclasses.replace(CONFIG, num_steps=200, tilt_steps=100, unbiased_steps=50)
     table, few = table_of(rows_of(0, 300, 0.0)), table_of(rows_of(1, 60, SHIFT))
@@ -167,6 +168,7 @@ def test_rows_without_selection_ignore_the_mechanism():
     assert np.abs(log_w(fitted.model, yes) - log_w(fitted.model, no)).max() > 0.01
 
 
+@pytest.mark.slow
 def test_unbiased_rows_undo_what_selection_did_to_the_base():
     """With 40 % of everybody's rows beside those cut off above, the mean comes nearer to 0."""
     x = rows_of(0, 600, 0.0)

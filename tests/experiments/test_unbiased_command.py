@@ -29,6 +29,7 @@ def rows():
     return x, 1.0 + rng.normal(size=(60, 2)) @ np.array([[1.0, 0.6], [0.0, 0.8]])
 
 
+@pytest.mark.slow
 def test_a_file_of_unbiased_rows_and_a_sample_of_everybody(call, rows, tmp_path):
     """Its columns may stand in another order; the run folder has all, and sampling reads it."""
     many, few = rows
@@ -83,6 +84,7 @@ def test_a_column_marks_them(call, rows):
     assert data.read_csv("run/imputed.csv").columns == ("a", "b")
 
 
+@pytest.mark.slow
 def test_a_share_of_the_rows_is_followed_up(call):
     """All methods of the table see what was found, and the error is on the other gaps."""
     args = ("--dataset=linear_gaussian", "--unbiased=0.1", "--workdir=run", *TINY)

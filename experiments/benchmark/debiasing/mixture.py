@@ -39,14 +39,9 @@ def make_jobs(options: Options) -> list[Job]:
 
 def run(seed: int, figures: pathlib.Path | None) -> Record:
     """Fit the base to the many rows, tilt it to the few, and compare with the truth."""
-    rng = np.random.default_rng(seed)
     truth = gaussian_mixture()
-    wrong = truth._replace(weights=WRONG_WEIGHTS)
-    selected, unbiased = (
-        data.make_table("mixture", COLUMNS, law.sample(rng, count))
-        for law, count in ((wrong, NUM_SELECTED), (truth, NUM_UNBIASED))
-    )
-    test = truth.sample(rng, NUM_TEST)
+    many, few, test = draw_rows(seed)
+    selected, unbiased = (data.make_table("mixture", COLUMNS, x) for x in (many, few))
     config = dataclasses.replace(settings.config_from_flagfile("debias/mixture.cfg"), seed=seed)
     fitted, report = training.train(config, selected)
     plain = dataclasses.replace(config, tilt="none")
@@ -78,6 +73,16 @@ def run(seed: int, figures: pathlib.Path | None) -> Record:
     if figures is not None:
         _draw(fits["latent tilt"][0], selected.x, unbiased.x, figures / "debiasing-mixture.png")
     return {"seed": seed, "gain_of_first": report.bound_tilted - report.bound_base, **results}
+
+
+def draw_rows(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the selected rows, the unbiased ones, and others of the truth. [N, 2] each."""
+    rng = np.random.default_rng(seed)
+    truth = gaussian_mixture()
+    wrong = truth._replace(weights=WRONG_WEIGHTS)
+    laws = ((wrong, NUM_SELECTED), (truth, NUM_UNBIASED), (truth, NUM_TEST))
+    many, few, test = (law.sample(rng, count) for law, count in laws)
+    return many, few, test
 
 
 def _judge(fitted: FittedModel, truth: GaussianMixture, test: np.ndarray, seed: int) -> Record:
@@ -167,7 +172,8 @@ def make_text(records: Sequence[Record]) -> str:
     exact = _shares(truth, truth.sample(np.random.default_rng(0), 1_000_000))
     header = ("model", "error of weights", "by MALA", "log-density error", "KL", "ESS/N")
     names = [name for name in (records[0] if records else {}) if isinstance(records[0][name], dict)]
-    rows = []
+    few = [{"weights": _shares(truth, draw_rows(record["seed"])[1])} for record in records]
+    rows = [("*the 100 rows themselves*", _error(few, "weights", exact), *["-"] * 4)]
     for name in names:
         own = [record[name] for record in records]
         rows.append(

@@ -79,6 +79,7 @@ def test_the_tables_show_every_method_beside_the_vae():
     assert mnist.make_text([]) == "Nothing was run."
 
 
+@pytest.mark.slow
 def test_figures_are_drawn(tmp_path, digits, monkeypatch):
     """Of a model that has learned nothing, with clusters whose shares change."""
     monkeypatch.setattr(mnist, "NUM_PROPOSALS", 2000)

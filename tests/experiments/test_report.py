@@ -18,6 +18,7 @@ METRICS = {
     "log_z_standard_error": 0.01,
     "ess_fraction": 0.4,
     "pareto_k": 0.2,
+    "unbiased": None,
     "wall_seconds": 12.0,
 }
 
@@ -68,6 +69,7 @@ def test_nothing_is_published_of_a_toy(shown):
         ({}, "tilt scale 0.75: +0.50 nats; log Z 0.500 +- 0.010, effective share of base draws"),
         ({"tilt_scale": 0, "pareto_k": None}, "tilt scale 0: no tilt raised"),
         ({"tilt": "none", "tilt_scale": 0, "pareto_k": None}, "no tilt was asked for"),
+        ({"unbiased": {"words": "80 unbiased rows, bound -3 nats a row"}}, "80 unbiased rows"),
         ({"pareto_k": 0.9}, "warning: few base draws carry the tilt's weight"),
         ({"rmse": None}, "no RMSE: the true values of the missing cells are not known"),
     ],

@@ -59,6 +59,7 @@ def test_a_file_of_unbiased_rows_and_a_sample_of_everybody(call, rows, tmp_path)
     assert (tmp_path / "cwd" / "run" / "imputed.csv").read_text() == before
 
 
+@pytest.mark.slow
 def test_where_few_base_draws_carry_the_weight_chains_run(call, rows, monkeypatch):
     """Said in words; here any share of draws is too few."""
     many, few = rows

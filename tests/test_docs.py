@@ -5,8 +5,6 @@ import re
 
 import jax.numpy as jnp
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from mnar_ebm import samplers
 
@@ -57,30 +55,3 @@ def test_every_sampler_is_on_the_page():
     text = re.sub(r"^```.*?^```$", "", SAMPLERS, flags=re.DOTALL | re.MULTILINE)
     words = set(re.findall(r"\w+", " ".join(re.findall(r"`[^`]+`", text))))
     assert not set(samplers.__all__) - words
-
-
-@pytest.mark.slow
-def test_the_figures_are_drawn(tmp_path, monkeypatch, quick_compile, capsys):
-    """The command draws its figures and fills in the page's table, at a size that takes seconds."""
-    from experiments import sampler_demos, sampler_figures
-
-    chosen = {name: sampler_demos.SAMPLERS[name] for name in ("snis",)}
-    monkeypatch.setattr(sampler_demos, "SAMPLERS", chosen)
-    monkeypatch.setattr(sampler_figures, "_NUM_TEMPERATURES", (2,))
-    page = tmp_path / "page.md"
-    page.write_text(f"a\n{sampler_figures.BEGIN}\nold\n{sampler_figures.END}\nb\n")
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-    with flagsaver.flagsaver(
-        (sampler_figures.OUTPUT, str(tmp_path)),
-        (sampler_figures.PAGE, str(page)),
-        (sampler_figures.NUM_DRAWS, 40),
-        (sampler_figures.NUM_REPEATS, 2),
-    ):
-        sampler_figures.main()
-    names = {path.name for path in tmp_path.glob("*.png")}
-    assert names == {"samplers-snis.png", "samplers-log_z.png"}
-    text = page.read_text()
-    assert "old" not in text
-    assert text.count("| SNIS, resampled | ") == 2
-    assert capsys.readouterr().out.strip() in text

@@ -80,11 +80,12 @@ def train(
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         InterruptedTraining: ``should_stop`` said so; the state was saved first.
     """
-    check(config, table, unbiased)
     workdir = pathlib.Path(workdir) if workdir is not None else None
     resumed = workdir if resume else None
     config = _with_start(config, table, unbiased, resumed, report, should_stop)
     facts = table_facts(config, table)
+    if unbiased is not None:
+        check_unbiased(config, facts, unbiased)
     fitted = make_fitted(config, facts)
     rows_train, rows_held_out = split_rows(config, len(table.x))
     train_data = _batch(fitted, table.x[rows_train], unbiased)

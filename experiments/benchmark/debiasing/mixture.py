@@ -45,13 +45,12 @@ def run(seed: int, figures: pathlib.Path | None) -> Record:
     config = dataclasses.replace(settings.config_from_flagfile("debias/mixture.cfg"), seed=seed)
     fitted, report = training.train(config, selected)
     plain = dataclasses.replace(config, tilt="none")
-    filled = selected.x
     fits: dict[str, tuple[FittedModel, Any]] = {
         "base": (fitted.base(), None),
         "fine-tuned": (baselines.fine_tune(fitted, unbiased), None),
         "few rows alone": (baselines.few_only(plain, unbiased), None),
         "reweighted (LFIW)": (
-            training.train(plain, baselines.reweight(selected, unbiased, filled, seed))[0],
+            training.train(plain, baselines.reweight(selected, unbiased, selected.x, seed))[0],
             None,
         ),
         "first tilt": (fitted, None),

@@ -25,6 +25,9 @@ NUM_SAMPLES = flags.DEFINE_integer(
     "num_importance_samples", None, "Importance samples for each row; as in training by default."
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+UNBIASED = flags.DEFINE_bool(
+    "unbiased", False, "The rows are unbiased ones: their gaps are at random, not by the mechanism."
+)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output files if they exist.")
 
 
@@ -42,6 +45,8 @@ def main() -> None:
         cli.check_output(path, OVERWRITE.value)
 
     fitted = training.load(WORKDIR.value)
+    if UNBIASED.value:
+        fitted = fitted.without_mechanism()
     csv = data.align(data.read_csv(INPUT.value), fitted.facts.columns)
     imputed = fitted.impute(
         csv.x,

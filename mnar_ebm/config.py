@@ -20,7 +20,7 @@ SLOPE_STARTS = ("flat", "high", "low", "best")
 LIKELIHOODS = ("gaussian", "two_part", "student_t", "bernoulli")
 DECODERS = ("mlp", "linear", "linear_mlp")
 SCALES = ("shared", "per_feature", "per_latent")
-ENERGIES = ("additive", "network")
+ENERGIES = ("additive", "network", "clusters")
 UNBIASED_ENERGIES = ("none", *ENERGIES, "best")
 NEGATIVE_PHASES = ("snis", "jensen", "nce", "cd", "pcd")
 SCHEDULES = ("cosine", "constant")
@@ -67,8 +67,8 @@ class Config:
         unbiased_share: least share of unbiased rows, if there are any, among those that the first
             stages are trained on: few rows are repeated until they make it up.
         unbiased_energy: the second energy, which unbiased rows fit if there are any: ``none``; a
-            sum over columns, ``additive``; a ``network``; or ``best``, by the bound on folds of
-            these rows that it was not fitted to.
+            sum over columns, ``additive``; a ``network``; new shares of ``clusters`` of what the
+            model draws; or ``best``, by the bound on folds of these rows that it was not fitted to.
         unbiased_steps: steps in which it is fitted.
         unbiased_folds: F, folds of the unbiased rows.
         weight_decay: decoupled weight decay of the base; 0: none.

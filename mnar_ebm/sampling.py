@@ -49,6 +49,7 @@ class ChainSamples(NamedTuple):
     step_size: Array
 
 
+@functools.partial(jax.jit, static_argnames=("model", "num_samples", "num_proposals"))
 def sample_by_weights(
     key: Key, model: Model, params: Params, num_samples: int, num_proposals: int
 ) -> WeightedSamples:
@@ -68,6 +69,13 @@ def sample_by_weights(
     return WeightedSamples(x[chosen], z[chosen], log_w)
 
 
+@functools.partial(
+    jax.jit,
+    static_argnames=(
+        *("model", "num_chains", "num_draws", "method", "space"),
+        *("num_steps", "thin", "step_size", "temperature"),
+    ),
+)
 def sample_by_chains(
     key: Key,
     model: Model,

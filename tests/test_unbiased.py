@@ -8,11 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from mnar_ebm import Config, data, models, sampling, training
+from mnar_ebm.config import ENERGIES
 from mnar_ebm.missingness import make_mechanism
-from mnar_ebm.nets.energy import ENERGY_BOUND, AdditiveEnergy
+from mnar_ebm.nets.energy import ENERGY_BOUND, AdditiveEnergy, ClusterEnergy
 from mnar_ebm.objectives import bounds
+from mnar_ebm.training import clusters, second_tilt
+from mnar_ebm.training.second_tilt import BaseDraws, Pools
 
 pytestmark = pytest.mark.usefixtures("fewer_draws")
 
@@ -112,7 +116,7 @@ def test_unbiased_rows_may_have_gaps():
     fitted, report = training.debias(trained(), table_of(x))
     assert np.isfinite(report.bound_before)
     assert report.gain > 2 * report.gain_standard_error
-    assert fitted.facts.second_energy in ("additive", "network")
+    assert fitted.facts.second_energy in ENERGIES
 
 
 def test_a_second_sample_replaces_the_first_and_composes_with_the_own_tilt():
@@ -203,6 +207,50 @@ def test_an_additive_energy_is_a_sum_over_what_it_is_shown():
     np.testing.assert_allclose(raw(v) - raw(u), steps, rtol=1e-4)
     zero = network.init(jax.random.key(0), jnp.zeros(3))
     assert float(network.apply(zero, u)) == 0.0
+
+
+CENTRES = np.array([[-3.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+
+
+def clustered(seed, shares, num_rows):
+    """Return rows of three round clusters. [N, 2]."""
+    rng = np.random.default_rng(seed)
+    return CENTRES[rng.choice(3, num_rows, p=shares)] + rng.normal(size=(num_rows, 2))
+
+
+def test_clusters_of_base_draws_take_the_shares_of_the_few_rows():
+    """Base draws have shares .7, .2, .1, a hundred rows .2, .3, .5; z alone is shown."""
+    tilt = models.make_tilt("latent", 1, 2, 8, "clusters")
+    draws = [jnp.asarray(clustered(seed, [0.7, 0.2, 0.1], 8192), jnp.float32) for seed in (0, 1)]
+    bases = [BaseDraws(jnp.zeros((8192, 1)), z, jnp.zeros(8192)) for z in draws]
+    few = jnp.asarray(clustered(2, [0.2, 0.3, 0.5], 100), jnp.float32)[:, None]
+    pools = Pools(jnp.zeros((100, 1, 1)), few, jnp.zeros(100), *bases)
+    constants = {"clusters": clusters.fit(jax.random.key(0), tilt, *bases[0])}
+    folds = jnp.arange(100) % 2
+    fits = second_tilt.fit(jax.random.key(1), tilt, constants, pools, folds, 2, 500, 1024)
+    learned = jax.tree.map(lambda leaf: leaf[-1, 0], fits.params)
+    weights = jax.nn.softmax(second_tilt.log_weights(tilt, learned, jnp.ones(()), pools))
+    nearest = np.argmin(np.linalg.norm(draws[1][:, None] - CENTRES, axis=-1), axis=1)
+    shares = np.bincount(nearest, np.asarray(weights))
+    np.testing.assert_allclose(shares, [0.2, 0.3, 0.5], atol=4 * np.sqrt(0.25 / 100))
+    exact = 0.2 * np.log(0.2 / 0.7) + 0.3 * np.log(0.3 / 0.2) + 0.5 * np.log(0.5 / 0.1)
+    gains = np.asarray(fits.gains[0, -1])
+    assert abs(gains.mean() - exact) < 4 * gains.std() / np.sqrt(len(gains))
+
+
+def test_an_energy_of_clusters_is_the_ratio_of_two_mixtures():
+    network = ClusterEnergy(num_clusters=3)
+    rng = np.random.default_rng(0)
+    before, ratios = rng.dirichlet(np.ones(3)), rng.normal(size=3)
+    precisions = rng.gamma(3.0, size=(3, 2))
+    known = {"log_shares": np.log(before), "means": CENTRES, "precisions": precisions}
+    v = rng.normal(scale=2.0, size=(7, 2))
+    energy = network.apply({"params": {"log_ratios": ratios}, "clusters": known}, v)
+    parts = stats.norm.pdf(v[:, None], CENTRES, precisions**-0.5).prod(axis=-1) * before
+    exact = np.log(parts.sum(axis=1) / (parts @ np.exp(ratios)))
+    np.testing.assert_allclose(ENERGY_BOUND * np.arctanh(energy / ENERGY_BOUND), exact, rtol=1e-4)
+    zero = network.init(jax.random.key(0), jnp.zeros(2))
+    np.testing.assert_allclose(network.apply(zero, v), 0.0, atol=1e-6)
 
 
 def test_what_a_person_can_get_wrong_is_told_in_one_line():

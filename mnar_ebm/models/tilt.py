@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from mnar_ebm import _checks
 from mnar_ebm.config import ENERGIES, TILTS
-from mnar_ebm.nets.energy import AdditiveEnergy, Energy
+from mnar_ebm.nets.energy import AdditiveEnergy, ClusterEnergy, Energy
 from mnar_ebm.types import Array, Key, PyTree
 
 
@@ -46,7 +46,7 @@ def make_tilt(
         num_features: D.
         latent_dim: L.
         hidden_dim: units in each hidden layer of a network.
-        kind: ``network``, or ``additive``, a sum over what is shown.
+        kind: ``network``; ``additive``, a sum over what is shown; or ``clusters`` of it.
 
     Returns:
         The tilt; always the same one for equal arguments, so that jit knows it.
@@ -59,14 +59,24 @@ def make_tilt(
     if space == "none":
         return no_tilt()
     reads_x, reads_z = space in ("data", "joint"), space in ("latent", "joint")
-    network = Energy(hidden_dim) if kind == "network" else AdditiveEnergy()
+    networks = {
+        "network": Energy(hidden_dim),
+        "additive": AdditiveEnergy(),
+        "clusters": ClusterEnergy(),
+    }
+    network = networks[kind]
     num_inputs = num_features * reads_x + latent_dim * reads_z
 
     def energy(params: PyTree, x: Array, z: Array) -> Array:
-        shown = [x] * reads_x + [z] * reads_z
-        return cast(Array, network.apply(params, jnp.concatenate(shown, axis=-1)))
+        return cast(Array, network.apply(params, shown(tilt, x, z)))
 
-    return Tilt(reads_x, reads_z, lambda key: network.init(key, jnp.zeros(num_inputs)), energy)
+    tilt = Tilt(reads_x, reads_z, lambda key: network.init(key, jnp.zeros(num_inputs)), energy)
+    return tilt
+
+
+def shown(tilt: Tilt, x: Array, z: Array) -> Array:
+    """Return what the energy reads, x and z side by side or one of them. [..., I]."""
+    return jnp.concatenate([x] * tilt.reads_x + [z] * tilt.reads_z, axis=-1)
 
 
 def compose(first: Tilt, second: Tilt) -> Tilt:

@@ -1,5 +1,6 @@
-"""Energies: bounded scalars, of a network or of a sum over what is shown."""
+"""Energies: bounded scalars, of a network, of a sum over what is shown or of clusters of it."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -47,4 +48,31 @@ class AdditiveEnergy(nn.Module):
         heights = self.param("kernel_out", nn.initializers.zeros_init(), shape)
         steps = nn.tanh(inputs[..., None] * slopes + offsets)
         raw = (steps * heights).sum(axis=(-2, -1))
+        return ENERGY_BOUND * jnp.tanh(raw / ENERGY_BOUND)
+
+
+class ClusterEnergy(nn.Module):
+    r"""exp(-E(v)) = sum_c p(c|v) exp(a_c): known clusters, here a_c nats likelier than before.
+
+    p(c|v) is that of a mixture of Gaussians with diagonal covariances, which is not trained: the
+    collection ``clusters``, with log \pi [C], its means and its precisions [C, I]. E starts at 0.
+
+    Attributes:
+        num_clusters: C.
+    """
+
+    num_clusters: int = 20
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """Map ``[..., I]`` to energies ``[...]``, in nats."""
+        shape = (self.num_clusters, inputs.shape[-1])
+        log_shares = self.variable("clusters", "log_shares", jnp.zeros, shape[:1]).value
+        means = self.variable("clusters", "means", jnp.zeros, shape).value
+        precisions = self.variable("clusters", "precisions", jnp.ones, shape).value
+        ratios = self.param("log_ratios", nn.initializers.zeros_init(), shape[:1])
+        squares = inputs**2 @ precisions.T - 2.0 * inputs @ (precisions * means).T
+        squares += (precisions * means**2).sum(axis=-1)
+        log_joint = log_shares + 0.5 * (jnp.log(precisions).sum(axis=-1) - squares)
+        raw = -jax.nn.logsumexp(jax.nn.log_softmax(log_joint) + ratios, axis=-1)
         return ENERGY_BOUND * jnp.tanh(raw / ENERGY_BOUND)

@@ -100,7 +100,7 @@ def log_weights(
         + log_m
         - models.energy(model, params, completed, z)
     )
-    if model.mechanism.mean is None or model.tilt.reads_x:
+    if model.mechanism.mean is None or model.tilt.reads_x or is_selected is not None:
         mean = completed
     else:
         mean = model.mechanism.mean(params.mechanism, eta, x, mask)

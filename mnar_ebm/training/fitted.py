@@ -146,6 +146,11 @@ class FittedModel(NamedTuple):
         params = fresh.params._replace(base=self.params.base, mechanism=self.params.mechanism)
         return fresh._replace(params=params)
 
+    def without_mechanism(self) -> "FittedModel":
+        """Return the same p(x), for rows whose gaps say nothing of what they hide."""
+        config = dataclasses.replace(self.config, mechanism="none")
+        return restore(config, self.facts, self.params._replace(mechanism={}))
+
     def without_second(self) -> "FittedModel":
         """Return the same model without what it learned from unbiased rows."""
         if not self.facts.second_energy:

@@ -121,23 +121,28 @@ def make_pools(key: Key, model: Model, params: Params, batch: Batch, num_base_dr
     return Pools(row_x, row_z, row_bounds, draw_base(key_fit), draw_base(key_judge))
 
 
-@functools.partial(jax.jit, static_argnums=(1, 4, 5, 6))
+@functools.partial(jax.jit, static_argnums=(1, 5, 6, 7))
 def fit(
     key: Key,
     tilt: Tilt,
+    constants: PyTree,
     pools: Pools,
     fold_of_row: Array,
     num_folds: int,
     num_steps: int,
     num_negatives: int,
 ) -> Fits:
-    """Return the energy fitted without each fold, and to all rows, and what it gains."""
+    """Return the energy fitted without each fold, and to all rows, and what it gains.
+
+    ``constants`` are the parameters of the energy that are not learned, by collection.
+    """
     decays = jnp.asarray(WEIGHT_DECAYS)
     left_out = jnp.arange(num_folds + 1)  # the last is no row's fold
 
     def fit_without(fold: Array, decay: Array) -> PyTree:
         weights = (fold_of_row != fold).astype(pools.row_bounds.dtype)
-        return _fit_one(key, tilt, pools, weights, decay, num_steps, num_negatives)
+        learned = _fit_one(key, tilt, constants, pools, weights, decay, num_steps, num_negatives)
+        return {"params": learned, **constants}
 
     params = jax.vmap(jax.vmap(fit_without, (None, 0)), (0, None))(left_out, decays)
 
@@ -156,6 +161,7 @@ def fit(
 def _fit_one(
     key: Key,
     tilt: Tilt,
+    constants: PyTree,
     pools: Pools,
     weights: Array,
     decay: Array,
@@ -168,25 +174,26 @@ def _fit_one(
     """
     key_init, key_steps = jax.random.split(key)
     optimiser = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_steps))
-    params = tilt.init(key_init)
+    learned = tilt.init(key_init)["params"]
 
-    def loss(params: PyTree, key: Key) -> Array:
+    def loss(learned: PyTree, key: Key) -> Array:
+        params = {"params": learned, **constants}
         key_rows, key_base = jax.random.split(key)
         rows = _window(key_rows, (pools.row_x, pools.row_z), STEP_ROW_DRAWS, axis=1)
         base = BaseDraws(*_window(key_base, pools.to_fit, num_negatives, axis=0))
         posterior = log_mean_exp(-tilt.energy(params, *rows))
         log_z = log_mean_exp(base.log_w - tilt.energy(params, base.x, base.z))
-        size = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params))
+        size = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(learned))
         total = weights.sum()
         return log_z - (weights @ posterior - 0.5 * decay * size) / total
 
     def step(carry: tuple[PyTree, PyTree], key: Key) -> tuple[tuple[PyTree, PyTree], None]:
-        params, state = carry
-        updates, state = optimiser.update(jax.grad(loss)(params, key), state, params)
-        return (optax.apply_updates(params, updates), state), None
+        learned, state = carry
+        updates, state = optimiser.update(jax.grad(loss)(learned, key), state, learned)
+        return (optax.apply_updates(learned, updates), state), None
 
     keys = jax.random.split(key_steps, num_steps)
-    return jax.lax.scan(step, (params, optimiser.init(params)), keys)[0][0]
+    return jax.lax.scan(step, (learned, optimiser.init(learned)), keys)[0][0]
 
 
 def _window(key: Key, arrays: tuple[Array, ...], size: int, axis: int) -> tuple[Array, ...]:

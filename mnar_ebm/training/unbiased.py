@@ -21,19 +21,26 @@ from mnar_ebm import blocks as kinds
 from mnar_ebm import diagnostics, models
 from mnar_ebm.config import ENERGIES, Config
 from mnar_ebm.data.table import Table
+from mnar_ebm.models import Tilt
 from mnar_ebm.samplers.importance import (
     effective_sample_size,
     log_mean_exp,
     log_mean_exp_standard_error,
 )
-from mnar_ebm.training import second_tilt
+from mnar_ebm.training import clusters, second_tilt
 from mnar_ebm.training.fitted import FittedModel, TableFacts, restore
 from mnar_ebm.training.second_tilt import WEIGHT_DECAYS, Fits, Pools
 from mnar_ebm.training.tilt_scale import CANDIDATES
-from mnar_ebm.types import Array, Batch
+from mnar_ebm.types import Array, Batch, Key, PyTree
 
-KINDS = {"none": (), "additive": ("additive",), "network": ("network",), "best": ENERGIES}
+KINDS = {"none": (), "best": ENERGIES} | {kind: (kind,) for kind in ENERGIES}
 """The kinds of energy to try, by ``Config.unbiased_energy``."""
+
+WORDS = {
+    "additive": "an additive energy",
+    "network": "a network",
+    "clusters": "new shares of clusters",
+}
 
 MIN_EFFECTIVE_DRAWS = 300
 """Least effective number of base draws of a scale that may be chosen. With them log Z has a
@@ -81,7 +88,7 @@ class UnbiasedReport(NamedTuple):
                 "no energy raised it on folds left out by more than its standard error, so the "
                 "model was kept as it was"
             )
-        kind = {"additive": "an additive energy", "network": "a network"}[self.energy]
+        kind = WORDS[self.energy]
         words = (
             f"{rows}{kind}, weight decay {self.weight_decay:g}, scale {self.tilt_scale:.2f}, "
             f"raises it by {self.gain:.2f} ± {self.gain_standard_error:.2f} on folds left out; "
@@ -126,7 +133,9 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
         for kind in KINDS[config.unbiased_energy]
     }
     fits = {
-        kind: second_tilt.fit(key_fit, tilt, pools, fold_of_row, *sizes)
+        kind: second_tilt.fit(
+            key_fit, tilt, _constants(key_fit, kind, tilt, pools), pools, fold_of_row, *sizes
+        )
         for kind, tilt in tilts.items()
     }
     chosen = _choose(fits)
@@ -160,6 +169,11 @@ def check_unbiased(config: Config, facts: TableFacts, unbiased: Table) -> None:
             f"unbiased: expected at least unbiased_folds={config.unbiased_folds} rows, "
             f"got {len(unbiased.x)}"
         )
+
+
+def _constants(key: Key, kind: str, tilt: Tilt, pools: Pools) -> PyTree:
+    """Return what an energy knows before it sees unbiased rows, by collection."""
+    return {"clusters": clusters.fit(key, tilt, *pools.to_fit)} if kind == "clusters" else {}
 
 
 def _folds(seed: int, num_rows: int, num_folds: int) -> Array:

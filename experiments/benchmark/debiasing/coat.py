@@ -21,9 +21,9 @@ from experiments.benchmark.debiasing import baselines, ratings
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
 from experiments.benchmark.debiasing.ratings import Events, Scores
 from mnar_ebm import data, training
+from mnar_ebm.config import ENERGIES
 from mnar_ebm.data.coat import Coat, load_coat
 from mnar_ebm.training import FittedModel
-from mnar_ebm.training.fitted import restore
 
 NUM_SPLITS = 20
 UNBIASED_SHARE = 0.05
@@ -198,17 +198,11 @@ def guard(data_dir: str | None, seed: int) -> Record:
     for name, changes in USER_MODELS.items():
         fitted, _ = training.train(dataclasses.replace(config, seed=seed, **changes), table)
         predicted = fitted.impute(coat.selected).mean[test.users, test.items]
-        bounds = _ignore_mechanism(fitted).impute(unbiased).bound
+        bounds = fitted.without_mechanism().impute(unbiased).bound
         results[name] = ratings.errors(predicted, test.ratings)
         results[name]["bias"] = float(np.mean(predicted - test.ratings))
         results[name]["bound"] = float(bounds.sum() / len(task.unbiased.ratings))
     return {"kind": "guard", "seed": seed, "results": results}
-
-
-def _ignore_mechanism(fitted: FittedModel) -> FittedModel:
-    """Return the same p(x), which says nothing of why values are missing."""
-    config = dataclasses.replace(fitted.config, mechanism="none")
-    return restore(config, fitted.facts, fitted.params._replace(mechanism={}))
 
 
 def make_text(records: Sequence[Record]) -> str:
@@ -264,13 +258,14 @@ def _verdict(records: Sequence[Record], metric: str) -> str:
 
 
 def _tilt_table(records: Sequence[Record]) -> str:
-    header = ("tilt", "additive", "network", "none", "scale λ", "gain (nats)", "ESS/N")
+    names = (*ENERGIES, "none")
+    header = ("tilt", *names, "scale λ", "gain (nats)", "ESS/N")
     rows = []
     for space in records[0]["tilts"]:
         found = [record["tilts"][space] for record in records]
         kinds = [report["energy"] for report in found]
         cells = [mean_and_error([report[name] for report in found]) for name in _FOUND]
-        rows.append((space, *(kinds.count(kind) for kind in header[1:4]), *cells))
+        rows.append((space, *(kinds.count(kind) for kind in names), *cells))
     return markdown.table(header, rows)
 
 

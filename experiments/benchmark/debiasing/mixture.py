@@ -102,7 +102,6 @@ def _judge(fitted: FittedModel, truth: GaussianMixture, test: np.ndarray, seed: 
     return result
 
 
-@functools.partial(jax.jit, static_argnums=(1, 3))
 def _draw_by_chains(
     key: jax.Array, model: models.Model, params: models.Params, space: str
 ) -> jax.Array:

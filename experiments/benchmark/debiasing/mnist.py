@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from sklearn.decomposition import PCA
 
 from experiments import figures, markdown, settings
-from experiments.benchmark.debiasing import baselines, classifier, clusters, digits
+from experiments.benchmark.debiasing import baselines, classifier, digits
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
 from mnar_ebm import data, models, samplers, sampling, targets, training
+from mnar_ebm.config import ENERGIES
 from mnar_ebm.models import Model, Params
 from mnar_ebm.training import FittedModel
 from mnar_ebm.types import Array, Key
@@ -35,7 +35,6 @@ NUM_COMPONENTS = 30
 
 VAE = "VAE"
 SECOND = "second tilt, SNIS"
-SHARES = "tilt of clusters' shares, SNIS"
 
 WANTED_VARIATION = 0.08
 
@@ -68,7 +67,6 @@ def run(options: Options, latent_dim: int, seed: int) -> Record:
     config = settings.config_from_flagfile("debias/mnist.cfg")
     config = dataclasses.replace(config, latent_dim=latent_dim, seed=seed)
     first, report = training.train(config, split.selected)
-    mixture = clusters.fit(first, split.selected.x, seed)
     results: list[Record] = []
 
     def tell(method: str, drawn: Drawn, per_class: int = MAIN_PER_CLASS, **more: object) -> None:
@@ -83,14 +81,11 @@ def run(options: Options, latent_dim: int, seed: int) -> Record:
         unbiased = split.unbiased[per_class]
         second, found = training.debias(first, unbiased)
         tell(SECOND, draw(second, seed), per_class, **_facts(found))
-        shares = clusters.tilt(first, mixture, unbiased.x, seed)
-        tell(SHARES, draw(first, seed, shares), per_class)
         if per_class == MAIN_PER_CLASS:
             tell(SECOND.replace("SNIS", "MALA"), draw_by_chains(second, seed))
-            tell(SHARES.replace("SNIS", "MALA"), draw_by_chains(first, seed, shares))
             if seed == 0 and latent_dim == 2:
                 path = options.figures / "debiasing-mnist-latent.png"
-                draw_latent(first, shares, judge.reader, path)
+                draw_latent(first, second, judge.reader, path)
     if latent_dim == MAIN_DIM:
         _tell_others(tell, first, split, seed)
         if seed == 0:
@@ -110,13 +105,11 @@ def _facts(found: training.UnbiasedReport) -> Record:
     return {name: getattr(found, name) for name in names}
 
 
-def draw(fitted: FittedModel, seed: int, more: clusters.Clusters | None = None) -> Drawn:
-    """Draw by weights from the model, tilted once more if a tilt is given."""
+def draw(fitted: FittedModel, seed: int) -> Drawn:
+    """Draw by weights from the model."""
     key_base, key_sir = jax.random.split(jax.random.key(seed))
     model, params = fitted.model, fitted.params
     z, log_w = _propose(key_base, model, params)
-    if more is not None:
-        log_w = log_w - more.energy(z)
     chosen = samplers.sir(key_sir, log_w, NUM_SAMPLES, method="systematic")
     ess = float(samplers.effective_sample_size(log_w)) / NUM_PROPOSALS
     return Drawn(_decode(model, params, z[chosen]), ess)
@@ -133,14 +126,11 @@ def _decode(model: Model, params: Params, z: Array) -> np.ndarray:
     return np.asarray(model.vae.likelihood.mean(model.vae.decode(params.base, z)))
 
 
-def draw_by_chains(fitted: FittedModel, seed: int, more: clusters.Clusters | None = None) -> Drawn:
-    """Draw by MALA from the model, tilted once more if a tilt is given, from draws of the base."""
+def draw_by_chains(fitted: FittedModel, seed: int) -> Drawn:
+    """Draw by MALA from the model, starting from draws of the base."""
     model, params = fitted.model, fitted.params
     key_start, key_chains = jax.random.split(jax.random.key(seed))
-    logdensity = targets.latent_logdensity(model, params)
-
-    def target(z: Array) -> Array:
-        return logdensity(z) - (more.energy(z) if more is not None else 0.0)
+    target = targets.latent_logdensity(model, params)
 
     def run_chain(key: Key, start: Array) -> Array:
         num_draws = NUM_SAMPLES // NUM_CHAINS
@@ -173,7 +163,7 @@ def _tell_others(
 
 def draw_latent(
     first: FittedModel,
-    shares: clusters.Clusters,
+    second: FittedModel,
     reader: classifier.Classifier,
     path: pathlib.Path,
 ) -> None:
@@ -183,24 +173,20 @@ def draw_latent(
     """
     model, params = first.model, first.params
     key_base, key_sir = jax.random.split(jax.random.key(0))
-    z, log_w = _propose(key_base, model, params)
     grid = np.linspace(-3.5, 3.5, 101)
     places = np.stack(np.meshgrid(grid, grid), axis=-1)
     nothing = np.zeros((*places.shape[:2], model.vae.num_features), np.float32)
-    energy = np.asarray(models.energy(model, params, nothing, places))
-    panels = (
-        ("VAE", np.zeros(len(z)), np.zeros_like(energy)),
-        ("tilted to the selected", log_w, energy),
-        ("and to the unbiased", log_w - shares.energy(z), energy + shares.energy(places)),
-    )
+    panels = {"VAE": first.base(), "tilted to the selected": first, "and to the unbiased": second}
     figure, axes = figures.plt.subplots(
         1, 3, figsize=(10, 3.6), sharex=True, sharey=True, layout="constrained"
     )
-    for axis, (title, weights, values) in zip(axes, panels, strict=True):
+    for axis, (title, fitted) in zip(axes, panels.items(), strict=True):
+        z, log_w = _propose(key_base, fitted.model, fitted.params)
+        values = np.asarray(models.energy(fitted.model, fitted.params, nothing, places))
         contours = axis.contourf(
             grid, grid, values, np.linspace(-5, 5, 21), cmap="Greys", alpha=0.5, extend="both"
         )
-        chosen = z[samplers.sir(key_sir, jnp.asarray(weights), 1000, method="systematic")]
+        chosen = z[samplers.sir(key_sir, log_w, 1000, method="systematic")]
         labels = reader.read(_decode(model, params, chosen)).labels
         for label in range(digits.NUM_CLASSES):
             own = chosen[labels == label]
@@ -251,13 +237,14 @@ def _main_table(records: Sequence[Record]) -> str:
 
 def _curve(records: Sequence[Record]) -> str:
     own = [record for record in records if record["latent_dim"] == MAIN_DIM]
-    header = ("images per class", "method", "seeds", *COLUMNS, "scale λ")
+    header = ("images per class", "seeds", *COLUMNS, *ENERGIES, "none", "scale λ", "gain (nats)")
     rows = []
     for per_class in digits.PER_CLASS:
-        for method in (SECOND, SHARES):
-            found = _results(own, method, per_class)
-            scales = mean_and_error([r["tilt_scale"] for r in found if "tilt_scale" in r])
-            rows.append((per_class, method, len(found), *_cells(found), scales))
+        found = _results(own, SECOND, per_class)
+        kinds = [result["energy"] for result in found]
+        facts = [mean_and_error([r[name] for r in found]) for name in ("tilt_scale", "gain")]
+        counts = [kinds.count(kind) for kind in (*ENERGIES, "none")]
+        rows.append((per_class, len(found), *_cells(found), *counts, *facts))
     return markdown.table(header, rows)
 
 

@@ -77,7 +77,7 @@ _NUMBERS = {
     "restart_share": "Share of the chains that pcd starts again at each step, from 0 to 1.",
     "unbiased_share": "Least share of unbiased rows in training, in which few are repeated.",
     "unbiased_steps": "Steps in which the second energy is fitted.",
-    "unbiased_folds": "Folds of the unbiased rows.",
+    "unbiased_folds": "Folds of the unbiased rows; 0: none, the energy is taken as it fits.",
     "weight_decay": "Decoupled weight decay of the base; 0: none.",
     "tilt_weight_decay": "Decoupled weight decay of the tilt; 0: none.",
     "ema_decay": "Decay of the running mean of parameters that is evaluated; 0: none.",

@@ -70,7 +70,8 @@ class Config:
             sum over columns, ``additive``; a ``network``; new shares of ``clusters`` of what the
             model draws; or ``best``, by the bound on folds of these rows that it was not fitted to.
         unbiased_steps: steps in which it is fitted.
-        unbiased_folds: F, folds of the unbiased rows.
+        unbiased_folds: F, folds of the unbiased rows; 0: none, the energy that is named is taken as
+            it fits these rows, with the least weight decay, whole.
         weight_decay: decoupled weight decay of the base; 0: none.
         tilt_weight_decay: decoupled weight decay of the tilt; 0: none.
         ema_decay: decay of the running mean of parameters that is evaluated. 0: none.
@@ -145,7 +146,13 @@ class Config:
             "num_imputation_samples",
         ):
             _checks.check_at_least(name, getattr(self, name), 1)
-        _checks.check_at_least("unbiased_folds", self.unbiased_folds, 2)
+        if self.unbiased_folds == 0 and self.unbiased_energy == "best":
+            raise ValueError(
+                f"unbiased_energy: expected one of {', '.join(ENERGIES)} with unbiased_folds 0, "
+                "which choose none, got 'best'"
+            )
+        if self.unbiased_folds != 0:
+            _checks.check_at_least("unbiased_folds", self.unbiased_folds, 2)
         for name in ("tilt_steps", "joint_steps", "weight_decay", "tilt_weight_decay"):
             _checks.check_at_least(name, getattr(self, name), 0)
         for name in ("learning_rate", "tilt_learning_rate", "chain_step_size"):

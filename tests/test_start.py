@@ -64,6 +64,7 @@ def hidden_below():
     return data.make_table("toy", ("hidden", "seen"), shown, x)
 
 
+@pytest.mark.slow
 def test_the_bound_finds_the_start_and_a_resumed_run_keeps_it(tmp_path, monkeypatch, quick_compile):
     """Low values are hidden, and low is found; a finished run is not searched again."""
     monkeypatch.setattr(loop, "HELD_OUT_SAMPLES", 50)

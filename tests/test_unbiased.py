@@ -11,11 +11,11 @@ import pytest
 from scipy import stats
 
 from mnar_ebm import Config, data, models, sampling, training
-from mnar_ebm.config import ENERGIES
 from mnar_ebm.missingness import make_mechanism
 from mnar_ebm.nets.energy import ENERGY_BOUND, AdditiveEnergy, ClusterEnergy
 from mnar_ebm.objectives import bounds
 from mnar_ebm.training import clusters, second_tilt
+from mnar_ebm.training.fitted import make_fitted, table_facts
 from mnar_ebm.training.second_tilt import BaseDraws, Pools
 
 pytestmark = pytest.mark.usefixtures("fewer_draws")
@@ -30,6 +30,7 @@ CONFIG = Config(
     num_steps=400,
     tilt_steps=0,
     unbiased_steps=200,
+    unbiased_energy="additive",
     num_imputation_samples=500,
 )
 
@@ -52,23 +53,41 @@ def table_of(x):
     return data.make_table("t", COLUMNS, x)
 
 
-@functools.cache
-def trained(**changes):
+def trained(tilt="data"):
     """Return a base fitted to the selected rows, about 0."""
-    config = dataclasses.replace(CONFIG, **changes)
-    return training.train(config, table_of(rows_of(0, 1000, 0.0)))[0]
+    return _trained(tilt)
+
+
+def debiased(tilt="data", energy="additive"):
+    """Return it tilted to 200 rows of everybody, about ``SHIFT``, and the report."""
+    return _debiased(tilt, energy)
 
 
 @functools.cache
-def debiased(**changes):
-    """Return it tilted to 200 rows of everybody, about ``SHIFT``, and the report."""
-    return training.debias(trained(**changes), table_of(rows_of(1, 200, SHIFT)))
+def _trained(tilt):
+    return training.train(dataclasses.replace(CONFIG, tilt=tilt), table_of(rows_of(0, 1000, 0.0)))[
+        0
+    ]
 
 
-@pytest.mark.parametrize(("tilt", "share"), [("data", 0.0), ("latent", 0.4)])
-def test_the_tilted_model_has_the_mean_of_the_population(tilt, share):
+@functools.cache
+def _debiased(tilt, energy):
+    start = trained(tilt)
+    config = dataclasses.replace(start.config, unbiased_energy=energy)
+    return training.debias(start._replace(config=config), table_of(rows_of(1, 200, SHIFT)))
+
+
+@pytest.mark.parametrize(
+    ("tilt", "energy", "share"),
+    [
+        ("data", "additive", 0.0),
+        pytest.param("data", "best", 0.0, marks=pytest.mark.slow),
+        pytest.param("latent", "best", 0.4, marks=pytest.mark.slow),
+    ],
+)
+def test_the_tilted_model_has_the_mean_of_the_population(tilt, energy, share):
     """A tilt of x reaches it; one of z alone, which leaves p(x|z), goes most of the way."""
-    fitted, report = debiased(tilt=tilt)
+    fitted, report = debiased(tilt, energy)
     draws = sampling.sample_by_weights(
         jax.random.key(0), fitted.model, fitted.params, 20_000, 100_000
     ).x
@@ -116,7 +135,19 @@ def test_unbiased_rows_may_have_gaps():
     fitted, report = training.debias(trained(), table_of(x))
     assert np.isfinite(report.bound_before)
     assert report.gain > 2 * report.gain_standard_error
-    assert fitted.facts.second_energy in ENERGIES
+    assert fitted.facts.second_energy == "additive"
+
+
+def test_without_folds_the_energy_is_taken_as_it_fits():
+    """Few rows that folds do not trust are followed whole; the gain is said to be theirs."""
+    start = trained()
+    config = dataclasses.replace(start.config, unbiased_energy="clusters", unbiased_folds=0)
+    fitted, report = training.debias(start._replace(config=config), table_of(rows_of(3, 30, 0.0)))
+    assert (report.energy, report.tilt_scale) == ("clusters", 1.0)
+    assert report.weight_decay == min(second_tilt.WEIGHT_DECAYS)
+    assert report.gain > 0
+    assert "on the rows that it was fitted to" in str(report)
+    assert fitted.facts.second_energy == "clusters"
 
 
 def test_a_second_sample_replaces_the_first_and_composes_with_the_own_tilt():
@@ -154,8 +185,9 @@ def test_rows_without_selection_ignore_the_mechanism():
     """Their log-weights are those of the model without a mechanism, with the same draws."""
     x = rows_of(0, 300, 0.0)
     x[x[:, 0] > 0.5, 0] = np.nan
-    config = dataclasses.replace(CONFIG, mechanism="selfmasking_probit", num_steps=200, tilt="none")
-    fitted, _ = training.train(config, table_of(x))
+    config = dataclasses.replace(CONFIG, mechanism="selfmasking_probit", tilt="none")
+    config = dataclasses.replace(config, slope_start="high")
+    fitted = make_fitted(config, table_facts(config, table_of(x)))
     row, mask = jnp.array([0.0, 0.3]), jnp.array([False, True])
     ignoring = fitted.model._replace(
         mechanism=make_mechanism("none", fitted.model.vae.likelihood, 2)
@@ -168,6 +200,9 @@ def test_rows_without_selection_ignore_the_mechanism():
 
     no, yes = jnp.asarray(False), jnp.asarray(True)
     np.testing.assert_array_equal(log_w(fitted.model, no), log_w(ignoring, None))
+    np.testing.assert_array_equal(
+        log_w(fitted.without_mechanism().model, None), log_w(ignoring, None)
+    )
     np.testing.assert_array_equal(log_w(fitted.model, yes), log_w(fitted.model, None))
     assert np.abs(log_w(fitted.model, yes) - log_w(fitted.model, no)).max() > 0.01
 
@@ -266,6 +301,8 @@ def test_what_a_person_can_get_wrong_is_told_in_one_line():
         Config(unbiased_energy="cubic")
     with pytest.raises(ValueError, match="unbiased_folds: expected at least 2, got 1"):
         Config(unbiased_folds=1)
+    with pytest.raises(ValueError, match="with unbiased_folds 0, which choose none, got 'best'"):
+        Config(unbiased_folds=0)
 
 
 def test_follow_up_fills_the_gaps_of_a_share_of_the_rows():

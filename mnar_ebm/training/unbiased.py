@@ -3,7 +3,8 @@ r"""The second tilt, from the model of the selected rows to a small unbiased sam
 The rows are few: how much they carry, that is the kind of energy, the precision \alpha of a
 Gaussian prior on its weights and the scale \lambda, is what gains most on folds of rows that the
 energy was not fitted to (``training.second_tilt``). \lambda = 0, the model as it was, is a
-candidate, and is kept unless the gain is above its standard error.
+candidate, and is kept unless the gain is above its standard error. Without folds there is no such
+guard.
 
 References:
     Z. Xiao, K. Kreis, J. Kautz, A. Vahdat, "VAEBM: A Symbiosis between Variational Autoencoders
@@ -55,8 +56,9 @@ class UnbiasedReport(NamedTuple):
         weight_decay: \alpha.
         tilt_scale: \lambda, 0 if the model was left as it was.
         num_rows: n, unbiased rows.
+        num_folds: F, folds of them.
         bound_before: mean bound of the rows before, in nats a row.
-        gain: by how much the tilt raises it on folds that it was not fitted to.
+        gain: by how much the tilt raises it on folds that it was not fitted to, if there are any.
         gain_standard_error: of it.
         log_z: log Z of the whole tilt against the base, in nats.
         log_z_standard_error: its Monte Carlo standard error.
@@ -70,6 +72,7 @@ class UnbiasedReport(NamedTuple):
     weight_decay: float
     tilt_scale: float
     num_rows: int
+    num_folds: int
     bound_before: float
     gain: float
     gain_standard_error: float
@@ -89,9 +92,10 @@ class UnbiasedReport(NamedTuple):
                 "model was kept as it was"
             )
         kind = WORDS[self.energy]
+        where = "folds left out" if self.num_folds else "the rows that it was fitted to"
         words = (
             f"{rows}{kind}, weight decay {self.weight_decay:g}, scale {self.tilt_scale:.2f}, "
-            f"raises it by {self.gain:.2f} ± {self.gain_standard_error:.2f} on folds left out; "
+            f"raises it by {self.gain:.2f} ± {self.gain_standard_error:.2f} on {where}; "
             f"log Z {self.log_z:.3f} ± {self.log_z_standard_error:.3f}, effective share of base "
             f"draws {self.ess_fraction:.3f}, Pareto k {self.pareto_k or 0:.2f}"
         )
@@ -138,13 +142,14 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
         )
         for kind, tilt in tilts.items()
     }
-    chosen = _choose(fits)
+    chosen = _choose(fits) if config.unbiased_folds else _as_it_fits(fits)
     if chosen is None:
-        return fitted, _report(pools, pools.to_judge.log_w)
+        return fitted, _report(pools, pools.to_judge.log_w, config.unbiased_folds)
     fit, scale = fits[chosen.kind], CANDIDATES[chosen.scale]
     second = jax.tree.map(lambda leaf: leaf[-1, chosen.decay], fit.params)
     log_w = second_tilt.log_weights(tilts[chosen.kind], second, scale, pools)
-    report = _report(pools, log_w, chosen, np.asarray(fit.gains[chosen.decay, chosen.scale]))
+    gains = np.asarray(fit.gains[chosen.decay, chosen.scale])
+    report = _report(pools, log_w, config.unbiased_folds, chosen, gains)
     terms = {
         "first": fitted.params.energy,
         "second": second,
@@ -177,7 +182,9 @@ def _constants(key: Key, kind: str, tilt: Tilt, pools: Pools) -> PyTree:
 
 
 def _folds(seed: int, num_rows: int, num_folds: int) -> Array:
-    """Return the fold of each row, at random by the seed, all of about one size. [n]."""
+    """Return the fold of each row, at random by the seed, all of about one size; or -1. [n]."""
+    if not num_folds:
+        return jnp.full(num_rows, -1)
     folds = np.arange(num_rows) % num_folds
     return jnp.asarray(np.random.default_rng(seed).permutation(folds))
 
@@ -205,8 +212,17 @@ def _choose(fits: dict[str, Fits]) -> _Choice | None:
     return best
 
 
+def _as_it_fits(fits: dict[str, Fits]) -> _Choice | None:
+    """Return the energy, if there is one, with the least weight decay and the largest scale."""
+    return next((_Choice(kind, 0, len(CANDIDATES) - 1) for kind in fits), None)
+
+
 def _report(
-    pools: Pools, log_w: Array, chosen: _Choice | None = None, gains: np.ndarray | None = None
+    pools: Pools,
+    log_w: Array,
+    num_folds: int,
+    chosen: _Choice | None = None,
+    gains: np.ndarray | None = None,
 ) -> UnbiasedReport:
     """Return what was found, of the energy that was chosen, if one was."""
     gains = np.zeros(2) if gains is None else gains
@@ -215,6 +231,7 @@ def _report(
         weight_decay=WEIGHT_DECAYS[chosen.decay] if chosen else 0.0,
         tilt_scale=float(CANDIDATES[chosen.scale]) if chosen else 0.0,
         num_rows=len(pools.row_bounds),
+        num_folds=num_folds,
         bound_before=float(pools.row_bounds.mean()),
         gain=float(gains.mean()),
         gain_standard_error=float(gains.std(ddof=1) / np.sqrt(len(gains))),

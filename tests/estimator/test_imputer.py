@@ -231,6 +231,7 @@ def test_a_wrong_table_is_told_in_one_line():
         quick_fit().plot(0)
 
 
+@pytest.mark.slow
 def test_unbiased_rows_join_the_fit(monkeypatch):
     """With a tilt they fit a second energy, which the report tells of; without one they train."""
     monkeypatch.setattr("mnar_ebm.training.second_tilt.NUM_NEGATIVES", 2048)

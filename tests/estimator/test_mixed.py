@@ -75,6 +75,7 @@ def quick_fit(rows, **parameters):
     return MNARImputer(**QUICK | parameters).fit(rows)
 
 
+@pytest.mark.slow
 def test_hidden_levels_are_guessed_better_than_by_the_commonest():
     """In every discrete column; and hidden numbers better than by their mean."""
     filled, rows, truth = trained().transform(incomplete_rows()), incomplete_rows(), complete_rows()
@@ -139,6 +140,7 @@ def test_a_row_is_imputed_alike_alone_and_after_a_pickle():
     assert other.score(rows) == trained().score(rows)
 
 
+@pytest.mark.slow
 def test_a_score_is_in_the_units_of_the_numbers():
     """A density is smaller by the unit; the probabilities of levels stay."""
     rows = odd_rows()

@@ -74,7 +74,7 @@ def test_the_tables_show_every_method_beside_the_vae():
     record = {"latent_dim": 8, "seed": 0, "accuracy": 0.99, "results": results}
     text = mnist.make_text([record, record | {"seed": 1}])
     assert "| chains | 8 | 2 | 0.100 ± 0.000 | 40.0 ± 0.0 | 0.80 ± 0.00 | - |" in text
-    assert "| 10 | 2 | 0.100 ± 0.000 | 25.0 ± 0.0 | 0.50 ± 0.00 |" in text
+    assert "| 10 | yes | 2 | 0.100 ± 0.000 | 25.0 ± 0.0 | 0.50 ± 0.00 |" in text
     assert "| 0 | 0 | 2 | 0 | 0.50 ± 0.00 | 0.10 ± 0.00 |" in text
     assert "99.0%" in text
     assert mnist.make_text([]) == "Nothing was run."

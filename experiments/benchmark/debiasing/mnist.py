@@ -35,6 +35,7 @@ NUM_COMPONENTS = 30
 
 VAE = "VAE"
 SECOND = "second tilt, SNIS"
+UNGUARDED = "second tilt of clusters without folds, SNIS"
 
 WANTED_VARIATION = 0.08
 
@@ -81,11 +82,15 @@ def run(options: Options, latent_dim: int, seed: int) -> Record:
         unbiased = split.unbiased[per_class]
         second, found = training.debias(first, unbiased)
         tell(SECOND, draw(second, seed), per_class, **_facts(found))
+        config = dataclasses.replace(first.config, unbiased_energy="clusters", unbiased_folds=0)
+        whole, found = training.debias(first._replace(config=config), unbiased)
+        tell(UNGUARDED, draw(whole, seed), per_class, **_facts(found))
         if per_class == MAIN_PER_CLASS:
-            tell(SECOND.replace("SNIS", "MALA"), draw_by_chains(second, seed))
+            for method, moved in ((SECOND, second), (UNGUARDED, whole)):
+                tell(method.replace("SNIS", "MALA"), draw_by_chains(moved, seed))
             if seed == 0 and latent_dim == 2:
                 path = options.figures / "debiasing-mnist-latent.png"
-                draw_latent(first, second, judge.reader, path)
+                draw_latent(first, whole, judge.reader, path)
     if latent_dim == MAIN_DIM:
         _tell_others(tell, first, split, seed)
         if seed == 0:
@@ -174,7 +179,7 @@ def draw_latent(
     model, params = first.model, first.params
     key_base, key_sir = jax.random.split(jax.random.key(0))
     grid = np.linspace(-3.5, 3.5, 101)
-    places = np.stack(np.meshgrid(grid, grid), axis=-1)
+    places = np.stack(np.meshgrid(grid, grid), axis=-1).astype(np.float32)
     nothing = np.zeros((*places.shape[:2], model.vae.num_features), np.float32)
     panels = {"VAE": first.base(), "tilted to the selected": first, "and to the unbiased": second}
     figure, axes = figures.plt.subplots(
@@ -237,14 +242,16 @@ def _main_table(records: Sequence[Record]) -> str:
 
 def _curve(records: Sequence[Record]) -> str:
     own = [record for record in records if record["latent_dim"] == MAIN_DIM]
-    header = ("images per class", "seeds", *COLUMNS, *ENERGIES, "none", "scale λ", "gain (nats)")
+    names = (*ENERGIES, "none")
+    header = ("images per class", "folds", "seeds", *COLUMNS, *names, "scale λ", "gain (nats)")
     rows = []
     for per_class in digits.PER_CLASS:
-        found = _results(own, SECOND, per_class)
-        kinds = [result["energy"] for result in found]
-        facts = [mean_and_error([r[name] for r in found]) for name in ("tilt_scale", "gain")]
-        counts = [kinds.count(kind) for kind in (*ENERGIES, "none")]
-        rows.append((per_class, len(found), *_cells(found), *counts, *facts))
+        for method, folds in ((SECOND, "yes"), (UNGUARDED, "no")):
+            found = _results(own, method, per_class)
+            kinds = [result["energy"] for result in found]
+            facts = [mean_and_error([r[name] for r in found]) for name in ("tilt_scale", "gain")]
+            counts = [kinds.count(kind) for kind in names]
+            rows.append((per_class, folds, len(found), *_cells(found), *counts, *facts))
     return markdown.table(header, rows)
 
 

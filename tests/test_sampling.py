@@ -35,19 +35,6 @@ def stack(samples):
     return draws.reshape(-1, draws.shape[-1])
 
 
-SETTINGS = (
-    "num_chains",
-    "num_draws",
-    "method",
-    "space",
-    "num_steps",
-    "step_size",
-    "temperature",
-    "thin",
-)
-by_chains = jax.jit(sampling.sample_by_chains, static_argnames=("model", *SETTINGS))
-
-
 GROWTH = 0.8
 
 
@@ -139,7 +126,7 @@ def test_adapted_chains_reach_the_tilted_law(method, space):
         "noise": ("joint", oracles.DENSE),
     }[space]
     model, params = tilted_model(tilt, linear)
-    samples = by_chains(
+    samples = sampling.sample_by_chains(
         jax.random.key(2),
         model=model,
         params=params,
@@ -164,7 +151,7 @@ def test_adapted_chains_reach_the_tilted_law(method, space):
 def test_mala_keeps_a_step_size_that_it_is_given():
     """The law is the same."""
     model, params = tilted_model("joint")
-    samples = by_chains(
+    samples = sampling.sample_by_chains(
         jax.random.key(3),
         model=model,
         params=params,
@@ -189,7 +176,7 @@ def test_ula_has_its_own_law(temperature):
     for _ in range(num_steps):
         mean = shrink @ mean - step_size * slope
         covariance = shrink @ covariance @ shrink + 2 * step_size * temperature * np.eye(2)
-    samples = by_chains(
+    samples = sampling.sample_by_chains(
         jax.random.key(4),
         model=model_params[0],
         params=model_params[1],
@@ -291,7 +278,9 @@ def test_draws_of_a_chain_are_thinned():
     """Draw t of a chain is the state after the warm-up and t + 1 times ``thin`` steps."""
     model, params = tilted_model("latent")
     settings = {"method": "ula", "space": "latent", "num_steps": 5, "step_size": 0.1}
-    run = functools.partial(by_chains, jax.random.key(8), model=model, params=params, num_chains=3)
+    run = functools.partial(
+        sampling.sample_by_chains, jax.random.key(8), model=model, params=params, num_chains=3
+    )
     kept = run(num_draws=2, thin=3, **settings)
     every = run(num_draws=6, **settings)
     assert kept.z.shape == (3, 2, 2) and kept.info["logdensity"].shape == (3, 2)
@@ -301,7 +290,7 @@ def test_draws_of_a_chain_are_thinned():
 def test_a_discrete_model_is_sampled_in_latent_space():
     """Its rows are of zeros and ones."""
     model, params = bernoulli_model("latent")
-    samples = by_chains(
+    samples = sampling.sample_by_chains(
         jax.random.key(7),
         model=model,
         params=params,

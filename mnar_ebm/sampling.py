@@ -55,6 +55,8 @@ def sample_by_weights(
 ) -> WeightedSamples:
     """Draw from the tilted model by resampling base draws (SNIS, then SIR).
 
+    It is jitted; the model and the sizes are static.
+
     Args:
         key: random key.
         model: the model.
@@ -91,6 +93,8 @@ def sample_by_chains(
     temperature: float = 1.0,
 ) -> ChainSamples:
     """Draw from the tilted model by chains that start at base draws.
+
+    It is jitted; all but the key and the parameters is static.
 
     Args:
         key: random key.

@@ -71,8 +71,7 @@ class ClusterEnergy(nn.Module):
         means = self.variable("clusters", "means", jnp.zeros, shape).value
         precisions = self.variable("clusters", "precisions", jnp.ones, shape).value
         ratios = self.param("log_ratios", nn.initializers.zeros_init(), shape[:1])
-        squares = inputs**2 @ precisions.T - 2.0 * inputs @ (precisions * means).T
-        squares += (precisions * means**2).sum(axis=-1)
+        squares = ((inputs[..., None, :] - means) ** 2 * precisions).sum(axis=-1)
         log_joint = log_shares + 0.5 * (jnp.log(precisions).sum(axis=-1) - squares)
         raw = -jax.nn.logsumexp(jax.nn.log_softmax(log_joint) + ratios, axis=-1)
         return ENERGY_BOUND * jnp.tanh(raw / ENERGY_BOUND)

@@ -25,8 +25,8 @@ NUM_SAMPLES = flags.DEFINE_integer(
     "num_importance_samples", None, "Importance samples for each row; as in training by default."
 )
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
-UNBIASED = flags.DEFINE_bool(
-    "unbiased", False, "The rows are unbiased ones: their gaps are at random, not by the mechanism."
+AT_RANDOM = flags.DEFINE_bool(
+    "gaps_at_random", False, "The gaps of these rows are at random, as those of unbiased rows are."
 )
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output files if they exist.")
 
@@ -45,7 +45,7 @@ def main() -> None:
         cli.check_output(path, OVERWRITE.value)
 
     fitted = training.load(WORKDIR.value)
-    if UNBIASED.value:
+    if AT_RANDOM.value:
         fitted = fitted.without_mechanism()
     csv = data.align(data.read_csv(INPUT.value), fitted.facts.columns)
     imputed = fitted.impute(
@@ -68,7 +68,7 @@ def main() -> None:
     with_gaps = missing.any(axis=1)
     if with_gaps.any() and (ess := np.median(imputed.ess[with_gaps])) < 5:
         print(
-            f"warning: half of the rows rest on fewer than {ess:.1f} effective samples; "
+            f"warning: half of the rows with gaps rest on fewer than {ess:.1f} effective samples; "
             "raise --num_importance_samples"
         )
 

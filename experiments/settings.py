@@ -55,7 +55,7 @@ _ENUMS = {
     "schedule": (SCHEDULES, "Learning rates warm up and decay to 0, or stay at their peak."),
     "unbiased_energy": (
         UNBIASED_ENERGIES,
-        "Second energy, which unbiased rows fit; best: by the bound on folds of them.",
+        "Second energy, fitted to the unbiased rows; best: by the bound on folds of them.",
     ),
     "standardise": (STANDARDISERS, "Bring columns to mean 0 and sd 1 over observed cells, or not."),
 }

@@ -66,8 +66,8 @@ class Config:
         restart_share: share of these that start again from the base.
         unbiased_share: least share of unbiased rows, if there are any, among those that the first
             stages are trained on: few rows are repeated until they make it up.
-        unbiased_energy: the second energy, which unbiased rows fit if there are any: ``none``; a
-            sum over columns, ``additive``; a ``network``; new shares of ``clusters`` of what the
+        unbiased_energy: the second energy, fitted to the unbiased rows if there are any: ``none``;
+            a sum over columns, ``additive``; a ``network``; new shares of ``clusters`` of what the
             model draws; or ``best``, by the bound on folds of these rows that it was not fitted to.
         unbiased_steps: steps in which it is fitted.
         unbiased_folds: F, folds of the unbiased rows; 0: none, the energy that is named is taken as

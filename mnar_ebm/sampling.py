@@ -94,7 +94,7 @@ def sample_by_chains(
 ) -> ChainSamples:
     """Draw from the tilted model by chains that start at base draws.
 
-    It is jitted; all but the key and the parameters is static.
+    It is jitted; all arguments but the key and the parameters are static.
 
     Args:
         key: random key.

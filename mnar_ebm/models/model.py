@@ -61,7 +61,7 @@ def make_model(
         observed_columns: indices of the columns without a gap.
         blocks: the columns, if some of them are discrete.
         atom_side: of the encoded columns, as ``Likelihood`` keeps it. [D] or empty
-        second_energy: kind of the energy that unbiased rows fit, beside the first; empty: none.
+        second_energy: kind of the energy fitted to unbiased rows, beside the first; empty: none.
 
     Raises:
         ValueError: mechanism, likelihood and data do not go together.
@@ -97,7 +97,7 @@ def _make_model(
 
 
 def make_second_tilt(config: Config, num_features: int, kind: str) -> Tilt:
-    """Return the tilt that unbiased rows fit: of the space of the first, of a kind of its own."""
+    """Return the tilt that is fitted to unbiased rows: in the space of the first, of any kind."""
     return make_tilt(config.tilt, num_features, config.latent_dim, SECOND_HIDDEN_DIM, kind)
 
 

@@ -82,13 +82,18 @@ def shown(tilt: Tilt, x: Array, z: Array) -> Array:
 def compose(first: Tilt, second: Tilt) -> Tilt:
     r"""Return the tilt by both: E = \lambda_1 E_1 + \lambda_2 E_2.
 
-    Its parameters are ``{"first": of E_1, "second": of E_2, "scales": [2]}``.
+    Its parameters are those of ``first`` and ``second``, the two ``scales`` [2], and
+    ``first_log_z``, log Z of the first tilt alone, which is not read here. []
     """
 
     def init(key: Key) -> PyTree:
         key_first, key_second = jax.random.split(key)
-        scales = jnp.ones(2)
-        return {"first": first.init(key_first), "second": second.init(key_second), "scales": scales}
+        return {
+            "first": first.init(key_first),
+            "second": second.init(key_second),
+            "scales": jnp.ones(2),
+            "first_log_z": jnp.zeros(()),
+        }
 
     def energy(params: PyTree, x: Array, z: Array) -> Array:
         energies = first.energy(params["first"], x, z), second.energy(params["second"], x, z)

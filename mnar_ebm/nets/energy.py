@@ -52,7 +52,7 @@ class AdditiveEnergy(nn.Module):
 
 
 class ClusterEnergy(nn.Module):
-    r"""exp(-E(v)) = sum_c p(c|v) exp(a_c): known clusters, here a_c nats likelier than before.
+    r"""E(v) = -b tanh(log(sum_c p(c|v) exp(a_c))/b): clusters a_c nats likelier than before.
 
     p(c|v) is that of a mixture of Gaussians with diagonal covariances, which is not trained: the
     collection ``clusters``, with log \pi [C], its means and its precisions [C, I]. E starts at 0.

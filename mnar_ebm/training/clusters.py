@@ -2,7 +2,8 @@ r"""Clusters of what a model draws: an energy that only changes their shares nee
 
     p(c|v) = \pi_c N(v; m_c, S_c) / sum_d \pi_d N(v; m_d, S_d),  exp(-E(v)) = sum_c p(c|v) exp(a_c)
 
-with v what the tilt reads. Many rows have shown the clusters; the few have to tell C numbers a_c.
+with v what the tilt reads, but for the bound on \|E\| (``nets.energy``). Many rows have shown the
+clusters; the few have to tell C numbers a_c.
 
 References:
     M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori

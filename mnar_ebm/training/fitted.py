@@ -29,7 +29,7 @@ class TableFacts(NamedTuple):
         blocks: which of the columns are those of discrete ones; none if all are numeric.
         atom_side: of each column, on which side of its atom the other values lie: 1 above, -1
             below, 0 for a column without one; empty if no column has one. [D]
-        second_energy: kind of the energy that unbiased rows fit; empty if there is none.
+        second_energy: kind of the energy fitted to unbiased rows; empty if there is none.
     """
 
     columns: tuple[str, ...]
@@ -79,14 +79,7 @@ def table_facts(config: Config, table: Table) -> TableFacts:
             discrete columns and a chain would have to move them.
     """
     _check_chains(config, table)
-    if config.likelihood == "bernoulli" and not table.blocks:  # with them it is refused anyway
-        observed = table.x[table.mask]
-        outside = observed[(observed < 0) | (observed > 1)]
-        if outside.size:
-            raise ValueError(
-                "likelihood: bernoulli expects values from 0 to 1, "
-                f"got {outside[0]:g} in {table.name}"
-            )
+    check_values(config, table)
     atoms = None
     if config.likelihood == "bernoulli" or config.standardise == "none":
         standardiser = Standardiser.identity(len(table.columns))
@@ -106,6 +99,18 @@ def table_facts(config: Config, table: Table) -> TableFacts:
         table.blocks,
         atoms.side if atoms is not None else (),
     )
+
+
+def check_values(config: Config, table: Table) -> None:
+    """Raise ``ValueError`` if the likelihood is Bernoulli and a value is outside [0, 1]."""
+    if config.likelihood == "bernoulli" and not table.blocks:  # with them it is refused anyway
+        observed = table.x[table.mask]
+        outside = observed[(observed < 0) | (observed > 1)]
+        if outside.size:
+            raise ValueError(
+                "likelihood: bernoulli expects values from 0 to 1, "
+                f"got {outside[0]:g} in {table.name}"
+            )
 
 
 def _check_chains(config: Config, table: Table) -> None:
@@ -152,11 +157,13 @@ class FittedModel(NamedTuple):
         return restore(config, self.facts, self.params._replace(mechanism={}))
 
     def without_second(self) -> "FittedModel":
-        """Return the same model without what it learned from unbiased rows."""
+        """Return the same model without its second energy."""
         if not self.facts.second_energy:
             return self
         terms = self.params.energy
-        params = self.params._replace(energy=terms["first"], tilt_scale=terms["scales"][0])
+        params = self.params._replace(
+            energy=terms["first"], tilt_scale=terms["scales"][0], log_z=terms["first_log_z"]
+        )
         return restore(self.config, self.facts._replace(second_energy=""), params)
 
     def standardise(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

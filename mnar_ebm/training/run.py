@@ -120,7 +120,7 @@ def train(
     judged = held_out if len(rows_held_out) else train_data
     params, tilt_report = choose_tilt_scale(key_scale, fitted.model, params, judged)
     fitted = fitted._replace(params=params)
-    if unbiased is not None and config.tilt != "none":
+    if unbiased is not None and "none" not in (config.tilt, config.unbiased_energy):
         fitted, found = debias(fitted, unbiased)
         tilt_report = tilt_report._replace(unbiased=found)
     run.save_finished(stages, fitted)
@@ -130,8 +130,8 @@ def train(
 def _batch(fitted: FittedModel, x: np.ndarray, unbiased: Table | None = None) -> Batch:
     """Return rows in standard units, and after them the unbiased ones, if there are any.
 
-    These are repeated until they make up ``unbiased_share`` of all: where a base has at least half
-    of the density of the population, the weights of a tilt to it are at most 2.
+    These are repeated until they make up at least ``unbiased_share`` of all: where a base has at
+    least half of the density of the population, the weights of a tilt to it are at most 2.
     """
     if unbiased is None:
         x, mask = fitted.standardise(x)

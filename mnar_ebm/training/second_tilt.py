@@ -35,11 +35,11 @@ NUM_SAMPLES = 2000
 
 NUM_ROW_DRAWS = 100
 STEP_ROW_DRAWS = 5
-"""Draws of the posterior of a row that are kept, and that a step of training looks at."""
+"""Most draws of the posterior of a row that are kept, and those that a step looks at."""
 
 MAX_POOL_SIZE = 2**25
 CHUNK_DRAWS = 1024
-"""Most numbers in the pool of base draws, of which wide tables have fewer; and how many draws are
+"""Most numbers in a pool of draws, of which wide tables have fewer; and how many base draws are
 looked at at once."""
 
 
@@ -63,7 +63,7 @@ class Pools(NamedTuple):
     An energy may learn by heart which base draws it is fitted to: others judge it.
 
     Attributes:
-        row_x: rows completed by draws of their posterior. [n, M, D]
+        row_x: rows completed by draws of their posterior, fewer of many or wide rows. [n, M, D]
         row_z: their latents. [n, M, L]
         row_bounds: bound of each row. [n]
         to_fit: base draws that energies are fitted to.
@@ -83,7 +83,7 @@ class Fits(NamedTuple):
     Attributes:
         params: leaves [F + 1, A, ...], the last of all rows.
         gains: of each row by the fit without its fold, for every scale. [A, S, n]
-        ess: effective number of the base draws that judge the fit to all. [A, S]
+        ess: effective number of the base draws that judge, the least of all fits. [A, S]
     """
 
     params: PyTree
@@ -101,12 +101,13 @@ def pool_size(num_columns: int) -> int:
 def make_pools(key: Key, model: Model, params: Params, batch: Batch, num_base_draws: int) -> Pools:
     """Return draws of the posterior of each row, of the base, and their weights."""
     key_rows, key_fit, key_judge = jax.random.split(key, 3)
+    num_row_draws = max(STEP_ROW_DRAWS, min(NUM_ROW_DRAWS, MAX_POOL_SIZE // batch.x.size))
 
     def draw(row: tuple[Key, Array, Array]) -> tuple[Array, Array, Array]:
         key_draws, key_sir, key_order = jax.random.split(row[0], 3)
         is_selected = jnp.asarray(False)
         drawn = bounds.log_weights(key_draws, model, params, *row[1:], NUM_SAMPLES, is_selected)
-        chosen = sir(key_sir, drawn.log_w, NUM_ROW_DRAWS, method="systematic")
+        chosen = sir(key_sir, drawn.log_w, num_row_draws, method="systematic")
         chosen = jax.random.permutation(key_order, chosen)
         bound = bounds.importance_bound(drawn.log_w, params.log_z)
         return drawn.x[chosen], drawn.z[chosen], bound
@@ -155,7 +156,7 @@ def fit(
         jax.lax.map(judge, flat),
     )
     own = gains[fold_of_row, :, :, jnp.arange(fold_of_row.shape[0])]  # [n, A, S]
-    return Fits(params, jnp.moveaxis(own, 0, -1), ess[-1])
+    return Fits(params, jnp.moveaxis(own, 0, -1), ess.min(axis=0))
 
 
 def _fit_one(
@@ -170,7 +171,7 @@ def _fit_one(
 ) -> PyTree:
     r"""Return the energy that maximises sum_n w_n gain_n - \alpha/2 |\theta|^2, by Adam.
 
-    Each step looks at some of the draws of every row and at some of the base, in turn.
+    Each step estimates both means by a random window of draws, of every row and of the base.
     """
     key_init, key_steps = jax.random.split(key)
     optimiser = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_steps))

@@ -29,12 +29,12 @@ from mnar_ebm.samplers.importance import (
     log_mean_exp_standard_error,
 )
 from mnar_ebm.training import clusters, second_tilt
-from mnar_ebm.training.fitted import FittedModel, TableFacts, restore
+from mnar_ebm.training.fitted import FittedModel, TableFacts, check_values, restore
 from mnar_ebm.training.second_tilt import WEIGHT_DECAYS, Fits, Pools
 from mnar_ebm.training.tilt_scale import CANDIDATES
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
-KINDS = {"none": (), "best": ENERGIES} | {kind: (kind,) for kind in ENERGIES}
+KINDS = {"best": ENERGIES} | {kind: (kind,) for kind in ENERGIES}
 """The kinds of energy to try, by ``Config.unbiased_energy``."""
 
 WORDS = {
@@ -42,6 +42,8 @@ WORDS = {
     "network": "a network",
     "clusters": "new shares of clusters",
 }
+
+CHAINS = "; so sample by chains, not by weights"
 
 MIN_EFFECTIVE_DRAWS = 300
 """Least effective number of base draws of a scale that may be chosen. With them log Z has a
@@ -57,8 +59,10 @@ class UnbiasedReport(NamedTuple):
         tilt_scale: \lambda, 0 if the model was left as it was.
         num_rows: n, unbiased rows.
         num_folds: F, folds of them.
-        bound_before: mean bound of the rows before, in nats a row.
-        gain: by how much the tilt raises it on folds that it was not fitted to, if there are any.
+        bound_before: mean bound of the rows before, in nats a row; too high where the model was
+            trained on them.
+        gain: by how much the tilt raises it on folds that it was not fitted to, if there are any;
+            as the largest of many candidates', it is somewhat flattering.
         gain_standard_error: of it.
         log_z: log Z of the whole tilt against the base, in nats.
         log_z_standard_error: its Monte Carlo standard error.
@@ -89,7 +93,7 @@ class UnbiasedReport(NamedTuple):
         if self.energy == "none":
             return rows + (
                 "no energy raised it on folds left out by more than its standard error, so the "
-                "model was kept as it was"
+                "model was kept as it was" + CHAINS * self.is_degenerate
             )
         kind = WORDS[self.energy]
         where = "folds left out" if self.num_folds else "the rows that it was fitted to"
@@ -99,7 +103,7 @@ class UnbiasedReport(NamedTuple):
             f"log Z {self.log_z:.3f} ± {self.log_z_standard_error:.3f}, effective share of base "
             f"draws {self.ess_fraction:.3f}, Pareto k {self.pareto_k or 0:.2f}"
         )
-        return words + "; so sample by chains, not by weights" * self.is_degenerate
+        return words + CHAINS * self.is_degenerate
 
     @property
     def is_degenerate(self) -> bool:
@@ -118,14 +122,18 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
         unbiased: rows with the columns of its table, in original units; their gaps at random.
 
     Raises:
-        ValueError: the model has no tilt, or the rows are too few or of another table.
+        ValueError: the settings name no tilt or no second energy, or the rows are too few, of
+            another table or out of range.
     """
     fitted = fitted.without_second()
     config = fitted.config
     if config.tilt == "none":
         raise ValueError("tilt: expected data, latent or joint, got none, which reads nothing")
+    if config.unbiased_energy == "none":
+        raise ValueError(f"unbiased_energy: expected one of {', '.join(KINDS)}, got none")
     check_unbiased(config, fitted.facts, unbiased)
-    key_pools, key_fit = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 2**30))
+    key = jax.random.fold_in(jax.random.key(config.seed), 2**30)
+    key_pools, key_fit, key_clusters = jax.random.split(key, 3)
     x, mask = fitted.standardise(unbiased.x)
     batch = Batch(jnp.asarray(x), jnp.asarray(mask))
     num_draws = second_tilt.pool_size(x.shape[1])
@@ -138,7 +146,7 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
     }
     fits = {
         kind: second_tilt.fit(
-            key_fit, tilt, _constants(key_fit, kind, tilt, pools), pools, fold_of_row, *sizes
+            key_fit, tilt, _constants(key_clusters, kind, tilt, pools), pools, fold_of_row, *sizes
         )
         for kind, tilt in tilts.items()
     }
@@ -154,6 +162,7 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
         "first": fitted.params.energy,
         "second": second,
         "scales": jnp.stack([fitted.params.tilt_scale, scale]),
+        "first_log_z": fitted.params.log_z,
     }
     params = fitted.params._replace(
         energy=terms, tilt_scale=jnp.ones(()), log_z=jnp.asarray(report.log_z, jnp.float32)
@@ -169,6 +178,7 @@ def check_unbiased(config: Config, facts: TableFacts, unbiased: Table) -> None:
             f"got {', '.join(unbiased.columns)}"
         )
     kinds.check_encoded("unbiased", unbiased.x, unbiased.columns, facts.blocks)
+    check_values(config, unbiased)
     if len(unbiased.x) < config.unbiased_folds:
         raise ValueError(
             f"unbiased: expected at least unbiased_folds={config.unbiased_folds} rows, "

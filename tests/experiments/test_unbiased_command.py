@@ -55,7 +55,7 @@ def test_a_file_of_unbiased_rows_and_a_sample_of_everybody(call, rows, tmp_path)
     gaps = np.where(np.arange(2) == 0, np.nan, few[:5])
     write("gaps.csv", gaps)
     means = []
-    for more in ((), ("--unbiased",)):
+    for more in ((), ("--gaps_at_random",)):
         output = f"--output=filled{len(more)}.csv"
         assert call("impute", "--workdir=run", "--input=gaps.csv", output, *more).status == 0
         means.append(data.read_csv(output.partition("=")[2]).x[:, 0])

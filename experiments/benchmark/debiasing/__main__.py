@@ -42,7 +42,11 @@ def main() -> None:
             jobs.run_all(todo, workdir)
         if ONLY_RUN.value:
             continue
-        text = TASKS[name].make_text(jobs.collect(todo, workdir))
+        records = jobs.collect(todo, workdir)
+        if not records:
+            print(f"{name}: no record in {workdir}, so no table")
+            continue
+        text = TASKS[name].make_text(records)
         print(text)
         if README.value is not None:
             markdown.replace_between(

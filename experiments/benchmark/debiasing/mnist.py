@@ -221,8 +221,6 @@ def draw_classes(results: Sequence[Record], path: pathlib.Path) -> None:
 
 def make_text(records: Sequence[Record]) -> str:
     """Return the table at the main number per class, and that over numbers per class."""
-    if not records:
-        return "Nothing was run."
     accuracy = min(record["accuracy"] for record in records)
     seen = f"Accuracy of the classifier on test images, the mean over classes: {accuracy:.1%}."
     return "\n\n".join([_main_table(records), _curve(records), seen])

@@ -72,7 +72,7 @@ def log_weights(
         x: a row; what a missing cell holds is not read. [D]
         mask: ``True`` where observed. [D]
         num_samples: K.
-        is_selected: whether the mechanism chose what was observed, if some rows have none. []
+        is_selected: whether the mechanism chose what was observed; ``None``: in every row. []
 
     Returns:
         The draws; unused fields cost nothing under ``jit``.

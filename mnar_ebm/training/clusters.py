@@ -25,7 +25,7 @@ from mnar_ebm.types import Array, Key, PyTree
 
 NUM_DRAWS = 8192
 MIN_VARIANCE = 1e-3
-"""Added to the variances of a cluster, for draws that are likely come more than once."""
+"""Added to the variances of a cluster, for the same draw may come many times."""
 
 
 def fit(key: Key, tilt: Tilt, x: Array, z: Array, log_w: Array) -> PyTree:

@@ -179,11 +179,9 @@ def check_unbiased(config: Config, facts: TableFacts, unbiased: Table) -> None:
         )
     kinds.check_encoded("unbiased", unbiased.x, unbiased.columns, facts.blocks)
     check_values(config, unbiased)
-    if len(unbiased.x) < config.unbiased_folds:
-        raise ValueError(
-            f"unbiased: expected at least unbiased_folds={config.unbiased_folds} rows, "
-            f"got {len(unbiased.x)}"
-        )
+    least = f"unbiased_folds={config.unbiased_folds}" if config.unbiased_folds else "2"
+    if len(unbiased.x) < (config.unbiased_folds or 2):
+        raise ValueError(f"unbiased: expected at least {least} rows, got {len(unbiased.x)}")
 
 
 def _constants(key: Key, kind: str, tilt: Tilt, pools: Pools) -> PyTree:
@@ -222,9 +220,10 @@ def _choose(fits: dict[str, Fits]) -> _Choice | None:
     return best
 
 
-def _as_it_fits(fits: dict[str, Fits]) -> _Choice | None:
-    """Return the energy, if there is one, with the least weight decay and the largest scale."""
-    return next((_Choice(kind, 0, len(CANDIDATES) - 1) for kind in fits), None)
+def _as_it_fits(fits: dict[str, Fits]) -> _Choice:
+    """Return the one energy that was fitted, with the least weight decay and the largest scale."""
+    (kind,) = fits
+    return _Choice(kind, int(np.argmin(WEIGHT_DECAYS)), int(np.argmax(CANDIDATES)))
 
 
 def _report(

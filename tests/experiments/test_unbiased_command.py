@@ -52,15 +52,6 @@ def test_a_file_of_unbiased_rows_and_a_sample_of_everybody(call, rows, tmp_path)
     drawn = pd.read_csv("s.csv")["a"].to_numpy()
     assert drawn.mean() > np.nanmean(many[:, 0]) + 4 / np.sqrt(len(drawn))  # towards everybody
 
-    gaps = np.where(np.arange(2) == 0, np.nan, few[:5])
-    write("gaps.csv", gaps)
-    means = []
-    for more in ((), ("--gaps_at_random",)):
-        output = f"--output=filled{len(more)}.csv"
-        assert call("impute", "--workdir=run", "--input=gaps.csv", output, *more).status == 0
-        means.append(data.read_csv(output.partition("=")[2]).x[:, 0])
-    np.testing.assert_array_equal(*means)  # --mechanism=none: there is nothing to ignore
-
     before = (tmp_path / "cwd" / "run" / "imputed.csv").read_text()
     again = call("evaluate", "--workdir=run")
     assert again.status == 0, again

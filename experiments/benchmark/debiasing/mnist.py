@@ -19,11 +19,10 @@ from sklearn.decomposition import PCA
 from experiments import figures, markdown, settings
 from experiments.benchmark.debiasing import baselines, classifier, digits
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
-from mnar_ebm import data, models, samplers, sampling, targets, training
+from mnar_ebm import data, models, samplers, sampling, training
 from mnar_ebm.config import ENERGIES
-from mnar_ebm.models import Model, Params
 from mnar_ebm.training import FittedModel
-from mnar_ebm.types import Array, Key
+from mnar_ebm.types import Array
 
 LATENT_DIMS = (8, 2, 16)
 MAIN_PER_CLASS, MAIN_DIM = 10, 8
@@ -112,39 +111,32 @@ def _facts(found: training.UnbiasedReport) -> Record:
 
 def draw(fitted: FittedModel, seed: int) -> Drawn:
     """Draw by weights from the model."""
-    key_base, key_sir = jax.random.split(jax.random.key(seed))
-    model, params = fitted.model, fitted.params
-    z, log_w = _propose(key_base, model, params)
-    chosen = samplers.sir(key_sir, log_w, NUM_SAMPLES, method="systematic")
-    ess = float(samplers.effective_sample_size(log_w)) / NUM_PROPOSALS
-    return Drawn(_decode(model, params, z[chosen]), ess)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _propose(key: Key, model: Model, params: Params) -> tuple[Array, Array]:
-    """Return latents of the base and their log-weights. [P, L], [P]."""
-    x, z = models.sample_base(key, model.vae, params.base, NUM_PROPOSALS)
-    return z, -models.energy(model, params, x, z)
-
-
-def _decode(model: Model, params: Params, z: Array) -> np.ndarray:
-    return np.asarray(model.vae.likelihood.mean(model.vae.decode(params.base, z)))
+    key, model, params = jax.random.key(seed), fitted.model, fitted.params
+    drawn = sampling.sample_by_weights(key, model, params, NUM_SAMPLES, NUM_PROPOSALS)
+    ess = float(samplers.effective_sample_size(drawn.log_w)) / NUM_PROPOSALS
+    return Drawn(_decode(fitted, drawn.z), ess)
 
 
 def draw_by_chains(fitted: FittedModel, seed: int) -> Drawn:
     """Draw by MALA from the model, starting from draws of the base."""
-    model, params = fitted.model, fitted.params
-    key_start, key_chains = jax.random.split(jax.random.key(seed))
-    target = targets.latent_logdensity(model, params)
+    z = sampling.sample_by_chains(
+        jax.random.key(seed),
+        fitted.model,
+        fitted.params,
+        NUM_CHAINS,
+        NUM_SAMPLES // NUM_CHAINS,
+        method="mala",
+        space="latent",
+        num_steps=NUM_CHAIN_STEPS,
+        thin=THIN,
+    ).z
+    return Drawn(_decode(fitted, z.reshape(-1, z.shape[-1])))
 
-    def run_chain(key: Key, start: Array) -> Array:
-        num_draws = NUM_SAMPLES // NUM_CHAINS
-        settings = {"method": "mala", "warm_up": NUM_CHAIN_STEPS, "thin": THIN}
-        return sampling.run_chain(key, target, start, num_draws, **settings)[0]
 
-    start = jax.random.normal(key_start, (NUM_CHAINS, model.vae.latent_dim))
-    z = jax.jit(jax.vmap(run_chain))(jax.random.split(key_chains, NUM_CHAINS), start)
-    return Drawn(_decode(model, params, z.reshape(-1, model.vae.latent_dim)))
+def _decode(fitted: FittedModel, z: Array) -> np.ndarray:
+    """Return decoder means. [N, L] -> [N, 28 * 28]."""
+    vae = fitted.model.vae
+    return np.asarray(vae.likelihood.mean(vae.decode(fitted.params.base, z)))
 
 
 def _tell_others(
@@ -176,23 +168,22 @@ def draw_latent(
 
     The colour of a latent is the class that the classifier reads in its decoder mean.
     """
-    model, params = first.model, first.params
-    key_base, key_sir = jax.random.split(jax.random.key(0))
     grid = np.linspace(-3.5, 3.5, 101)
     places = np.stack(np.meshgrid(grid, grid), axis=-1).astype(np.float32)
-    nothing = np.zeros((*places.shape[:2], model.vae.num_features), np.float32)
+    nothing = np.zeros((*places.shape[:2], first.model.vae.num_features), np.float32)
     panels = {"VAE": first.base(), "tilted to the selected": first, "and to the unbiased": second}
     figure, axes = figures.plt.subplots(
         1, 3, figsize=(10, 3.6), sharex=True, sharey=True, layout="constrained"
     )
     for axis, (title, fitted) in zip(axes, panels.items(), strict=True):
-        z, log_w = _propose(key_base, fitted.model, fitted.params)
-        values = np.asarray(models.energy(fitted.model, fitted.params, nothing, places))
+        model, params = fitted.model, fitted.params
+        values = np.asarray(models.energy(model, params, nothing, places))
         contours = axis.contourf(
             grid, grid, values, np.linspace(-5, 5, 21), cmap="Greys", alpha=0.5, extend="both"
         )
-        chosen = z[samplers.sir(key_sir, log_w, 1000, method="systematic")]
-        labels = reader.read(_decode(model, params, chosen)).labels
+        key = jax.random.key(0)
+        chosen = sampling.sample_by_weights(key, model, params, 1000, NUM_PROPOSALS).z
+        labels = reader.read(_decode(fitted, chosen)).labels
         for label in range(digits.NUM_CLASSES):
             own = chosen[labels == label]
             axis.plot(own[:, 0], own[:, 1], ".", color=f"C{label}", markersize=3, label=label)

@@ -37,6 +37,9 @@ USER_MODELS: dict[str, dict[str, str]] = {
 }
 """Models of rows of users: what they change in debias/coat_users.cfg."""
 
+CAUGHT = 3
+"""Standard errors of the mean error on unbiased ratings above which a model is called biased."""
+
 PUBLISHED = {
     "*published: MF-IPS*": (1.093, 0.860),
     "*published: MF-Naive*": (1.202, 0.920),
@@ -67,7 +70,7 @@ def make_jobs(options: Options) -> list[Job]:
         splits = [("events", split) for split in range(seed, NUM_SPLITS, options.num_seeds)]
         for kind, split in [*splits, ("users", seed)]:
             work = functools.partial(run, options.data_dir, kind, split, seed)
-            jobs.append(Job(f"coat-{kind}-{split}", work))
+            jobs.append(Job(f"coat-{kind}-{split}-{seed}", work))
     for seed in range(options.num_seeds):
         jobs.append(Job(f"coat-guard-{seed}", functools.partial(guard, options.data_dir, seed)))
     return jobs
@@ -180,9 +183,10 @@ def predict_by_models(
 
 
 def guard(data_dir: str | None, seed: int) -> Record:
-    """Fit not-MIWAEs and a base that ignores selection to rows of users, and judge them by bound.
+    """Fit not-MIWAEs and a base that ignores selection to rows of users, and judge each.
 
-    The bound is that of the unbiased ratings of a split, which no mechanism chose.
+    Judged are the bound of the unbiased ratings of a split, which no mechanism chose, and the
+    mean error of their predictions, in standard errors.
     """
     coat = load(data_dir)
     task = make_task("events", coat, seed)
@@ -192,15 +196,21 @@ def guard(data_dir: str | None, seed: int) -> Record:
     unbiased = np.full_like(coat.selected, np.nan)
     unbiased[task.unbiased.users, task.unbiased.items] = task.unbiased.ratings
     unbiased = unbiased[~np.isnan(unbiased).all(axis=1)]
-    is_new = np.isnan(coat.selected[task.test.users, task.test.items])
-    test = task.test.take(is_new)  # the others are in the rows
+    given, test = (  # the others are in the rows
+        part.take(np.isnan(coat.selected[part.users, part.items]))
+        for part in (task.unbiased, task.test)
+    )
     results = {}
     for name, changes in USER_MODELS.items():
         fitted, _ = training.train(dataclasses.replace(config, seed=seed, **changes), table)
-        predicted = fitted.impute(coat.selected).mean[test.users, test.items]
+        filled = fitted.impute(coat.selected).mean
+        shown = filled[given.users, given.items] - given.ratings
+        predicted = filled[test.users, test.items]
         bounds = fitted.without_mechanism().impute(unbiased).bound
         results[name] = ratings.errors(predicted, test.ratings)
         results[name]["bias"] = float(np.mean(predicted - test.ratings))
+        standard_error = shown.std(ddof=1) / np.sqrt(len(shown))
+        results[name]["bias_shown"] = float(shown.mean() / standard_error)
         results[name]["bound"] = float(bounds.sum() / len(task.unbiased.ratings))
     return {"kind": "guard", "seed": seed, "results": results}
 
@@ -279,19 +289,22 @@ def _guard_text(records: Sequence[Record]) -> str:
         found = record["results"]
         return max(found, key=lambda name: sign * found[name][metric])
 
-    header = ("rows of users", "bound of the unbiased (nats a rating)", "MSE", "MAE", "bias")
+    names = ("bound of the unbiased (nats a rating)", "their mean error (s.e.)")
+    header = ("rows of users", *names, "caught", "MSE", "MAE", "bias")
     rows = []
     for name in records[0]["results"]:
         found = [record["results"][name] for record in records]
-        metrics = ("bound", "mse", "mae", "bias")
-        cells = [mean_and_error([run[metric] for run in found], 3) for metric in metrics]
-        rows.append((name, *cells))
+        caught = sum(abs(run["bias_shown"]) > CAUGHT for run in found)
+        digits = {"bound": 3, "bias_shown": 1, "mse": 3, "mae": 3, "bias": 3}
+        cells = [mean_and_error([run[name] for run in found], n) for name, n in digits.items()]
+        rows.append((name, *cells[:2], f"{caught} of {len(found)}", *cells[2:]))
     chosen = [best(record, "bound", 1) for record in records]
     lowest = [best(record, "mse", -1) for record in records]
     counts = ", ".join(f"{name} {chosen.count(name)} times" for name in dict.fromkeys(chosen))
     right = sum(one == other for one, other in zip(chosen, lowest, strict=True))
     return (
         f"{markdown.table(header, rows)}\n\n"
-        f"Errors on pairs that are not in the rows. In {len(records)} seeds the bound chooses "
-        f"{counts}; that is the model of the lowest MSE {right} times."
+        f"Errors on pairs that are not in the rows; *caught*: the mean error of the unbiased "
+        f"ratings is more than {CAUGHT} of its standard errors. In {len(records)} seeds "
+        f"the bound chooses {counts}; that is the model of the lowest MSE {right} times."
     )

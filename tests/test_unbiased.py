@@ -14,9 +14,10 @@ from mnar_ebm import Config, data, models, sampling, training
 from mnar_ebm.missingness import make_mechanism
 from mnar_ebm.nets.energy import ENERGY_BOUND, AdditiveEnergy, ClusterEnergy
 from mnar_ebm.objectives import bounds
-from mnar_ebm.training import clusters, second_tilt
+from mnar_ebm.training import clusters, second_tilt, unbiased
 from mnar_ebm.training.fitted import make_fitted, table_facts
 from mnar_ebm.training.second_tilt import BaseDraws, Pools
+from mnar_ebm.types import Batch
 
 pytestmark = pytest.mark.usefixtures("fewer_draws")
 
@@ -109,6 +110,40 @@ def test_the_gain_is_that_of_the_bound_on_new_rows():
     rise = fitted.impute(new).bound - trained().impute(new).bound
     error = np.hypot(rise.std(ddof=1) / np.sqrt(len(rise)), report.gain_standard_error)
     assert abs(rise.mean() - report.gain) < 4 * error
+
+
+def test_a_mean_that_is_still_off_is_told():
+    """Means move to those of the rows where a tilt is taken; the report minds one that does not."""
+    _, report = debiased()
+    assert max(map(abs, report.mean_errors.values())) < 2
+    assert "mind" not in str(report)
+    vae, params = trained().model.vae, trained().params.base
+    draws, _ = models.sample_base(jax.random.key(6), vae, params, 50_000)
+    rows = Batch(*trained().standardise(rows_of(1, 200, SHIFT)))
+    errors = unbiased.mean_errors(COLUMNS, rows, draws, np.zeros(50_000))
+    off = report._replace(mean_errors=errors)
+    assert min(errors, key=errors.get) == "a"  # by a whole standard deviation of 200 rows
+    assert errors["a"] < -10
+    assert f"the mean of a is still {-errors['a']:.1f} standard errors below" in str(off)
+
+
+def test_errors_of_means_are_standard_normal_where_the_means_agree():
+    """Over samples with gaps, against weighted draws of another law with the same mean."""
+    rng = np.random.default_rng(7)
+    errors = []
+    for _ in range(400):
+        x, mask = rng.normal(2.0, 1.0, (50, 1)), rng.random((50, 1)) < 0.8
+        draws = rng.normal(1.0, 1.0, (2000, 1))
+        rows = Batch(np.where(mask, x, 0.0), mask)
+        errors.append(unbiased.mean_errors(("a",), rows, draws, draws[:, 0])["a"])  # to N(2, 1)
+    assert abs(np.mean(errors)) < 4 / np.sqrt(400)
+    assert abs(np.std(errors) - 1.0) < 4 / np.sqrt(2 * 400)
+
+
+def test_a_column_with_one_value_has_no_error_of_its_mean():
+    x = np.array([[1.0, 0.0], [1.0, 2.0], [1.0, 3.0]])
+    rows = Batch(x, np.ones_like(x, bool))
+    assert set(unbiased.mean_errors(COLUMNS, rows, x, np.zeros(3))) == {"b"}
 
 
 def test_log_z_is_that_of_fresh_base_draws():

@@ -12,6 +12,8 @@ References:
     M. Stone, "Cross-Validatory Choice and Assessment of Statistical Predictions", JRSS B 36, 1974.
 """
 
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -70,6 +72,8 @@ class UnbiasedReport(NamedTuple):
         pareto_k: Pareto shape of these weights; ``None`` without a tilt.
         log_weights: minus the whole energy at base draws, for diagnostics. [P]
         row_bounds: bound of each row before. [n]
+        mean_errors: for each column whose values among the rows differ, its mean under the model
+            that is returned less that of the rows, in standard errors (``mean_errors``).
     """
 
     energy: str
@@ -86,6 +90,7 @@ class UnbiasedReport(NamedTuple):
     pareto_k: float | None
     log_weights: np.ndarray
     row_bounds: np.ndarray
+    mean_errors: dict[str, float]
 
     def __str__(self) -> str:
         """Return what was found, in words."""
@@ -93,7 +98,7 @@ class UnbiasedReport(NamedTuple):
         if self.energy == "none":
             return rows + (
                 "no energy raised it on folds left out by more than its standard error, so the "
-                "model was kept as it was" + CHAINS * self.is_degenerate
+                f"model was kept as it was{CHAINS * self.is_degenerate}{self.far_mean}"
             )
         kind = WORDS[self.energy]
         where = "folds left out" if self.num_folds else "the rows that it was fitted to"
@@ -103,7 +108,24 @@ class UnbiasedReport(NamedTuple):
             f"log Z {self.log_z:.3f} ± {self.log_z_standard_error:.3f}, effective share of base "
             f"draws {self.ess_fraction:.3f}, Pareto k {self.pareto_k or 0:.2f}"
         )
-        return words + CHAINS * self.is_degenerate
+        return words + CHAINS * self.is_degenerate + self.far_mean
+
+    @property
+    def far_mean(self) -> str:
+        """What to mind of the mean that is farthest off, if chance would not have it so far.
+
+        Of D columns none is so far off in 99 of 100 samples from the model (Bonferroni).
+        """
+        if not self.mean_errors:
+            return ""
+        name, error = max(self.mean_errors.items(), key=lambda item: abs(item[1]))
+        if abs(error) < -float(jax.scipy.special.ndtri(0.005 / len(self.mean_errors))):
+            return ""
+        where = "above" if error > 0 else "below"
+        return (
+            f"; mind that the mean of {name} is still {abs(error):.1f} standard errors {where} "
+            "that of the unbiased rows"
+        )
 
     @property
     def is_degenerate(self) -> bool:
@@ -151,13 +173,14 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
         for kind, tilt in tilts.items()
     }
     chosen = _choose(fits) if config.unbiased_folds else _as_it_fits(fits)
+    tell = functools.partial(_report, unbiased.columns, batch, pools, config.unbiased_folds)
     if chosen is None:
-        return fitted, _report(pools, pools.to_judge.log_w, config.unbiased_folds)
+        return fitted, tell(pools.to_judge.log_w)
     fit, scale = fits[chosen.kind], CANDIDATES[chosen.scale]
     second = jax.tree.map(lambda leaf: leaf[-1, chosen.decay], fit.params)
     log_w = second_tilt.log_weights(tilts[chosen.kind], second, scale, pools)
     gains = np.asarray(fit.gains[chosen.decay, chosen.scale])
-    report = _report(pools, log_w, config.unbiased_folds, chosen, gains)
+    report = tell(log_w, chosen, gains)
     terms = {
         "first": fitted.params.energy,
         "second": second,
@@ -226,10 +249,41 @@ def _as_it_fits(fits: dict[str, Fits]) -> _Choice:
     return _Choice(kind, int(np.argmin(WEIGHT_DECAYS)), int(np.argmax(CANDIDATES)))
 
 
+def mean_errors(
+    columns: Sequence[str], rows: Batch, draws: Array, log_w: Array
+) -> dict[str, float]:
+    r"""Return the weighted mean of draws less that of rows, in standard errors, by column.
+
+    (\sum_i w_i x_i - \bar x) / \sqrt{s^2 / n + \sum_i w_i^2 (x_i - \sum_j w_j x_j)^2}, with
+    normalised weights w, and n rows that have a value; a column whose values are all alike, or
+    with one value, is left out.
+
+    Args:
+        columns: the D names.
+        rows: a sample, which may have gaps. [n, D]
+        draws: of a base. [P, D]
+        log_w: their log-weights. [P]
+    """
+    x, mask = np.asarray(rows.x, np.float64), np.asarray(rows.mask)
+    count = np.maximum(mask.sum(axis=0), 1)
+    mean = np.where(mask, x, 0.0).sum(axis=0) / count
+    squares = np.where(mask, x - mean, 0.0) ** 2
+    variance = squares.sum(axis=0) / (np.maximum(count - 1, 1) * count)
+    draws, weights = np.asarray(draws, np.float64), np.asarray(jax.nn.softmax(log_w), np.float64)
+    expected = weights @ draws
+    noise = weights**2 @ (draws - expected) ** 2
+    differ = np.where(mask, x, np.inf).min(axis=0) < np.where(mask, x, -np.inf).max(axis=0)
+    errors = (expected - mean)[differ] / np.sqrt(variance + noise)[differ]
+    names = (name for name, differs in zip(columns, differ, strict=True) if differs)
+    return dict(zip(names, errors.tolist(), strict=True))
+
+
 def _report(
+    columns: Sequence[str],
+    rows: Batch,
     pools: Pools,
-    log_w: Array,
     num_folds: int,
+    log_w: Array,
     chosen: _Choice | None = None,
     gains: np.ndarray | None = None,
 ) -> UnbiasedReport:
@@ -250,4 +304,5 @@ def _report(
         pareto_k=diagnostics.pareto_k(log_w) if np.ptp(log_w) > 0 else None,
         log_weights=np.asarray(log_w),
         row_bounds=np.asarray(pools.row_bounds),
+        mean_errors=mean_errors(columns, rows, pools.to_judge.x, log_w),
     )

@@ -269,9 +269,9 @@ def mean_errors(
     mean = np.where(mask, x, 0.0).sum(axis=0) / count
     squares = np.where(mask, x - mean, 0.0) ** 2
     variance = squares.sum(axis=0) / (np.maximum(count - 1, 1) * count)
-    draws, weights = np.asarray(draws, np.float64), np.asarray(jax.nn.softmax(log_w), np.float64)
-    expected = weights @ draws
-    noise = weights**2 @ (draws - expected) ** 2
+    values, weights = np.asarray(draws), np.asarray(jax.nn.softmax(log_w))
+    expected = weights @ values
+    noise = weights**2 @ (values - expected) ** 2
     differ = np.where(mask, x, np.inf).min(axis=0) < np.where(mask, x, -np.inf).max(axis=0)
     errors = (expected - mean)[differ] / np.sqrt(variance + noise)[differ]
     names = (name for name, differs in zip(columns, differ, strict=True) if differs)

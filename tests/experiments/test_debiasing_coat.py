@@ -108,12 +108,14 @@ def test_text_names_the_winner():
         }
         for split in range(2)
     ]
-    models = {"a": (-1.5, 1.2), "b": (-2.5, 2.4)}
+    models = {"a": (-1.5, 2.9, 1.2), "b": (-2.5, -3.1, 2.4)}
     metrics = {
-        name: {"bound": bound, "mse": mse, "mae": 1.0, "bias": 0.0}
-        for name, (bound, mse) in models.items()
+        name: {"bound": bound, "bias_shown": shown, "mse": mse, "mae": 1.0, "bias": 0.0}
+        for name, (bound, shown, mse) in models.items()
     }
     text = coat.make_text([*records, {"kind": "guard", "results": metrics}])
     assert "| biases | 1.500 ± 0.500 |" in text
     assert "Lowest MSE: biases." in text and "0.500 ± 0.000" in text
     assert "the bound chooses a 1 times; that is the model of the lowest MSE 1 times" in text
+    assert "| a | -1.500 | 2.9 | 0 of 1 |" in text
+    assert "| b | -2.500 | -3.1 | 1 of 1 |" in text

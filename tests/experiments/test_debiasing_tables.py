@@ -30,5 +30,5 @@ def test_tilt_is_compared_with_its_base_seed_by_seed():
         )
     ]
     lines = uci.make_text(records).splitlines()
-    assert "| joint tilt less its ignorable base, in each seed | -0.020 ± 0.010 | - |" in lines
-    assert "| joint tilt less its collapsed base, in each seed | 0.200 | - |" in lines
+    assert "| joint tilt less its ignorable base, paired by seed | -0.020 ± 0.010 | - |" in lines
+    assert "| joint tilt less its collapsed base, paired by seed | 0.200 | - |" in lines

@@ -141,7 +141,7 @@ def _main_table(records: Sequence[Record]) -> str:
         rows.append((_label(base, label), *cells))
     for base in BASES:
         differences = [_tilt_less_base(groups, name, base) for name in DATASETS]
-        rows.append((f"joint tilt less its {base} base, in each seed", *differences))
+        rows.append((f"joint tilt less its {base} base, paired by seed", *differences))
     for base in BASES:
         wanted = [f"{WANTED[name, base]:.2f}" for name in DATASETS]
         rows.append((f"*wanted of the joint tilt, {base} base*", *wanted))

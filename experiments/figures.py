@@ -3,7 +3,6 @@
 import pathlib
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import matplotlib
 
@@ -11,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
-from mnar_ebm import data, models, sampling  # noqa: E402
+from mnar_ebm import data, models  # noqa: E402
 from mnar_ebm.imputation import Imputation  # noqa: E402
 from mnar_ebm.training import FittedModel  # noqa: E402
 
@@ -88,15 +87,11 @@ def draw_marginals(
 ) -> None:
     """Draw, for each column, what the selected rows show, the unbiased rows, and the model.
 
-    The model is drawn without its tilts and with them, by weighted draws of its base.
+    The model is drawn without its tilts and with them.
     """
     columns = np.arange(min(len(selected.columns), _MAX_COLUMNS))
-    key, vae = jax.random.key(fitted.config.seed), fitted.model.vae
-    base, _ = models.sample_base(key, vae, fitted.params.base, 10_000)
-    tilted = sampling.sample_by_weights(key, fitted.model, fitted.params, 10_000, 100_000).x
-    base, tilted = (
-        fitted.facts.standardiser.invert(np.asarray(x, np.float64)) for x in (base, tilted)
-    )
+    seed = fitted.config.seed
+    base, tilted = (model.sample(10_000, seed=seed).x for model in (fitted.base(), fitted))
     shown = {
         "selected": (selected.x, {"color": _OBSERVED, "alpha": 0.35}),
         "unbiased": (unbiased.x, {"color": _TRUE, "histtype": "step"}),
@@ -144,9 +139,9 @@ def draw_latent(fitted: FittedModel, path: pathlib.Path) -> None:
     An energy that reads x is shown at the mean of x given z.
     """
     model, params = fitted.model, fitted.params
-    key = jax.random.key(fitted.config.seed)
-    before = jax.random.normal(key, (1000, 2))
-    after = sampling.sample_by_weights(key, model, params, 1000, 50_000).z
+    before, after = (
+        drawn.sample(1000, seed=fitted.config.seed).z for drawn in (fitted.base(), fitted)
+    )
     grid = np.linspace(-3.5, 3.5, 101)
     z = jnp.stack(jnp.meshgrid(grid, grid), axis=-1)
     x = model.vae.likelihood.mean(model.vae.decode(params.base, z))

@@ -19,7 +19,15 @@ from arviz_stats.base import array_stats
 
 from mnar_ebm.types import PyTree
 
-__all__ = ["Diagnosis", "diagnose", "in_words", "pareto_k", "summarise", "to_inference_data"]
+__all__ = [
+    "Diagnosis",
+    "diagnose",
+    "in_words",
+    "is_degenerate",
+    "pareto_k",
+    "summarise",
+    "to_inference_data",
+]
 
 UNRELIABLE_ESS = 0.05
 """Effective share of base draws below which their weights are not relied on."""
@@ -208,6 +216,20 @@ def pareto_k(log_w: Any) -> float:
         return -math.inf
     _, k = array_stats.psislw(-log_w)  # it takes log-likelihoods, which are -log w
     return float(k)
+
+
+def is_degenerate(ess_fraction: float, pareto_k: float | None = None) -> bool:
+    """Return whether importance weights cannot be relied on.
+
+    Args:
+        ess_fraction: effective share of the draws, ESS / N.
+        pareto_k: what ``pareto_k`` returned; ``None`` if there is no tail.
+
+    Example:
+        >>> is_degenerate(0.5, 0.2), is_degenerate(0.04), is_degenerate(0.5, 0.8)
+        (False, True, True)
+    """
+    return ess_fraction < UNRELIABLE_ESS or (pareto_k or 0.0) > UNRELIABLE_K
 
 
 def to_inference_data(draws: PyTree, info: Any = ()) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import oracles
 import pytest
 
-from mnar_ebm import imputation, metrics, models, training
+from mnar_ebm import imputation, metrics, models, sampling, training
 from mnar_ebm.config import Config
 from mnar_ebm.data import Standardiser
 from mnar_ebm.training.fitted import TableFacts
@@ -297,6 +297,19 @@ def test_a_fitted_model_imputes_in_the_units_of_its_table():
     np.testing.assert_array_equal(imputed.bound, standard.bound)
     few = fitted_model().impute(own[:2], num_samples=5)
     assert (few.ess <= 5).all() and few.draws.shape == (2, 0, 4)
+
+
+def test_a_fitted_model_is_sampled_in_the_units_of_its_table():
+    """Rows in float64, those of the sampler in standard units; the base's are another's."""
+    fitted = fitted_model()
+    drawn = fitted.sample(50, seed=3, num_proposals=2000)
+    key, settings = jax.random.key(3), {"num_proposals": 2000}
+    standard = sampling.sample(key, fitted.model, fitted.params, 50, **settings)
+    assert drawn.x.dtype == np.float64 and drawn.summary == standard.summary
+    np.testing.assert_allclose(UNITS.apply(drawn.x), standard.x, atol=1e-5)
+    base = fitted.base().sample(50, seed=3, num_proposals=2000)
+    np.testing.assert_allclose(base.summary["ess_fraction"], 1.0, rtol=1e-5)
+    assert drawn.summary["ess_fraction"] < 0.9
 
 
 def test_the_base_of_a_fitted_model_has_no_tilt():

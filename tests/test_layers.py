@@ -15,13 +15,13 @@ ROOT = pathlib.Path(mnar_ebm.__file__).parent
 
 LAYERS = (
     ("types", "_checks", "blocks", "config", "normal", "logistic"),
-    ("samplers", "nets", "likelihoods", "data"),
+    ("samplers", "nets", "likelihoods", "data", "diagnostics"),
     ("missingness",),
     ("models",),
     ("objectives",),
     ("targets",),
     ("sampling",),
-    ("imputation", "metrics", "diagnostics"),
+    ("imputation", "metrics"),
     ("training",),
     ("estimator",),
 )

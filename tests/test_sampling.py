@@ -221,6 +221,28 @@ def test_without_a_tilt_weights_are_equal():
     assert len(np.unique(samples.x, axis=0)) == 5000  # the comb takes each once
 
 
+@pytest.mark.parametrize("shift, method", [(1.0, "snis"), (4.0, "mala")])
+def test_chains_run_where_few_base_draws_carry_the_weight(shift, method):
+    """E = m z_1 moves N(0, 1) to N(-m, 1); of base draws exp(-m²) are effective: 37 %, 1e-7."""
+    energy = oracles.Quadratic(np.zeros((6, 6)), shift * np.eye(6)[0])
+    model, params = oracles.make_linear_model(oracles.DENSE, energy=energy)
+    settings = {"num_chains": 2000, "num_steps": 100, "thin": 5}
+    samples = sampling.sample(jax.random.key(9), model, params, 2000, **settings)
+    assert samples.method == method
+    assert any("chains ran instead" in warning for warning in samples.warnings) == (shift == 4)
+    oracles.assert_moments(stack(samples), oracles.tilted_joint(oracles.DENSE, energy)[1])
+
+
+@pytest.mark.parametrize("shift", [1.0, 4.0])
+def test_weights_that_were_asked_for_are_taken(shift):
+    """With a warning where they are degenerate."""
+    energy = oracles.Quadratic(np.zeros((6, 6)), shift * np.eye(6)[0])
+    model, params = oracles.make_linear_model(oracles.DENSE, energy=energy)
+    samples = sampling.sample(jax.random.key(9), model, params, 10, method="snis")
+    assert samples.method == "snis" and samples.x.shape == (10, 4)
+    assert bool(samples.warnings) == (shift == 4)
+
+
 @functools.cache
 def bernoulli_model(tilt):
     """Return a small network model of binary columns."""

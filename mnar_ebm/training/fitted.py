@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import _checks, imputation
+from mnar_ebm import _checks, imputation, sampling
 from mnar_ebm import blocks as kinds
 from mnar_ebm.blocks import Block, make_blocks
 from mnar_ebm.config import Config
@@ -15,6 +15,7 @@ from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.imputation import Imputation
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
+from mnar_ebm.sampling import Samples
 from mnar_ebm.training.start import SLOPES
 
 
@@ -214,6 +215,23 @@ class FittedModel(NamedTuple):
             mean=np.where(mask, x, invert(imputed.mean)),
             draws=np.where(mask[:, None], x[:, None], invert(imputed.draws)),
         )
+
+    def sample(self, num_samples: int, *, seed: int = 0, **settings: Any) -> Samples:
+        """Draw rows of the tilted model, in original units: of everybody, not of who answered.
+
+        Args:
+            num_samples: N.
+            seed: of the draws.
+            **settings: as in ``sampling.sample``: ``method`` (by default weights, or chains where
+                few base draws carry the weight), ``num_proposals``, ``num_chains``, ...
+
+        Raises:
+            ValueError: as ``sampling.sample``.
+        """
+        key = jax.random.key(seed)
+        samples = sampling.sample(key, self.model, self.params, num_samples, **settings)
+        x = self.facts.standardiser.invert(np.asarray(samples.x, np.float64))
+        return samples._replace(x=x)
 
 
 def make_fitted(config: Config, facts: TableFacts) -> FittedModel:

@@ -133,8 +133,7 @@ class UnbiasedReport(NamedTuple):
     @property
     def is_degenerate(self) -> bool:
         """Whether too few base draws carry the weight for averages or samples by weights."""
-        few = self.ess_fraction < diagnostics.UNRELIABLE_ESS
-        return few or (self.pareto_k or 0.0) > diagnostics.UNRELIABLE_K
+        return diagnostics.is_degenerate(self.ess_fraction, self.pareto_k)
 
 
 def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedReport]:

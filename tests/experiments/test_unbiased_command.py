@@ -69,7 +69,8 @@ def test_where_few_base_draws_carry_the_weight_chains_run(call, rows, monkeypatc
     monkeypatch.setattr("mnar_ebm.diagnostics.UNRELIABLE_ESS", 1.1)
     said = call("sample", "--workdir=r", "--output=s.csv", "--num_samples=20", "--num_proposals=99")
     assert said.status == 0, said
-    assert "few base draws carry the tilt's weight, so chains run instead: ess_fraction" in said.out
+    assert "few base draws carry the tilt's weight (ess_fraction" in said.out
+    assert "so chains ran instead" in said.out
     assert "20 rows by mala" in said.out
 
 

@@ -79,6 +79,7 @@ _NUMBERS = {
     "unbiased_steps": "Steps in which the second energy is fitted.",
     "unbiased_folds": "Folds of the unbiased rows; 0: none, the energy is taken as it fits.",
     "weight_decay": "Decoupled weight decay of the base; 0: none.",
+    "mechanism_weight_decay": "That of what a linear mechanism reads of other columns; 0: none.",
     "tilt_weight_decay": "Decoupled weight decay of the tilt; 0: none.",
     "ema_decay": "Decay of the running mean of parameters that is evaluated; 0: none.",
     "validation_fraction": "Share of rows held out, up to 0.5; 0, without a tilt: none.",

@@ -16,7 +16,10 @@ MECHANISMS = (
     "nonlinear",
 )
 SIGNS = ("unknown", "high", "low")
-SLOPE_STARTS = ("flat", "high", "low", "best")
+SLOPES = {"flat": 0.0, "high": 1.0, "low": -1.0}
+"""Slope of each column's link to its own value, in standard units, that a start begins with."""
+
+SLOPE_STARTS = (*SLOPES, "best")
 LIKELIHOODS = ("gaussian", "two_part", "student_t", "bernoulli")
 DECODERS = ("mlp", "linear", "linear_mlp")
 SCALES = ("shared", "per_feature", "per_latent")
@@ -38,8 +41,8 @@ class Config:
             learned per column.
         slope_start: where a self-masking mechanism of unknown sign, or a linear one, starts:
             ``flat``, no value is hidden more than another; ``high`` or ``low``, these values of
-            every column are; ``best``, each is tried for a while and the held-out bound decides
-            (``training.start``).
+            every column are; ``best``, each is tried for a while and the held-out bound decides,
+            on ``mechanism_weight_decay`` too, if that is 0 (``training.start``).
         likelihood: the distribution of a value given the latent, of the numeric columns of a table
             that has discrete ones too; ``two_part`` is Gaussian but for an atom in each column that
             heaps on its least or largest value (``data.find_atoms``), if standardised.
@@ -73,6 +76,8 @@ class Config:
         unbiased_folds: F, folds of the unbiased rows; 0: none, the energy that is named is taken as
             it fits these rows, with the least weight decay, whole.
         weight_decay: decoupled weight decay of the base; 0: none.
+        mechanism_weight_decay: of what a ``linear`` mechanism reads of other columns than the one
+            that it hides; 0: none.
         tilt_weight_decay: decoupled weight decay of the tilt; 0: none.
         ema_decay: decay of the running mean of parameters that is evaluated. 0: none.
         validation_fraction: share of rows held out for early stopping and for the tilt's scale;
@@ -112,6 +117,7 @@ class Config:
     unbiased_steps: int = 500
     unbiased_folds: int = 5
     weight_decay: float = 0.0
+    mechanism_weight_decay: float = 0.0
     tilt_weight_decay: float = 0.0
     ema_decay: float = 0.0
     validation_fraction: float = 0.1
@@ -153,7 +159,8 @@ class Config:
             )
         if self.unbiased_folds != 0:
             _checks.check_at_least("unbiased_folds", self.unbiased_folds, 2)
-        for name in ("tilt_steps", "joint_steps", "weight_decay", "tilt_weight_decay"):
+        decays = ("weight_decay", "mechanism_weight_decay", "tilt_weight_decay")
+        for name in ("tilt_steps", "joint_steps", *decays):
             _checks.check_at_least(name, getattr(self, name), 0)
         for name in ("learning_rate", "tilt_learning_rate", "chain_step_size"):
             _checks.check_positive(name, getattr(self, name))

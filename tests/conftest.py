@@ -25,6 +25,13 @@ def compilation_cache(tmp_path_factory):
         os.environ[name.upper()] = str(value)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Let go of a module's programs: a process has room for some ten thousands of memory maps."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def quick_compile_all():
     """Compile fast rather than well, in a whole module: what its tests share, too."""

@@ -7,7 +7,7 @@ import oracles
 import pytest
 
 from mnar_ebm import data, training
-from mnar_ebm.config import Config
+from mnar_ebm.config import SLOPES, Config
 from mnar_ebm.missingness.selfmasking import slope
 from mnar_ebm.training import loop, start, tilt_scale
 
@@ -29,24 +29,42 @@ def test_the_start_with_the_highest_bound_is_taken(best):
     """Each is trained without a tilt for a sixth of the steps; the rest of the config is kept."""
     asked = []
 
-    def bound_of(config):
+    def bounds_of(config):
         asked.append(config)
-        return {"flat": -2.0, "high": -3.0, "low": -4.0}[config.slope_start] + 9.0 * (
-            config.slope_start == best
-        )
+        bound = {"flat": -2.0, "high": -3.0, "low": -4.0}[config.slope_start]
+        return np.full(5, bound + 9.0 * (config.slope_start == best))
 
     config = dataclasses.replace(CONFIG, num_steps=12_000)
-    chosen = start.choose_start(config, bound_of)
+    chosen = start.choose_start(config, bounds_of)
     assert chosen == dataclasses.replace(config, slope_start=best)
     short = {"tilt": "none", "joint_steps": 0, "num_steps": 2000}
-    expected = [dataclasses.replace(config, slope_start=name, **short) for name in start.SLOPES]
+    expected = [dataclasses.replace(config, slope_start=name, **short) for name in SLOPES]
     assert asked == expected
+
+
+@pytest.mark.parametrize("loss, decay", [((0.0, 0.0), 10.0), ((0.9, 0.1), 1.0), ((0.9, 0.8), 0.0)])
+def test_a_linear_mechanism_reads_as_little_of_other_columns_as_the_bound_allows(loss, decay):
+    """Of paired differences d ± 0.15, the largest decay is taken with at most two errors."""
+    noise = np.array([-1.0, 1.0]) * 0.15  # and so an error of 0.15
+    losses = {10.0: loss[0] + noise, 1.0: loss[1] + noise, 0.0: np.zeros(2)}
+    asked = []
+
+    def bounds_of(config):
+        asked.append((config.slope_start, config.mechanism_weight_decay))
+        return -(config.slope_start != "high") - losses[config.mechanism_weight_decay]
+
+    config = dataclasses.replace(CONFIG, mechanism="linear")
+    chosen = start.choose_start(config, bounds_of)
+    assert (chosen.slope_start, chosen.mechanism_weight_decay) == ("high", decay)
+    assert asked == [(name, 0.0) for name in SLOPES] + [("high", 10.0), ("high", 1.0)]
+    given = dataclasses.replace(config, mechanism_weight_decay=1.0)
+    assert start.choose_start(given, bounds_of).mechanism_weight_decay == 1.0
 
 
 @pytest.mark.parametrize("change", [{"mechanism": "nonlinear"}, {"sign": "high"}])
 def test_where_there_is_no_start_to_choose_nothing_is_trained(change):
     """A mechanism without a slope, and a slope whose sign is known."""
-    config = start.choose_start(dataclasses.replace(CONFIG, **change), bound_of=None)
+    config = start.choose_start(dataclasses.replace(CONFIG, **change), bounds_of=None)
     assert config.slope_start == "flat"
 
 

@@ -386,7 +386,7 @@ def test_without_held_out_rows_every_row_is_trained_on_and_the_last_iterate_is_k
     """Nothing is evaluated on the way, and the bound that is told is that of the training rows."""
     seen = []
     config = dataclasses.replace(CONFIG, tilt="none", validation_fraction=0.0, ema_decay=0.0)
-    rows_train, rows_held_out = training.run.split_rows(config, 60)
+    rows_train, rows_held_out = training.held_out.split_rows(config, 60)
     assert list(rows_train) == list(range(60)) and not len(rows_held_out)
     fitted, report = train(config=config, report=seen.append)
     assert [record["step"] for record in seen] == [2, 4]
@@ -440,14 +440,14 @@ def test_columns_can_be_taken_as_they_are():
 def test_rows_are_split_by_the_seed():
     """Every row is trained on or held out."""
     config = dataclasses.replace(CONFIG, validation_fraction=0.25)
-    kept, held_out = training.run.split_rows(config, 60)
+    kept, held_out = training.held_out.split_rows(config, 60)
     assert len(held_out) == 15 and sorted([*kept, *held_out]) == list(range(60))
-    again = training.run.split_rows(config, 60)
+    again = training.held_out.split_rows(config, 60)
     assert np.array_equal(again[1], held_out)
-    other = training.run.split_rows(dataclasses.replace(config, seed=1), 60)
+    other = training.held_out.split_rows(dataclasses.replace(config, seed=1), 60)
     assert not np.array_equal(other[1], held_out)
     with pytest.raises(ValueError, match="table: expected at least 2 rows, got 1"):
-        training.run.split_rows(config, 1)
+        training.held_out.split_rows(config, 1)
 
 
 def test_the_tilt_of_a_run_is_never_below_its_base(full):

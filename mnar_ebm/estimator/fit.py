@@ -13,6 +13,7 @@ from mnar_ebm.estimator.describe import describe_columns
 from mnar_ebm.estimator.report import Candidate, Report
 from mnar_ebm.estimator.selection import Trained
 from mnar_ebm.estimator.warnings import find_warnings
+from mnar_ebm.training.held_out import difference
 
 
 def fit_table(
@@ -65,7 +66,7 @@ def fit_table(
         Candidate(
             name,
             float(one.row_bounds.mean()),
-            *selection.difference(one.row_bounds, kept.row_bounds),
+            *difference(one.row_bounds, kept.row_bounds),
         )
         for name, one in trained.items()
     )

@@ -1,20 +1,10 @@
-r"""Which mechanism: the simplest whose held-out bound is not clearly below the best.
+"""Which mechanism and which decoder: the simplest that no held-out bound is clearly above.
 
-With b_i(m) the bound of held-out row i, of (x_obs, s), under mechanism m, and m* the best on
-average,
-
-    d_i(m) = b_i(m*) - b_i(m),      take the first m with mean_i d_i <= 2 sd_i d_i / \sqrt{N}
-
-in order of what a mechanism may read: no hidden value, the hidden value itself, the whole row.
-Every candidate models s too, or the bounds would not be of the same thing. Two standard errors,
-for the candidates' rows are the same and their bounds differ by less than either varies.
-
-References:
-    L. Breiman, J. Friedman, C. Stone, R. Olshen, "Classification and Regression Trees", 1984,
-    sec. 3.4.3 (the rule of standard errors).
+``training.held_out`` has the rule. The order is that of what a mechanism may read: no hidden value,
+the hidden value itself, the whole row. Every candidate models s too, or the bounds would not be of
+the same thing.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -24,11 +14,13 @@ from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import gaps
 from mnar_ebm.training import FittedModel, TiltReport, train
-from mnar_ebm.training.run import split_rows
-
-NUM_STANDARD_ERRORS = 2.0
-MAX_ROWS = 1024
-"""Most held-out rows that candidates are compared on."""
+from mnar_ebm.training.held_out import (
+    best_of,
+    difference,
+    impute_held_out,
+    is_clear,
+    simplest_of,
+)
 
 
 class Trained(NamedTuple):
@@ -47,17 +39,6 @@ class Trained(NamedTuple):
     num_steps: int
     row_bounds: np.ndarray
     ess: np.ndarray
-
-
-class Difference(NamedTuple):
-    """By how much one candidate's held-out bound is above another's, in nats a row."""
-
-    mean: float
-    standard_error: float
-
-    def __str__(self) -> str:
-        """Return mean and standard error."""
-        return f"{self.mean:.3f} ± {self.standard_error:.3f}"
 
 
 def candidate_mechanisms(table: Table) -> tuple[tuple[str, ...], str]:
@@ -91,19 +72,10 @@ def train_candidate(
         )
 
     fitted, tilt = train(config, table, unbiased=unbiased, report=note)
-    rows = split_rows(config, len(table.x))[1][:MAX_ROWS]
-    imputed = fitted.impute(table.x[rows], seed=config.seed)
+    rows, imputed = impute_held_out(fitted, table)
     has_gap = ~table.mask[rows].all(axis=1)
     ess = imputed.ess[has_gap] if has_gap.any() else imputed.ess
     return Trained(fitted, tilt, sum(steps.values()), imputed.bound, ess)
-
-
-def difference(above: np.ndarray, below: np.ndarray) -> Difference:
-    """Return the mean of paired differences and its standard error, infinite for one row."""
-    paired = np.asarray(above, np.float64) - np.asarray(below, np.float64)
-    if len(paired) < 2:
-        return Difference(float(paired.mean()), math.inf)
-    return Difference(float(paired.mean()), float(paired.std(ddof=1) / math.sqrt(len(paired))))
 
 
 def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:
@@ -112,12 +84,7 @@ def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:
     Args:
         row_bounds: bounds of the same held-out rows [N] by mechanism, the simplest first.
     """
-    best = max(row_bounds, key=lambda name: float(np.mean(row_bounds[name])))
-    chosen = next(
-        name
-        for name in row_bounds
-        if name == best or not is_clear(row_bounds[best], row_bounds[name])
-    )
+    best, chosen = best_of(row_bounds), simplest_of(row_bounds)
     ruled_out = list(row_bounds)[: list(row_bounds).index(chosen)]
     reasons = [
         f"its held-out bound is {difference(row_bounds[chosen], row_bounds[other])} nats a row "
@@ -160,9 +127,3 @@ def choose_decoder(mechanism: str, trained: Mapping[str, Trained]) -> tuple[Trai
         if name != kept
     ]
     return trained[kept], "; ".join([f"decoder {kept}", *others])
-
-
-def is_clear(above: np.ndarray, below: np.ndarray) -> bool:
-    """Return whether one candidate's bounds are above another's by more than chance would do."""
-    gap = difference(above, below)
-    return gap.mean > NUM_STANDARD_ERRORS * gap.standard_error

@@ -2,11 +2,18 @@
 
     logit P(missing_d|x) = f_d(x),     f linear, or one hidden layer of tanh units
 
+The linear one keeps the slope of a column's own value apart from those of the others,
+
+    f_d(x) = a_d x_d + sum_{e != d} b_ed x_e + c_d
+
+for b is what a table says least of (``Config.mechanism_weight_decay``).
+
 References:
     N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, sec. 3 (agnostic models).
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm import blocks as kinds
@@ -33,13 +40,15 @@ def agnostic(
         return jax.scipy.special.logit(kinds.one_each(blocks, missing_rate))
 
     if not hidden_dims:
+        is_own = _is_own(blocks, num_features)
 
         def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
-            weights = slope * _own_value(blocks, num_features)
-            return {"weights": weights, "offset": offset(missing_rate)}
+            own = slope * _is_numeric(blocks, num_features)
+            return {"own": own, "others": jnp.zeros(is_own.shape), "offset": offset(missing_rate)}
 
         def logits(params: PyTree, x: Array) -> Array:
-            return x @ params["weights"] + params["offset"]
+            weights = jnp.where(is_own, params["own"][:, None], params["others"])
+            return x @ weights + params["offset"]
 
         return base.by_logits(base.sampled, likelihood, init, logits)
 
@@ -55,11 +64,19 @@ def agnostic(
     return base.by_logits(base.sampled, likelihood, init_network, network_logits)
 
 
-def _own_value(blocks: tuple[Block, ...], num_features: int) -> np.ndarray:
-    """Return the weights with which the logit of a numeric column is its value. [D, logits]."""
+def _is_own(blocks: tuple[Block, ...], num_features: int) -> np.ndarray:
+    """Return which columns each logit is of. [D, logits]."""
     if not blocks:
-        return np.eye(num_features, dtype=np.float32)
-    weights = np.zeros((num_features, len(blocks)), np.float32)
+        return np.eye(num_features, dtype=bool)
+    is_own = np.zeros((num_features, len(blocks)), bool)
     for index, block in enumerate(blocks):
-        weights[block.start, index] = block.kind == "numeric"
-    return weights
+        is_own[block.columns, index] = True
+    return is_own
+
+
+def _is_numeric(blocks: tuple[Block, ...], num_features: int) -> np.ndarray:
+    """Return 1 for numeric columns, whose slopes may start elsewhere than flat. [D]."""
+    numeric = np.ones(num_features, np.float32)
+    for block in kinds.discrete(blocks):
+        numeric[block.columns] = 0.0
+    return numeric

@@ -10,13 +10,12 @@ import numpy as np
 from mnar_ebm import _checks, imputation, sampling
 from mnar_ebm import blocks as kinds
 from mnar_ebm.blocks import Block, make_blocks
-from mnar_ebm.config import Config
+from mnar_ebm.config import SLOPES, Config
 from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.imputation import Imputation
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
 from mnar_ebm.sampling import Samples
-from mnar_ebm.training.start import SLOPES
 
 
 class TableFacts(NamedTuple):

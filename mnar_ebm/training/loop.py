@@ -90,16 +90,28 @@ def make_optimiser(stage: Stage) -> optax.GradientTransformation:
 
     The rate is constant, or has a linear warm-up and a cosine decay to 0.
     """
-    if stage.schedule == "constant":
-        return optax.adamw(stage.learning_rate, weight_decay=stage.weight_decay, mask=stage.decays)
-    warmup = min(100, stage.num_steps // 10)
-    schedule = optax.warmup_cosine_decay_schedule(
-        init_value=0.0,
-        peak_value=stage.learning_rate,
-        warmup_steps=warmup,
-        decay_steps=max(stage.num_steps, warmup + 1),
-    )
-    return optax.adamw(schedule, weight_decay=stage.weight_decay, mask=stage.decays)
+    rate: optax.ScalarOrSchedule = stage.learning_rate
+    if stage.schedule == "cosine":
+        warmup = min(100, stage.num_steps // 10)
+        rate = optax.warmup_cosine_decay_schedule(
+            init_value=0.0,
+            peak_value=stage.learning_rate,
+            warmup_steps=warmup,
+            decay_steps=max(stage.num_steps, warmup + 1),
+        )
+    decays = [optax.add_decayed_weights(decay, _is_in(name)) for decay, name in stage.decays]
+    return optax.chain(optax.scale_by_adam(), *decays, optax.scale_by_learning_rate(rate))
+
+
+def _is_in(name: str) -> Callable[[PyTree], PyTree]:
+    """Return the function that marks the leaves with ``name`` on their path."""
+
+    def marks(trainable: PyTree) -> PyTree:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: name in jax.tree_util.keystr(path), trainable
+        )
+
+    return marks
 
 
 def init_state(stage: Stage, params: Params, key: Key) -> TrainState:

@@ -13,9 +13,10 @@ from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.training import checkpoints, loop
 from mnar_ebm.training.fitted import FittedModel, TableFacts, make_fitted, table_facts
+from mnar_ebm.training.held_out import impute_held_out, split_rows
 from mnar_ebm.training.run_folder import Record, RunFolder
 from mnar_ebm.training.stages import make_stages
-from mnar_ebm.training.start import choose_start
+from mnar_ebm.training.start import CHOSEN, choose_start
 from mnar_ebm.training.tilt_scale import TiltReport, choose_tilt_scale
 from mnar_ebm.training.unbiased import check_unbiased, debias
 from mnar_ebm.types import Batch
@@ -23,16 +24,6 @@ from mnar_ebm.types import Batch
 
 class InterruptedTraining(RuntimeError):
     """Training was asked to stop; what it had done is in the last checkpoint."""
-
-
-def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the training and of the held-out rows, at random by the seed."""
-    if num_rows < 2:
-        raise ValueError(f"table: expected at least 2 rows, got {num_rows}")
-    fraction = config.validation_fraction
-    order = np.random.default_rng(config.seed).permutation(num_rows)
-    num_held_out = max(1, round(fraction * num_rows)) if fraction else 0
-    return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
 
 
 def check(config: Config, table: Table, unbiased: Table | None = None) -> None:
@@ -59,8 +50,8 @@ def train(
     Unbiased rows are trained on beside the others, but without a mechanism, and none is held out;
     in the end, if there is a tilt, a second one is fitted to them alone (``training.unbiased``).
 
-    With ``slope_start="best"`` three short trainings come first, which are reported but not kept:
-    a run that is killed within them does them again.
+    With ``slope_start="best"`` short trainings come first (``training.start``), which are reported
+    but not kept: a run that is killed within them does them again.
 
     Args:
         config: settings.
@@ -153,18 +144,22 @@ def _with_start(
 ) -> Config:
     """Return the config with its start chosen: as in the run that is resumed, or anew."""
 
-    def bound_of(start: Config) -> float:
-        def tell(record: Record) -> None:
-            report(record | {"stage": f"start {start.slope_start}"})
+    def bounds_of(start: Config) -> np.ndarray:
+        decay = start.mechanism_weight_decay
+        stage = f"start {start.slope_start}" + f", decay {decay:g}" * (decay > 0)
 
-        _, found = train(start, table, unbiased=unbiased, report=tell, should_stop=should_stop)
-        return found.bound_base
+        def tell(record: Record) -> None:
+            report(record | {"stage": stage})
+
+        fitted, _ = train(start, table, unbiased=unbiased, report=tell, should_stop=should_stop)
+        return impute_held_out(fitted, table)[1].bound
 
     if config.slope_start == "best" and resumed and checkpoints.has_checkpoint(resumed):
         with checkpoints.open_manager(resumed) as manager:
             record = checkpoints.load_record(manager, resumed)
-        return dataclasses.replace(config, slope_start=record["config"]["slope_start"])
-    return choose_start(config, bound_of)
+        chosen = {name: record["config"][name] for name in CHOSEN if name in record["config"]}
+        return dataclasses.replace(config, **chosen)
+    return choose_start(config, bounds_of)
 
 
 def load(workdir: str | pathlib.Path) -> FittedModel:

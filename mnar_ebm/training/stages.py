@@ -34,8 +34,8 @@ class Stage(NamedTuple):
         num_steps: its length.
         learning_rate: its peak learning rate.
         schedule: ``cosine`` or ``constant``, as in ``Config``.
-        weight_decay: its decoupled weight decay.
-        decays: ``(trainable) -> pytree of bool``, the parameters that decay.
+        decays: rates of decoupled weight decay, each with the name on the path of the parameters
+            that it shrinks.
         model: the model whose bound it raises.
         select: ``(params) -> trainable``.
         merge: ``(params, trainable) -> params``.
@@ -50,8 +50,7 @@ class Stage(NamedTuple):
     num_steps: int
     learning_rate: float
     schedule: str
-    weight_decay: float
-    decays: Callable[[PyTree], PyTree]
+    decays: tuple[tuple[float, str], ...]
     model: Model
     select: Callable[[Params], PyTree]
     merge: Callable[[Params, PyTree], Params]
@@ -63,14 +62,14 @@ class Stage(NamedTuple):
 def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
     """Return the stages that ``config`` asks for, in order; the same ones for equal settings."""
     base_model = without_tilt(model)
+    mechanism_decay = (config.mechanism_weight_decay, "others")
     stages = [
         Stage(
             "base",
             config.num_steps,
             config.learning_rate,
             config.schedule,
-            config.weight_decay,
-            _is_in("encoder"),
+            ((config.weight_decay, "encoder"), mechanism_decay),
             base_model,
             select=lambda params: (params.base, params.mechanism),
             merge=lambda params, new: params._replace(base=new[0], mechanism=new[1]),
@@ -89,8 +88,7 @@ def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
                 config.tilt_steps,
                 config.tilt_learning_rate,
                 config.schedule,
-                config.tilt_weight_decay,
-                _is_in("kernel"),
+                ((config.tilt_weight_decay, "kernel"),),
                 model,
                 select=lambda params: (params.energy, params.log_z),
                 merge=lambda params, new: params._replace(energy=new[0], log_z=new[1]),
@@ -107,8 +105,7 @@ def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
                 config.joint_steps,
                 config.tilt_learning_rate,
                 config.schedule,
-                config.tilt_weight_decay,
-                _is_in("kernel"),
+                ((config.tilt_weight_decay, "kernel"), mechanism_decay),
                 model,
                 select=lambda params: (params.base, params.mechanism, params.energy),
                 merge=lambda params, new: params._replace(
@@ -119,17 +116,6 @@ def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
             )
         )
     return tuple(stages)
-
-
-def _is_in(name: str) -> Callable[[PyTree], PyTree]:
-    """Return the function that marks the leaves with ``name`` on their path."""
-
-    def marks(trainable: PyTree) -> PyTree:
-        return jax.tree_util.tree_map_with_path(
-            lambda path, _: name in jax.tree_util.keystr(path), trainable
-        )
-
-    return marks
 
 
 def bound_loss(

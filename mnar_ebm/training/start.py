@@ -1,29 +1,40 @@
-"""Where the slopes of a mechanism start, by short trainings and the held-out bound.
+"""Where a mechanism starts and how much it reads, by short trainings and the held-out bound.
 
 A mechanism that hides high values and one that hides low ones explain the same gaps by unlike
 tails, and training does not pass from one to the other: each sign of a slope is the neighbourhood
 of a local optimum of its own. So three starts are trained for a share of the steps, with the same
 seed, the same rows and the same program, and the one with the highest held-out bound is trained.
+
+A linear mechanism explains gaps by other columns as well as by what they hide, and few rows tell
+which: much of a column's selection passes to the columns that go with it. What it reads of others
+is shrunk as far as the held-out bound allows (``training.held_out``).
 """
 
 import dataclasses
 from collections.abc import Callable
 
-from mnar_ebm.config import Config
+import numpy as np
 
-SLOPES = {"flat": 0.0, "high": 1.0, "low": -1.0}
-"""Slope of each column's link to its own value, in standard units, that a start begins with."""
+from mnar_ebm.config import SLOPES, Config
+from mnar_ebm.training.held_out import best_of, simplest_of
 
 SHARE_OF_STEPS = 1 / 6
 MIN_STEPS = 1000
 
 
-def choose_start(config: Config, bound_of: Callable[[Config], float]) -> Config:
+DECAYS = (10.0, 1.0, 0.0)
+"""Weight decays of what a linear mechanism reads of other columns, the simplest mechanism first."""
+
+CHOSEN = ("slope_start", "mechanism_weight_decay")
+"""Settings that are chosen."""
+
+
+def choose_start(config: Config, bounds_of: Callable[[Config], np.ndarray]) -> Config:
     """Return the config with the start chosen, if that was left to the held-out bound.
 
     Args:
         config: settings.
-        bound_of: trains a config and returns its held-out bound, in nats a row.
+        bounds_of: trains a config and returns the bounds of the held-out rows, in nats. [N]
     """
     if config.slope_start != "best":
         return config
@@ -33,7 +44,16 @@ def choose_start(config: Config, bound_of: Callable[[Config], float]) -> Config:
         return starts[0]
     num_steps = max(round(SHARE_OF_STEPS * config.num_steps), min(MIN_STEPS, config.num_steps))
 
-    def bound(start: Config) -> float:
-        return bound_of(dataclasses.replace(start, tilt="none", joint_steps=0, num_steps=num_steps))
+    def bounds(start: Config) -> np.ndarray:
+        return bounds_of(
+            dataclasses.replace(start, tilt="none", joint_steps=0, num_steps=num_steps)
+        )
 
-    return max(starts, key=bound)
+    tried = {start: bounds(start) for start in starts}
+    best = best_of(tried)
+    if config.mechanism != "linear" or config.mechanism_weight_decay > 0:
+        return best
+    decayed = [dataclasses.replace(best, mechanism_weight_decay=decay) for decay in DECAYS]
+    return simplest_of(
+        {start: tried[start] if start in tried else bounds(start) for start in decayed}
+    )

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from mnar_ebm import Config, data, training
 from mnar_ebm.data import Table
 from mnar_ebm.training import FittedModel, loop
-from mnar_ebm.training.run import split_rows
+from mnar_ebm.training.held_out import split_rows
 from mnar_ebm.training.stages import make_stages
 from mnar_ebm.types import Batch
 

@@ -1,0 +1,92 @@
+r"""Rows that are held out, and the choice among models by their bounds.
+
+Taken is the simplest model whose held-out bound is not clearly below the best.
+
+With b_i(m) the bound of held-out row i, of (x_obs, s), under model m, and m* the best on average,
+
+    d_i(m) = b_i(m*) - b_i(m),      take the first m with mean_i d_i <= 2 sd_i d_i / \sqrt{N}
+
+in order of simplicity. Two standard errors, for the rows are the same and their bounds differ by
+less than either varies.
+
+References:
+    L. Breiman, J. Friedman, C. Stone, R. Olshen, "Classification and Regression Trees", 1984,
+    sec. 3.4.3 (the rule of standard errors).
+"""
+
+import math
+from collections.abc import Hashable, Mapping
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from mnar_ebm.config import Config
+from mnar_ebm.data.table import Table
+from mnar_ebm.imputation import Imputation
+from mnar_ebm.training.fitted import FittedModel
+
+NUM_STANDARD_ERRORS = 2.0
+MAX_ROWS = 1024
+"""Most held-out rows that models are compared on."""
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+class Difference(NamedTuple):
+    """By how much one model's held-out bound is above another's, in nats a row."""
+
+    mean: float
+    standard_error: float
+
+    def __str__(self) -> str:
+        """Return mean and standard error."""
+        return f"{self.mean:.3f} ± {self.standard_error:.3f}"
+
+
+def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the training and of the held-out rows, at random by the seed."""
+    if num_rows < 2:
+        raise ValueError(f"table: expected at least 2 rows, got {num_rows}")
+    fraction = config.validation_fraction
+    order = np.random.default_rng(config.seed).permutation(num_rows)
+    num_held_out = max(1, round(fraction * num_rows)) if fraction else 0
+    return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
+
+
+def impute_held_out(fitted: FittedModel, table: Table) -> tuple[np.ndarray, Imputation]:
+    """Return which rows models are compared on, of those not fitted to, and their imputation."""
+    rows = split_rows(fitted.config, len(table.x))[1][:MAX_ROWS]
+    return rows, fitted.impute(table.x[rows], seed=fitted.config.seed)
+
+
+def difference(above: np.ndarray, below: np.ndarray) -> Difference:
+    """Return the mean of paired differences and its standard error, infinite for one row."""
+    paired = np.asarray(above, np.float64) - np.asarray(below, np.float64)
+    if len(paired) < 2:
+        return Difference(float(paired.mean()), math.inf)
+    return Difference(float(paired.mean()), float(paired.std(ddof=1) / math.sqrt(len(paired))))
+
+
+def is_clear(above: np.ndarray, below: np.ndarray) -> bool:
+    """Return whether one model's bounds are above another's by more than chance would do."""
+    gap = difference(above, below)
+    return gap.mean > NUM_STANDARD_ERRORS * gap.standard_error
+
+
+def best_of(row_bounds: Mapping[Name, np.ndarray]) -> Name:
+    """Return the model with the highest mean bound."""
+    return max(row_bounds, key=lambda name: float(np.mean(row_bounds[name])))
+
+
+def simplest_of(row_bounds: Mapping[Name, np.ndarray]) -> Name:
+    """Return the first model that the best is not clearly above.
+
+    Args:
+        row_bounds: bounds of the same held-out rows [N] by model, the simplest first.
+    """
+    best = best_of(row_bounds)
+    return next(
+        name
+        for name, bounds in row_bounds.items()
+        if name == best or not is_clear(row_bounds[best], bounds)
+    )

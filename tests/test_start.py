@@ -50,13 +50,14 @@ def test_a_linear_mechanism_reads_as_little_of_other_columns_as_the_bound_allows
     asked = []
 
     def bounds_of(config):
-        asked.append((config.slope_start, config.mechanism_weight_decay))
+        asked.append((config.slope_start, config.mechanism_weight_decay, config.num_steps))
         return -(config.slope_start != "high") - losses[config.mechanism_weight_decay]
 
-    config = dataclasses.replace(CONFIG, mechanism="linear")
+    config = dataclasses.replace(CONFIG, mechanism="linear", num_steps=6000)
     chosen = start.choose_start(config, bounds_of)
     assert (chosen.slope_start, chosen.mechanism_weight_decay) == ("high", decay)
-    assert asked == [(name, 0.0) for name in SLOPES] + [("high", 10.0), ("high", 1.0)]
+    tried = [(name, 0.0, 1000) for name in SLOPES]
+    assert asked == tried + [("high", decay, 3000) for decay in start.DECAYS]
     given = dataclasses.replace(config, mechanism_weight_decay=1.0)
     assert start.choose_start(given, bounds_of).mechanism_weight_decay == 1.0
 

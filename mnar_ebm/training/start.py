@@ -11,16 +11,12 @@ is shrunk as far as the held-out bound allows (``training.held_out``).
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from mnar_ebm.config import SLOPES, Config
 from mnar_ebm.training.held_out import best_of, simplest_of
-
-SHARE_OF_STEPS = 1 / 6
-MIN_STEPS = 1000
-
 
 DECAYS = (10.0, 1.0, 0.0)
 """Weight decays of what a linear mechanism reads of other columns, the simplest mechanism first."""
@@ -28,8 +24,17 @@ DECAYS = (10.0, 1.0, 0.0)
 CHOSEN = ("slope_start", "mechanism_weight_decay")
 """Settings that are chosen."""
 
+START_SHARE = 1 / 6
+DECAY_SHARE = 1 / 2
+"""Shares of the steps: the slopes of a mechanism that reads less have to grow steeper."""
 
-def choose_start(config: Config, bounds_of: Callable[[Config], np.ndarray]) -> Config:
+MIN_STEPS = 1000
+
+Bounds = Callable[[Config], np.ndarray]
+"""Trains a config and returns the bounds of the held-out rows, in nats. [N]"""
+
+
+def choose_start(config: Config, bounds_of: Bounds) -> Config:
     """Return the config with the start chosen, if that was left to the held-out bound.
 
     Args:
@@ -42,18 +47,18 @@ def choose_start(config: Config, bounds_of: Callable[[Config], np.ndarray]) -> C
     is_open = config.mechanism.startswith("selfmasking") and config.sign == "unknown"
     if not (is_open or config.mechanism == "linear"):
         return starts[0]
-    num_steps = max(round(SHARE_OF_STEPS * config.num_steps), min(MIN_STEPS, config.num_steps))
-
-    def bounds(start: Config) -> np.ndarray:
-        return bounds_of(
-            dataclasses.replace(start, tilt="none", joint_steps=0, num_steps=num_steps)
-        )
-
-    tried = {start: bounds(start) for start in starts}
-    best = best_of(tried)
+    best = best_of(_try(starts, START_SHARE, bounds_of))
     if config.mechanism != "linear" or config.mechanism_weight_decay > 0:
         return best
     decayed = [dataclasses.replace(best, mechanism_weight_decay=decay) for decay in DECAYS]
-    return simplest_of(
-        {start: tried[start] if start in tried else bounds(start) for start in decayed}
-    )
+    return simplest_of(_try(decayed, DECAY_SHARE, bounds_of))
+
+
+def _try(candidates: Sequence[Config], share: float, bounds_of: Bounds) -> dict[Config, np.ndarray]:
+    """Return the bounds of each candidate, trained for a share of the steps without a tilt."""
+
+    def shorten(config: Config) -> Config:
+        num_steps = max(round(share * config.num_steps), min(MIN_STEPS, config.num_steps))
+        return dataclasses.replace(config, tilt="none", joint_steps=0, num_steps=num_steps)
+
+    return {candidate: bounds_of(shorten(candidate)) for candidate in candidates}

@@ -1,6 +1,6 @@
 """Seconds of training until the published error is reached, ours and notmiwae-pytorch's.
 
-python -m experiments.benchmark.time_to_quality --data_dir=FOLDER --workdir=runs/time_to_quality
+python -m experiments.benchmark.time_to_quality --data_dir=FOLDER
 
 Every method is trained on each data set under the paper's mask, and every few hundred steps the
 RMSE on the missing cells is taken, by importance sampling with the same number of samples for all
@@ -36,7 +36,8 @@ METHODS = flags.DEFINE_list(
 EVERY = flags.DEFINE_integer("every", 400, "Steps between two looks at the error.")
 NUM_SAMPLES = flags.DEFINE_integer("num_samples", 500, "Importance samples for each row of a look.")
 MAX_SECONDS = flags.DEFINE_float("max_seconds", 600.0, "Seconds after which a method is stopped.")
-WORKDIR = flags.DEFINE_string("workdir", "runs/time_to_quality", "Folder of curves and figure.")
+WORKDIR = flags.DEFINE_string("workdir", "runs/time_to_quality", "Folder of curves.")
+FIGURE = flags.DEFINE_string("figure", "docs/figures/time-to-quality.png", "File of the figure.")
 README = flags.DEFINE_string("readme", None, "Markdown file to put the table into.")
 flags.declare_key_flag("data_dir")
 
@@ -51,6 +52,7 @@ def main() -> None:
     """Train every method on every data set, then draw and tell when it got where."""
     workdir = pathlib.Path(WORKDIR.value)
     cli.check_writable(workdir)
+    cli.check_writable(pathlib.Path(FIGURE.value).parent)
     for name in METHODS.value:
         if name not in (*methods.OURS, "notmiwae_pytorch"):
             known = ", ".join((*methods.OURS, "notmiwae_pytorch"))
@@ -63,7 +65,7 @@ def main() -> None:
                 path.write_text(json.dumps(measure(dataset, name)) + "\n")
             curves.append(json.loads(path.read_text()))
             print(describe(curves[-1]), flush=True)
-    draw(curves, workdir / "time_to_quality.png")
+    draw(curves, pathlib.Path(FIGURE.value))
     text = make_text(curves)
     print(text)
     if README.value is not None:

@@ -42,6 +42,7 @@ def test_a_curve_is_taken_and_drawn(call, tmp_path):
         "--num_steps=800",
         "--num_samples=20",
         f"--workdir={tmp_path}/work",
+        f"--figure={tmp_path}/curves.png",
     )
     said = call("benchmark.time_to_quality", *args)
     assert said.status == 0, said.err
@@ -50,7 +51,7 @@ def test_a_curve_is_taken_and_drawn(call, tmp_path):
     assert [look[0] for look in curve["looks"]] == [400, 800]
     seconds, rmse = np.array(curve["looks"]).T[1:]
     assert 0 < seconds[0] < seconds[1] and np.isfinite(rmse).all()
-    assert (tmp_path / "work" / "time_to_quality.png").stat().st_size > 0
+    assert (tmp_path / "curves.png").stat().st_size > 0
     before = path.stat().st_mtime_ns
     call("benchmark.time_to_quality", *args)
     assert path.stat().st_mtime_ns == before

@@ -414,6 +414,22 @@ def test_a_constant_rate_does_not_decay(schedule, moves):
     np.testing.assert_allclose(sizes, config.learning_rate * moves, rtol=1e-4, atol=1e-12)
 
 
+def test_what_a_linear_mechanism_reads_of_other_columns_decays_alone():
+    """Without a gradient it moves by -rate decay w; nothing else moves."""
+    config = dataclasses.replace(
+        CONFIG, tilt="none", mechanism="linear", schedule="constant", mechanism_weight_decay=2.0
+    )
+    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+    (base,) = stages.make_stages(config, fitted.model)
+    optimiser = loop.make_optimiser(base)
+    params = jax.tree.map(jnp.ones_like, base.select(fitted.params))
+    gradient = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimiser.update(gradient, optimiser.init(params), params)
+    others = updates[1].pop("others")
+    np.testing.assert_allclose(others, -2.0 * config.learning_rate, rtol=1e-6)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(updates))
+
+
 def test_an_encoder_that_is_not_shown_the_mask_reads_the_row_alone():
     """Zeros in the gaps look like observed zeros to it, and to no other."""
     x, mask = jnp.zeros(6), jnp.arange(6) < 2

@@ -74,8 +74,11 @@ def sample(
     warnings = []
     if method in ("auto", "snis"):
         drawn = _by_weights(key, model, params, num_samples, max(num_proposals, num_samples))
-        if method == "snis" or not drawn.warnings or not _can_run_chains(model):
+        if not drawn.warnings or not _can_run_chains(model):
             return drawn
+        if method == "snis":
+            advice = [f"{warning}: sample by chains" for warning in drawn.warnings]
+            return drawn._replace(warnings=advice)
         method = "mala"
         warnings = [f"{warning}, so chains ran instead" for warning in drawn.warnings]
     num_chains = min(num_chains, num_samples)

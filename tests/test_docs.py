@@ -18,6 +18,7 @@ def python_blocks(text):
     return re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_page_of_the_samplers_runs(quick_compile):
     """Its blocks run from top to bottom in one namespace, and give what they say."""
     pytest.importorskip("blackjax", reason="blackjax is not installed (extra dev)")

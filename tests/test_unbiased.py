@@ -179,6 +179,7 @@ def test_unbiased_rows_may_have_gaps():
     assert fitted.facts.second_energy == "additive"
 
 
+@pytest.mark.slow
 def test_without_folds_the_energy_is_taken_as_it_fits():
     """Few rows that folds do not trust are followed whole; the gain is said to be theirs."""
     start = trained()

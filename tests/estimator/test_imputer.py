@@ -128,6 +128,7 @@ def test_it_works_in_a_pipeline_and_a_grid_search():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.slow
 def test_a_score_does_not_depend_on_the_table_it_was_standardised_by():
     """Values in other units have a density that is smaller by that unit, in observed cells."""
     x = hide("random")
@@ -182,6 +183,7 @@ def test_a_number_can_mark_missing_cells_and_float32_stays():
     assert (single[observed] == x.astype(np.float32)[observed]).all() and np.isfinite(single).all()
 
 
+@pytest.mark.slow
 def test_one_column_alone(capsys):
     """Nothing to learn from but the column itself; it is told when asked."""
     x = hide("high")[:, 1:2]

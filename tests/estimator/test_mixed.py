@@ -89,6 +89,7 @@ def test_hidden_levels_are_guessed_better_than_by_the_commonest():
     assert error.std() < 0.7 * truth["income"][hidden].std()
 
 
+@pytest.mark.slow
 def test_the_report_tells_which_level_goes_missing():
     """P(missing | level) is nearest to the truth where it is high; in words and in a picture."""
     report = trained().report_
@@ -149,6 +150,7 @@ def test_a_score_is_in_the_units_of_the_numbers():
     np.testing.assert_allclose(change, np.log(8) * rows["income"].notna().mean(), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_it_goes_between_other_transformers():
     """Levels for a one-hot encoder, beside numbers for a regression."""
     target = complete_rows()["income"] > 55

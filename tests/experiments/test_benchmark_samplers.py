@@ -54,6 +54,7 @@ def measured(benchmark="mala"):
 # The command.
 
 
+@pytest.mark.slow
 def test_the_command_leaves_tables_and_results(spawn, tmp_path):
     """With one library at a tiny size; the text around the markers stays."""
     begin = "<!-- benchmark: python -m experiments.benchmark.samplers -->"

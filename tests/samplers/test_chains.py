@@ -11,6 +11,8 @@ from jax.tree_util import Partial
 from mnar_ebm import samplers
 from tests import oracles
 
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
 CALLS = {
     "langevin": functools.partial(samplers.langevin, step_size=0.1, burn_in=2),
     "adjusted_langevin": functools.partial(samplers.adjusted_langevin, num_adaptation_steps=30),

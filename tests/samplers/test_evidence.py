@@ -20,6 +20,8 @@ from mnar_ebm.samplers import (
     smc,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
 smc_module = importlib.import_module("mnar_ebm.samplers.smc")  # the package's smc is the function
 
 # A Cauchy prior and an observation of 2 with noise .5: far off centre, and not symmetric.

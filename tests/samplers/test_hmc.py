@@ -11,6 +11,8 @@ from scipy import stats
 
 from mnar_ebm.samplers import hmc, sample
 
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
 hmc_module = importlib.import_module("mnar_ebm.samplers.hmc")  # the package's hmc is the function
 
 WEIGHTS = np.array([0.5, 1.0, 2.5])  # an inverse mass matrix of unequal entries

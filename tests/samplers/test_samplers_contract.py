@@ -14,6 +14,8 @@ import pytest
 from mnar_ebm import samplers
 from mnar_ebm.samplers import base
 
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
 
 def gibbs_of_mala(logdensity_fn, step_size):
     """One block by MALA given the other, and back."""

@@ -10,6 +10,8 @@ import pytest
 
 from mnar_ebm import samplers
 
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
 NUM_SETS, NUM_DRAWS, NUM_FEATURES = 20, 300, 3
 
 

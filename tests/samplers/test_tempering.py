@@ -11,6 +11,8 @@ from mnar_ebm import samplers
 from mnar_ebm.samplers import tempering
 from tests import oracles
 
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
 SHARE = 0.8  # of the right mode
 BETAS = (1.0, 0.3, 0.1, 0.03)
 

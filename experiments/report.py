@@ -162,6 +162,6 @@ def print_report(metrics: dict[str, Any], table: data.Table, workdir: pathlib.Pa
         )
     if metrics["unbiased"] is not None:
         print(metrics["unbiased"]["words"])
-    elif (metrics["pareto_k"] or 0) > diagnostics.UNRELIABLE_K:
+    elif diagnostics.is_degenerate(metrics["ess_fraction"], metrics["pareto_k"]):
         print("warning: few base draws carry the tilt's weight; sample by chains, not by weights")
     print(f"{metrics['wall_seconds']:.0f} seconds; run folder {workdir}")

@@ -245,6 +245,22 @@ def test_weights_that_were_asked_for_are_taken(shift):
     )
 
 
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"num_samples": 0}, "num_samples: expected at least 1, got 0"),
+        ({"num_chains": 0}, "num_chains: expected at least 1, got 0"),
+        ({"temperature": 0.5}, "temperature: expected 1 for auto, got 0.5"),
+        ({"method": "nuts"}, "method: expected one of auto, snis, ula"),
+    ],
+)
+def test_a_choice_that_cannot_be_made_is_refused_in_words(settings, message):
+    """Before anything is drawn."""
+    settings = {"num_samples": 10} | settings
+    with pytest.raises(ValueError, match=message):
+        sampling.sample(jax.random.key(9), *tilted_model("latent"), **settings)
+
+
 @functools.cache
 def bernoulli_model(tilt):
     """Return a small network model of binary columns."""

@@ -18,13 +18,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import flags
 
 from experiments import cli, markdown, published, settings
 from experiments.benchmark.imputation import jobs, methods, peers
 from mnar_ebm import Config, data, metrics, training
-from mnar_ebm.training import held_out, loop, stages, start
+from mnar_ebm.training import held_out, loop, run, stages
 from mnar_ebm.types import Batch
 
 DATASETS = flags.DEFINE_list("datasets", ["banknote", "concrete", "red", "breast"], "Named sets.")
@@ -91,16 +90,12 @@ def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
     The short trainings that choose a start are on the clock.
     """
     config = dataclasses.replace(methods.make_config(name, len(table.columns)), seed=0)
-
-    def bounds_of(short: Config) -> np.ndarray:
-        return held_out.impute_held_out(training.train(short, table)[0], table)[1].bound
-
     started = time.perf_counter()
-    config = start.choose_start(config, bounds_of)
+    config = run.with_start(config, table)
     seconds, total = time.perf_counter() - started, 0
     fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table))
     x, mask = fitted.standardise(table.x)
-    train_data, judged = (
+    train_data, held_out_data = (
         Batch(jnp.asarray(x[rows]), jnp.asarray(mask[rows]))
         for rows in held_out.split_rows(config, len(x))
     )
@@ -109,7 +104,7 @@ def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
         started = time.perf_counter()
         key, key_chains = jax.random.split(jax.random.fold_in(jax.random.key(0), index))
         state = loop.init_state(stage, params, key_chains)
-        chunks = loop.run_stage(config, stage, params, state, train_data, judged, key)
+        chunks = loop.run_stage(config, stage, params, state, train_data, held_out_data, key)
         for state, record in chunks:
             seconds += time.perf_counter() - started
             step = record["step"]

@@ -14,13 +14,7 @@ from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import gaps
 from mnar_ebm.training import FittedModel, TiltReport, train
-from mnar_ebm.training.held_out import (
-    best_of,
-    difference,
-    impute_held_out,
-    is_clear,
-    simplest_of,
-)
+from mnar_ebm.training.held_out import best_of, difference, impute_held_out, simplest_of
 
 
 class Trained(NamedTuple):
@@ -113,13 +107,10 @@ def choose_decoder(mechanism: str, trained: Mapping[str, Trained]) -> tuple[Trai
         mechanism: the mechanism of all.
         trained: by decoder, the simplest first.
     """
-    names = list(trained)
-    kept = names[0]
     if mechanism.startswith("selfmasking"):
+        kept = next(iter(trained))
         return trained[kept], f"decoder {kept}, for no bound compares them beyond what was seen"
-    for name in names[1:]:
-        if is_clear(trained[name].row_bounds, trained[kept].row_bounds):
-            kept = name
+    kept = simplest_of({name: one.row_bounds for name, one in trained.items()})
     others = [
         f"its held-out bound is {difference(trained[kept].row_bounds, one.row_bounds)} nats a row "
         f"above that of {name}"

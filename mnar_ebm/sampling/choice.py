@@ -1,6 +1,6 @@
 """Samples of the tilted model, with a word on how far they can be relied on."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -68,9 +68,14 @@ def sample(
         temperature: of ``ula``; other than 1 it samples another model.
 
     Raises:
-        ValueError: as ``sample_by_chains``, or the method is unknown.
+        ValueError: as ``sample_by_chains``; or the method is unknown, a number is below 1, or
+            weights are asked for at a temperature.
     """
     _checks.check_choice("method", method, ("auto", "snis", *chains.METHODS))
+    _checks.check_at_least("num_samples", num_samples, 1)
+    _checks.check_at_least("num_chains", num_chains, 1)
+    if method in ("auto", "snis") and temperature != 1.0:
+        raise ValueError(f"temperature: expected 1 for {method}, got {temperature}")
     warnings = []
     if method in ("auto", "snis"):
         drawn = _by_weights(key, model, params, num_samples, max(num_proposals, num_samples))
@@ -81,19 +86,36 @@ def sample(
             return drawn._replace(warnings=advice)
         method = "mala"
         warnings = [f"{warning}, so chains ran instead" for warning in drawn.warnings]
-    num_chains = min(num_chains, num_samples)
-    samples = chains.sample_by_chains(
+    drawn = _by_chains(
         key,
         model,
         params,
-        num_chains,
-        max(_FEWEST_DRAWS, -(-num_samples // num_chains)),
+        num_samples,
+        num_chains=min(num_chains, num_samples),
         method=method,
         space=space or ("noise" if model.tilt.reads_x else "latent"),
         num_steps=num_steps,
         thin=thin,
         step_size=0.01 if method == "ula" and step_size is None else step_size,
         temperature=temperature,
+    )
+    return drawn._replace(warnings=warnings + drawn.warnings)
+
+
+def _by_chains(
+    key: Key,
+    model: Model,
+    params: Params,
+    num_samples: int,
+    *,
+    num_chains: int,
+    method: str,
+    **settings: Any,
+) -> Samples:
+    """Return the chains' last draws, and how these converged in the worst column."""
+    num_draws = max(_FEWEST_DRAWS, -(-num_samples // num_chains))
+    samples = chains.sample_by_chains(
+        key, model, params, num_chains, num_draws, method=method, **settings
     )
     energy = models.energy(model, params, samples.x, samples.z)
     summary = diagnostics.summarise({"x": samples.x, "energy": energy}, samples.info)
@@ -102,7 +124,7 @@ def sample(
         jnp.swapaxes(draws, 0, 1).reshape(-1, draws.shape[-1])[-num_samples:]
         for draws in (samples.x, samples.z)
     )
-    return Samples(x, z, method, summary, warnings + diagnostics.in_words(summary))
+    return Samples(x, z, method, summary, diagnostics.in_words(summary))
 
 
 def _by_weights(

@@ -73,7 +73,7 @@ def train(
     """
     workdir = pathlib.Path(workdir) if workdir is not None else None
     resumed = workdir if resume else None
-    config = _with_start(config, table, unbiased, resumed, report, should_stop)
+    config = with_start(config, table, unbiased, resumed, report, should_stop)
     facts = table_facts(config, table)
     if unbiased is not None:
         check_unbiased(config, facts, unbiased)
@@ -134,13 +134,13 @@ def _batch(fitted: FittedModel, x: np.ndarray, unbiased: Table | None = None) ->
     return Batch(jnp.asarray(x), jnp.asarray(mask), jnp.asarray(is_selected))
 
 
-def _with_start(
+def with_start(
     config: Config,
     table: Table,
-    unbiased: Table | None,
-    resumed: pathlib.Path | None,
-    report: Callable[[Record], None],
-    should_stop: Callable[[], bool],
+    unbiased: Table | None = None,
+    resumed: pathlib.Path | None = None,
+    report: Callable[[Record], None] = lambda record: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Config:
     """Return the config with its start chosen: as in the run that is resumed, or anew."""
 
@@ -156,9 +156,8 @@ def _with_start(
 
     if config.slope_start == "best" and resumed and checkpoints.has_checkpoint(resumed):
         with checkpoints.open_manager(resumed) as manager:
-            record = checkpoints.load_record(manager, resumed)
-        chosen = {name: record["config"][name] for name in CHOSEN if name in record["config"]}
-        return dataclasses.replace(config, **chosen)
+            kept = Config(**checkpoints.load_record(manager, resumed)["config"])
+        return dataclasses.replace(config, **{name: getattr(kept, name) for name in CHOSEN})
     return choose_start(config, bounds_of)
 
 

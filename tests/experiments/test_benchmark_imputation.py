@@ -1,6 +1,7 @@
 """The imputation benchmark: its files, its table, and that what is done is not done again."""
 
 import json
+import pathlib
 import re
 
 import numpy as np
@@ -202,3 +203,17 @@ def test_the_mask_of_a_job_is_drawn_by_its_seed(load, csv, tmp_path):
         np.testing.assert_allclose(table.truth.std(axis=0), 1)
         np.testing.assert_array_equal(table.mask, data.hide("mcar", job.seed, table.truth))
     assert not np.array_equal(tables[0].mask, tables[1].mask)
+
+
+def test_readme_shows_what_the_records_of_agnostic_say(load, tmp_path):
+    """Every line of theirs is, to the letter, what the command makes of the committed records."""
+    root = pathlib.Path(__file__).parents[2]
+    jobs = load("benchmark.imputation.jobs")
+    tables = load("benchmark.imputation.tables")
+    datasets = ["banknote", "concrete", "red", "breast"]
+    records = root / "experiments/records/imputation"
+    todo = jobs.make_jobs(datasets, ["above_mean"], ["agnostic"], 1, records)
+    text = tables.make_text(tables.collect(todo, tmp_path))
+    ours = [line for line in text.splitlines() if line.startswith("| agnostic")]
+    assert len(ours) == 2 + 2 * len(datasets)
+    assert set(ours) <= set((root / "experiments/README.md").read_text().splitlines())

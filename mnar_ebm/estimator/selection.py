@@ -1,8 +1,8 @@
-"""Which mechanism and which decoder: the simplest that no held-out bound is clearly above.
+"""Which mechanism and which decoder: the simplest that none is clearly above on held-out rows.
 
-``training.held_out`` has the rule. The order is that of what a mechanism may read: no hidden value,
-the hidden value itself, the whole row. Every candidate models s too, or the bounds would not be of
-the same thing.
+``training.held_out`` has the rule, and what rows are scored by. Mechanisms are in the order of what
+they may read: no hidden value, the hidden value itself, the whole row. Every candidate models s
+too, or the bounds would not be of the same thing.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,13 @@ from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import gaps
 from mnar_ebm.training import FittedModel, TiltReport, train
-from mnar_ebm.training.held_out import best_of, difference, impute_held_out, simplest_of
+from mnar_ebm.training.held_out import (
+    best_of,
+    difference,
+    hidden_cell_scores,
+    impute_held_out,
+    simplest_of,
+)
 
 
 class Trained(NamedTuple):
@@ -25,6 +31,7 @@ class Trained(NamedTuple):
         tilt: what the choice of its tilt's scale found.
         num_steps: steps of training, of all stages.
         row_bounds: bound of each held-out row, in nats and standard units. [N]
+        cell_scores: minus the squared error of cells that were hidden of it. [N]
         ess: effective number of draws behind each held-out row. [N]
     """
 
@@ -32,6 +39,7 @@ class Trained(NamedTuple):
     tilt: TiltReport
     num_steps: int
     row_bounds: np.ndarray
+    cell_scores: np.ndarray
     ess: np.ndarray
 
 
@@ -69,7 +77,8 @@ def train_candidate(
     rows, imputed = impute_held_out(fitted, table)
     has_gap = ~table.mask[rows].all(axis=1)
     ess = imputed.ess[has_gap] if has_gap.any() else imputed.ess
-    return Trained(fitted, tilt, sum(steps.values()), imputed.bound, ess)
+    scores = hidden_cell_scores(fitted, table)
+    return Trained(fitted, tilt, sum(steps.values()), imputed.bound, scores, ess)
 
 
 def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:
@@ -100,21 +109,22 @@ def choose_decoder(mechanism: str, trained: Mapping[str, Trained]) -> tuple[Trai
     """Return the model to take, and why, in words.
 
     Where no hidden value decides what is missing, it is the simplest decoder that none is clearly
-    above. Under self-masking it is the simplest of all: beyond the values that were seen no bound
-    compares decoders, and a line goes on more soberly than a network.
+    above in filling cells of held-out rows. Elsewhere it is the simplest of all: beyond the values
+    that were seen nothing compares decoders, and a line goes on more soberly than a network.
 
     Args:
         mechanism: the mechanism of all.
         trained: by decoder, the simplest first.
     """
-    if mechanism.startswith("selfmasking"):
+    if mechanism not in ("mcar", "mar"):
         kept = next(iter(trained))
-        return trained[kept], f"decoder {kept}, for no bound compares them beyond what was seen"
-    kept = simplest_of({name: one.row_bounds for name, one in trained.items()})
+        return trained[kept], f"decoder {kept}, for nothing compares them beyond what was seen"
+    scores = {name: one.cell_scores for name, one in trained.items()}
+    kept = simplest_of(scores)
     others = [
-        f"its held-out bound is {difference(trained[kept].row_bounds, one.row_bounds)} nats a row "
-        f"above that of {name}"
-        for name, one in trained.items()
+        f"its squared error of hidden cells is {difference(scores[name], scores[kept])} a held-out "
+        f"row above that of {name}"
+        for name in scores
         if name != kept
     ]
     return trained[kept], "; ".join([f"decoder {kept}", *others])

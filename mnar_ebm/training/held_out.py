@@ -9,6 +9,14 @@ With b_i(m) the bound of held-out row i, of (x_obs, s), under model m, and m* th
 in order of simplicity. Two standard errors, for the rows are the same and their bounds differ by
 less than either varies.
 
+A bound is the density of a whole row, in which columns that say nearly the same count most. How
+well a model fills gaps that are at random is seen directly: cells of held-out rows that were seen
+are hidden, and
+
+    e_i(m) = sum_j (\hat x_ij(m) - x_ij)²,      j among the cells of row i that were hidden
+
+in standard units, takes the place of -b_i(m).
+
 References:
     L. Breiman, J. Friedman, C. Stone, R. Olshen, "Classification and Regression Trees", 1984,
     sec. 3.4.3 (the rule of standard errors).
@@ -20,6 +28,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from mnar_ebm import blocks as kinds
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.imputation import Imputation
@@ -28,6 +37,9 @@ from mnar_ebm.training.fitted import FittedModel
 NUM_STANDARD_ERRORS = 2.0
 MAX_ROWS = 1024
 """Most held-out rows that models are compared on."""
+
+HIDDEN_SHARE = 0.3
+"""Share of the cells of held-out rows that are hidden, in columns that have gaps."""
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -59,6 +71,22 @@ def impute_held_out(fitted: FittedModel, table: Table) -> tuple[np.ndarray, Impu
     return rows, fitted.impute(table.x[rows], seed=fitted.config.seed)
 
 
+def hidden_cell_scores(fitted: FittedModel, table: Table) -> np.ndarray:
+    """Return -e_i of every held-out row, in squared standard units; the same cells for all. [N].
+
+    It compares models where what is missing does not depend on what it would be: then cells that
+    were seen are like those that were not.
+    """
+    rows = split_rows(fitted.config, len(table.x))[1][:MAX_ROWS]
+    mask = table.mask[rows]
+    drawn = np.random.default_rng(fitted.config.seed).random(mask.shape) < HIDDEN_SHARE
+    whole_blocks = kinds.spread(table.blocks, kinds.one_each(table.blocks, drawn))
+    is_hidden = mask & whole_blocks & ~table.mask.all(axis=0)
+    filled = fitted.impute(np.where(is_hidden, np.nan, table.x[rows]), seed=fitted.config.seed)
+    error = fitted.standardise(filled.mean)[0] - fitted.standardise(table.x[rows])[0]
+    return -np.where(is_hidden, error**2, 0.0).sum(axis=1)
+
+
 def difference(above: np.ndarray, below: np.ndarray) -> Difference:
     """Return the mean of paired differences and its standard error, infinite for one row."""
     paired = np.asarray(above, np.float64) - np.asarray(below, np.float64)
@@ -68,25 +96,25 @@ def difference(above: np.ndarray, below: np.ndarray) -> Difference:
 
 
 def is_clear(above: np.ndarray, below: np.ndarray) -> bool:
-    """Return whether one model's bounds are above another's by more than chance would do."""
+    """Return whether one model's scores are above another's by more than chance would do."""
     gap = difference(above, below)
     return gap.mean > NUM_STANDARD_ERRORS * gap.standard_error
 
 
-def best_of(row_bounds: Mapping[Name, np.ndarray]) -> Name:
-    """Return the model with the highest mean bound."""
-    return max(row_bounds, key=lambda name: float(np.mean(row_bounds[name])))
+def best_of(row_scores: Mapping[Name, np.ndarray]) -> Name:
+    """Return the model with the highest mean score, a bound or -e."""
+    return max(row_scores, key=lambda name: float(np.mean(row_scores[name])))
 
 
-def simplest_of(row_bounds: Mapping[Name, np.ndarray]) -> Name:
+def simplest_of(row_scores: Mapping[Name, np.ndarray]) -> Name:
     """Return the first model that the best is not clearly above.
 
     Args:
-        row_bounds: bounds of the same held-out rows [N] by model, the simplest first.
+        row_scores: bounds or -e of the same held-out rows [N] by model, the simplest first.
     """
-    best = best_of(row_bounds)
+    best = best_of(row_scores)
     return next(
         name
-        for name, bounds in row_bounds.items()
-        if name == best or not is_clear(row_bounds[best], bounds)
+        for name, scores in row_scores.items()
+        if name == best or not is_clear(row_scores[best], scores)
     )

@@ -59,7 +59,10 @@ _ENUMS = {
     ),
     "standardise": (STANDARDISERS, "Bring columns to mean 0 and sd 1 over observed cells, or not."),
 }
-_SWITCHES = {"show_mask": "Let the encoder read the mask beside the row."}
+_SWITCHES = {
+    "show_mask": "Let the encoder read the mask beside the row.",
+    "column_gain": "Learn a factor of mean and scale for each column.",
+}
 _NUMBERS = {
     "latent_dim": "Dimensions of the latent.",
     "hidden_dim": "Units in each hidden layer.",

@@ -48,6 +48,7 @@ class Config:
             heaps on its least or largest value (``data.find_atoms``), if standardised.
         decoder: the map from the latent to the mean: network, linear, or their sum.
         decoder_scale: one scale for all, one per column, or one per column and latent.
+        column_gain: whether mean and scale of each column share a factor that is learned.
         latent_dim: L.
         hidden_dim: units in each hidden layer of encoder, decoder and energy.
         show_mask: whether the encoder reads the mask beside the row with zeros in its gaps.
@@ -94,6 +95,7 @@ class Config:
     likelihood: str = "gaussian"
     decoder: str = "linear"
     decoder_scale: str = "per_feature"
+    column_gain: bool = True
     latent_dim: int = 20
     hidden_dim: int = 128
     show_mask: bool = True
@@ -198,5 +200,5 @@ class Config:
     def model_fields(self) -> dict[str, Any]:
         """Return the settings that fix the shape and the meaning of the parameters."""
         names = ("tilt", "mechanism", "sign", "likelihood", "decoder", "decoder_scale")
-        sizes = ("latent_dim", "hidden_dim", "show_mask")
+        sizes = ("column_gain", "latent_dim", "hidden_dim", "show_mask")
         return {name: getattr(self, name) for name in (*names, *sizes)}

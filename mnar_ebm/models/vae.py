@@ -60,6 +60,7 @@ def make_vae(
         has_df=config.likelihood == "student_t" and has_numbers,
         has_gap=any(block.kind == "ordinal" for block in blocks),
         atom_side=likelihood.atom_side,
+        has_gain=config.column_gain,
     )
 
     def init(key: Key) -> PyTree:

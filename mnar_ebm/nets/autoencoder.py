@@ -59,6 +59,7 @@ class Decoder(nn.Module):
             without an atom; empty if no column has one. The log-odds of atoms are a map of the
             decoder's kind, and loc is softplus(loc) on their side.
         has_gap: whether some columns are ordinal, with thresholds that z does not move.
+        has_gain: whether g is learned; else it is 1.
     """
 
     num_features: int
@@ -68,11 +69,12 @@ class Decoder(nn.Module):
     has_df: bool = False
     atom_side: tuple[int, ...] = ()
     has_gap: bool = False
+    has_gain: bool = True
 
     @nn.compact
     def __call__(self, z: Array) -> DecoderOutput:
         """Map ``z`` [..., L] to the parameters of p(x|z), each [..., D]."""
-        gain = jnp.exp(self.param("log_gain", nn.initializers.zeros_init(), (self.num_features,)))
+        gain = self._gain() if self.has_gain else jnp.ones(self.num_features, z.dtype)
         heads = self._network(z)
         loc = gain * self._map(heads, "loc", z)
         return DecoderOutput(
@@ -82,6 +84,9 @@ class Decoder(nn.Module):
             atom=self._map(heads, "atom", z) if self.atom_side else None,
             gap=self._gap(loc.shape) if self.has_gap else None,
         )
+
+    def _gain(self) -> Array:
+        return jnp.exp(self.param("log_gain", nn.initializers.zeros_init(), (self.num_features,)))
 
     def _map(self, heads: dict[str, Array], name: str, z: Array) -> Array:
         """Return the map from z of the decoder's kind: linear, a network's, or their sum."""

@@ -440,6 +440,26 @@ def test_an_encoder_that_is_not_shown_the_mask_reads_the_row_alone():
         assert (oracles.bits(encode(mask)) == oracles.bits(encode(~mask))) is not show_mask
 
 
+def test_columns_have_a_gain_unless_they_shall_have_none():
+    """It is learned, and mean and scale are in proportion to it."""
+    for column_gain in (True, False):
+        config = dataclasses.replace(CONFIG, column_gain=column_gain)
+        fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+        vae, base = fitted.model.vae, fitted.params.base
+        weights = base["decoder"]["params"]
+        assert ("log_gain" in weights) is column_gain
+        if column_gain:
+            twice = base | {
+                "decoder": {
+                    "params": weights | {"log_gain": jnp.full(vae.num_features, jnp.log(2))}
+                }
+            }
+            z = jnp.arange(2.0)
+            one, two = vae.decode(base, z), vae.decode(twice, z)
+            np.testing.assert_allclose(two.loc, 2 * one.loc, rtol=1e-6)
+            np.testing.assert_allclose(two.scale - 0.01, 2 * (one.scale - 0.01), rtol=1e-5)
+
+
 def test_columns_can_be_taken_as_they_are():
     """Without standardisation a row is shown in the units in which it came."""
     as_is = dataclasses.replace(CONFIG, standardise="none")

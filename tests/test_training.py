@@ -460,6 +460,25 @@ def test_columns_have_a_gain_unless_they_shall_have_none():
             np.testing.assert_allclose(two.scale - 0.01, 2 * (one.scale - 0.01), rtol=1e-5)
 
 
+def test_refit_moves_the_base_with_all_rows_and_keeps_the_tilt():
+    """A model that lost its base finds one again, for held-out rows too; log Z is of that one."""
+    config = dataclasses.replace(
+        CONFIG, tilt="data", num_steps=200, learning_rate=0.02, ema_decay=0.0, tilt_steps=0
+    )
+    fitted, _ = training.train(config, table())
+    lost = fitted.params._replace(
+        base=jax.tree.map(jnp.zeros_like, fitted.params.base),
+        energy=jax.tree.map(lambda leaf: leaf + 0.1, fitted.params.energy),
+        tilt_scale=jnp.asarray(0.5),
+    )
+    steps = []
+    again = training.refit(fitted._replace(params=lost), table(), report=steps.append)
+    assert [record["stage"] for record in steps] == ["refit"] * len(steps) and len(steps) > 1
+    assert steps[-1]["held_out"] > steps[0]["held_out"] + 0.1
+    assert again.params.tilt_scale == 0.5 and again.params.log_z != lost.log_z
+    chex.assert_trees_all_equal(again.params.energy, lost.energy)
+
+
 def test_columns_can_be_taken_as_they_are():
     """Without standardisation a row is shown in the units in which it came."""
     as_is = dataclasses.replace(CONFIG, standardise="none")

@@ -30,7 +30,8 @@ def fit_table(
 
     Mechanisms are compared under the last decoder, which takes most shapes: under one that takes
     few, a mechanism that cuts off a tail would pass for the skew of a column. The mechanism taken
-    is then trained with every decoder (``selection.choose_decoder``).
+    is then trained with every decoder (``selection.choose_decoder``), and the model that is taken
+    with the held-out rows too.
 
     Args:
         config: settings, but for mechanism and decoder.
@@ -46,11 +47,12 @@ def fit_table(
         ValueError: mechanism, settings and table do not go together.
     """
 
+    def tell_step(line: str) -> None:
+        tell(2, f"MNARImputer: {line}")
+
     def train(name: str, decoder: str) -> Trained:
         candidate = dataclasses.replace(config, mechanism=name, decoder=decoder)
-        return selection.train_candidate(
-            candidate, table, lambda line: tell(2, f"MNARImputer: {line}"), unbiased
-        )
+        return selection.train_candidate(candidate, table, tell_step, unbiased)
 
     is_auto = mechanism == "auto"
     names: tuple[str, ...] = (mechanism,)
@@ -74,6 +76,8 @@ def fit_table(
         simpler = {decoder: train(chosen, decoder) for decoder in decoders[:-1]}
         kept, why = selection.choose_decoder(chosen, {**simpler, decoders[-1]: kept})
         reason += f"; {why}"
+    if unbiased is None:  # else there may be a second tilt, which goes with its base
+        kept = selection.refit_kept(kept, table, tell_step)
     report = Report(
         mechanism=chosen,
         reason=reason,

@@ -13,7 +13,7 @@ import numpy as np
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import gaps
-from mnar_ebm.training import FittedModel, TiltReport, train
+from mnar_ebm.training import FittedModel, TiltReport, refit, train
 from mnar_ebm.training.held_out import (
     best_of,
     difference,
@@ -79,6 +79,19 @@ def train_candidate(
     ess = imputed.ess[has_gap] if has_gap.any() else imputed.ess
     scores = hidden_cell_scores(fitted, table)
     return Trained(fitted, tilt, sum(steps.values()), imputed.bound, scores, ess)
+
+
+def refit_kept(one: Trained, table: Table, tell: Callable[[str], None]) -> Trained:
+    """Return the candidate that was taken, trained on with the held-out rows too."""
+    last = 0
+
+    def note(record: Mapping[str, float | str]) -> None:
+        nonlocal last
+        last = int(record["step"])
+        tell(f"{one.fitted.config.mechanism}: all rows, step {last} of {record['num_steps']}")
+
+    fitted = refit(one.fitted, table, report=note)
+    return one._replace(fitted=fitted, num_steps=one.num_steps + last)
 
 
 def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:

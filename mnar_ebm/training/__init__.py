@@ -2,6 +2,7 @@
 
 from mnar_ebm.training.fitted import FittedModel
 from mnar_ebm.training.loop import NonFiniteLossError
+from mnar_ebm.training.refit import refit
 from mnar_ebm.training.run import InterruptedTraining, check, load, train
 from mnar_ebm.training.tilt_scale import TiltReport
 from mnar_ebm.training.unbiased import UnbiasedReport, debias
@@ -15,5 +16,6 @@ __all__ = [
     "check",
     "debias",
     "load",
+    "refit",
     "train",
 ]

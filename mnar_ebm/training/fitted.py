@@ -1,6 +1,7 @@
 """A trained model and what is needed to use it on rows in their original units."""
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.imputation import Imputation
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
 from mnar_ebm.sampling import Samples
+from mnar_ebm.types import Batch
 
 
 class TableFacts(NamedTuple):
@@ -250,6 +252,22 @@ def _make_model(config: Config, facts: TableFacts) -> Model:
         facts.atom_side,
         facts.second_energy,
     )
+
+
+def make_batch(fitted: FittedModel, x: np.ndarray, unbiased: Table | None = None) -> Batch:
+    """Return rows in standard units, and after them the unbiased ones, if there are any.
+
+    These are repeated until they make up at least ``unbiased_share`` of all: where a base has at
+    least half of the density of the population, the weights of a tilt to it are at most 2.
+    """
+    if unbiased is None:
+        x, mask = fitted.standardise(x)
+        return Batch(jnp.asarray(x), jnp.asarray(mask))
+    odds = fitted.config.unbiased_share / (1.0 - fitted.config.unbiased_share)
+    num_copies = max(1, math.ceil(odds * len(x) / len(unbiased.x)))
+    is_selected = np.arange(len(x) + num_copies * len(unbiased.x)) < len(x)
+    x, mask = fitted.standardise(np.concatenate([x, *[unbiased.x] * num_copies]))
+    return Batch(jnp.asarray(x), jnp.asarray(mask), jnp.asarray(is_selected))
 
 
 def restore(config: Config, facts: TableFacts, params: Params) -> FittedModel:

@@ -1,25 +1,22 @@
 """Train, from a config and a table to a fitted model; killed at any moment, it can go on."""
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.training import checkpoints, loop
-from mnar_ebm.training.fitted import FittedModel, TableFacts, make_fitted, table_facts
+from mnar_ebm.training.fitted import FittedModel, TableFacts, make_batch, make_fitted, table_facts
 from mnar_ebm.training.held_out import impute_held_out, split_rows
 from mnar_ebm.training.run_folder import Record, RunFolder
 from mnar_ebm.training.stages import make_stages
 from mnar_ebm.training.start import CHOSEN, choose_start
 from mnar_ebm.training.tilt_scale import TiltReport, choose_tilt_scale
 from mnar_ebm.training.unbiased import check_unbiased, debias
-from mnar_ebm.types import Batch
 
 
 class InterruptedTraining(RuntimeError):
@@ -79,8 +76,8 @@ def train(
         check_unbiased(config, facts, unbiased)
     fitted = make_fitted(config, facts)
     rows_train, rows_held_out = split_rows(config, len(table.x))
-    train_data = _batch(fitted, table.x[rows_train], unbiased)
-    held_out = _batch(fitted, table.x[rows_held_out])
+    train_data = make_batch(fitted, table.x[rows_train], unbiased)
+    held_out = make_batch(fitted, table.x[rows_held_out])
     key = jax.random.key(config.seed)
     run = RunFolder(config, facts, workdir)
     unseeded = dataclasses.replace(config, seed=0, slope_start="flat")  # one program for all
@@ -116,22 +113,6 @@ def train(
         tilt_report = tilt_report._replace(unbiased=found)
     run.save_finished(stages, fitted)
     return fitted, tilt_report
-
-
-def _batch(fitted: FittedModel, x: np.ndarray, unbiased: Table | None = None) -> Batch:
-    """Return rows in standard units, and after them the unbiased ones, if there are any.
-
-    These are repeated until they make up at least ``unbiased_share`` of all: where a base has at
-    least half of the density of the population, the weights of a tilt to it are at most 2.
-    """
-    if unbiased is None:
-        x, mask = fitted.standardise(x)
-        return Batch(jnp.asarray(x), jnp.asarray(mask))
-    odds = fitted.config.unbiased_share / (1.0 - fitted.config.unbiased_share)
-    num_copies = max(1, math.ceil(odds * len(x) / len(unbiased.x)))
-    is_selected = np.arange(len(x) + num_copies * len(unbiased.x)) < len(x)
-    x, mask = fitted.standardise(np.concatenate([x, *[unbiased.x] * num_copies]))
-    return Batch(jnp.asarray(x), jnp.asarray(mask), jnp.asarray(is_selected))
 
 
 def with_start(

@@ -48,7 +48,8 @@ class Config:
             heaps on its least or largest value (``data.find_atoms``), if standardised.
         decoder: the map from the latent to the mean: network, linear, or their sum.
         decoder_scale: one scale for all, one per column, or one per column and latent.
-        column_gain: whether mean and scale of each column share a factor that is learned.
+        column_gain: whether the mean of each column has a factor that is learned, and with it its
+            scale, unless that is ``shared``.
         latent_dim: L.
         hidden_dim: units in each hidden layer of encoder, decoder and energy.
         show_mask: whether the encoder reads the mask beside the row with zeros in its gaps.

@@ -460,23 +460,27 @@ def test_columns_have_a_gain_unless_they_shall_have_none():
             np.testing.assert_allclose(two.scale - 0.01, 2 * (one.scale - 0.01), rtol=1e-5)
 
 
-def test_refit_moves_the_base_with_all_rows_and_keeps_the_tilt():
-    """A model that lost its base finds one again, for held-out rows too; log Z is of that one."""
+def test_training_goes_on_with_all_rows():
+    """A base that was lost is found again; held-out rows move it; one with a tilt is refused."""
     config = dataclasses.replace(
-        CONFIG, tilt="data", num_steps=200, learning_rate=0.02, ema_decay=0.0, tilt_steps=0
+        CONFIG, tilt="none", num_steps=200, learning_rate=0.02, ema_decay=0.0
     )
     fitted, _ = training.train(config, table())
-    lost = fitted.params._replace(
-        base=jax.tree.map(jnp.zeros_like, fitted.params.base),
-        energy=jax.tree.map(lambda leaf: leaf + 0.1, fitted.params.energy),
-        tilt_scale=jnp.asarray(0.5),
-    )
+    lost = fitted.params._replace(base=jax.tree.map(jnp.zeros_like, fitted.params.base))
     steps = []
-    again = training.refit(fitted._replace(params=lost), table(), report=steps.append)
-    assert [record["stage"] for record in steps] == ["refit"] * len(steps) and len(steps) > 1
+    training.train_on_all_rows(fitted._replace(params=lost), table(), report=steps.append)
+    assert [record["stage"] for record in steps] == ["all rows"] * len(steps) and len(steps) > 1
     assert steps[-1]["held_out"] > steps[0]["held_out"] + 0.1
-    assert again.params.tilt_scale == 0.5 and again.params.log_z != lost.log_z
-    chex.assert_trees_all_equal(again.params.energy, lost.energy)
+    rows = training.held_out.split_rows(config, len(table().x))[1]
+    x = table().x.copy()
+    x[rows] += 1.0  # which moves the encoder alone in training before
+    shifted = training.train_on_all_rows(fitted, data.make_table("x", table().columns, x))
+    same = training.train_on_all_rows(fitted, table())
+    decoders = [one.params.base["decoder"]["params"]["log_gain"] for one in (shifted, same)]
+    assert np.abs(decoders[0] - decoders[1]).max() > 0.01
+    with pytest.raises(ValueError, match="expected a model without a tilt, got tilt=latent"):
+        tilted = fitted._replace(config=dataclasses.replace(config, tilt="latent"))
+        training.train_on_all_rows(tilted, table())
 
 
 def test_columns_can_be_taken_as_they_are():

@@ -17,14 +17,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from absl import flags
 
 from experiments import cli, markdown, published, settings
 from experiments.benchmark.imputation import jobs, methods, peers
 from mnar_ebm import Config, data, metrics, training
 from mnar_ebm.training import held_out, loop, run, stages
-from mnar_ebm.types import Batch
 
 DATASETS = flags.DEFINE_list("datasets", ["banknote", "concrete", "red", "breast"], "Named sets.")
 METHODS = flags.DEFINE_list(
@@ -94,10 +92,9 @@ def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
     config = run.with_start(config, table)
     seconds, total = time.perf_counter() - started, 0
     fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table))
-    x, mask = fitted.standardise(table.x)
     train_data, held_out_data = (
-        Batch(jnp.asarray(x[rows]), jnp.asarray(mask[rows]))
-        for rows in held_out.split_rows(config, len(x))
+        training.fitted.make_batch(fitted, table.x[rows])
+        for rows in held_out.split_rows(config, len(table.x))
     )
     params = fitted.params
     for index, stage in enumerate(stages.make_stages(config, fitted.model)):

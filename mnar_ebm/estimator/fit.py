@@ -30,8 +30,8 @@ def fit_table(
 
     Mechanisms are compared under the last decoder, which takes most shapes: under one that takes
     few, a mechanism that cuts off a tail would pass for the skew of a column. The mechanism taken
-    is then trained with every decoder (``selection.choose_decoder``), and the model that is taken
-    with the held-out rows too.
+    is then trained with every decoder (``selection.choose_decoder``), and the model that is taken,
+    if it has no tilt, with the held-out rows too.
 
     Args:
         config: settings, but for mechanism and decoder.
@@ -74,10 +74,10 @@ def fit_table(
     )
     if len(decoders) > 1:
         simpler = {decoder: train(chosen, decoder) for decoder in decoders[:-1]}
-        kept, why = selection.choose_decoder(chosen, {**simpler, decoders[-1]: kept})
+        kept, why = selection.choose_decoder(chosen, {**simpler, decoders[-1]: kept}, table)
         reason += f"; {why}"
-    if unbiased is None:  # else there may be a second tilt, which goes with its base
-        kept = selection.refit_kept(kept, table, tell_step)
+    if config.tilt == "none":  # which would go with its base
+        kept = selection.with_all_rows(kept, table, tell_step, unbiased)
     report = Report(
         mechanism=chosen,
         reason=reason,

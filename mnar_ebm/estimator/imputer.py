@@ -43,14 +43,14 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
             if nothing that was observed predicts the gaps, completely at random
             (``estimator.gaps``); else the held-out bound decides between values missing at random,
-            self-masking and a linear mechanism that reads the whole row, then between a linear
-            decoder and a deep one (``estimator.selection``).
+            self-masking and a linear mechanism of the whole row. If none but the first, a deep
+            decoder is taken where it fills held-out cells better (``estimator.selection``).
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.
         max_iter: budget of training steps, of each candidate; a third as many more for the tilt.
-            Training ends before where the held-out bound no longer rises. Three short trainings
-            before it find where the slopes of a mechanism start (``training.start``).
+            Training ends before where the held-out bound no longer rises; without a tilt, as many
+            steps with all rows follow. ``training.start`` tells of short trainings before.
         num_samples: importance samples behind every row.
         settings: other fields of ``Config``, by name.
         min_value: least imputed value; a number, or one for each column, not read of levels.

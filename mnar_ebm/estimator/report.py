@@ -114,7 +114,8 @@ class Report:
         reason: why.
         candidates: every mechanism that was tried, the simplest first.
         columns: what was learned of each column that is modelled.
-        num_held_out: rows that the candidates were compared on.
+        num_held_out: rows that the candidates were compared on, before the one that was taken was
+            trained with them too.
         median_ess: median number of effective draws behind a held-out row with a gap.
         num_samples: draws behind each row.
         tilt_scale: lambda of the tilt, 0 without one.

@@ -13,7 +13,13 @@ import numpy as np
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import gaps
-from mnar_ebm.training import FittedModel, TiltReport, refit, train
+from mnar_ebm.training import (
+    FittedModel,
+    NonFiniteLossError,
+    TiltReport,
+    train,
+    train_on_all_rows,
+)
 from mnar_ebm.training.held_out import (
     best_of,
     difference,
@@ -21,6 +27,9 @@ from mnar_ebm.training.held_out import (
     impute_held_out,
     simplest_of,
 )
+
+IGNORABLE = ("none", "mcar", "mar")
+"""Mechanisms that read no hidden value."""
 
 
 class Trained(NamedTuple):
@@ -31,7 +40,6 @@ class Trained(NamedTuple):
         tilt: what the choice of its tilt's scale found.
         num_steps: steps of training, of all stages.
         row_bounds: bound of each held-out row, in nats and standard units. [N]
-        cell_scores: minus the squared error of cells that were hidden of it. [N]
         ess: effective number of draws behind each held-out row. [N]
     """
 
@@ -39,7 +47,6 @@ class Trained(NamedTuple):
     tilt: TiltReport
     num_steps: int
     row_bounds: np.ndarray
-    cell_scores: np.ndarray
     ess: np.ndarray
 
 
@@ -75,14 +82,24 @@ def train_candidate(
 
     fitted, tilt = train(config, table, unbiased=unbiased, report=note)
     rows, imputed = impute_held_out(fitted, table)
-    has_gap = ~table.mask[rows].all(axis=1)
-    ess = imputed.ess[has_gap] if has_gap.any() else imputed.ess
-    scores = hidden_cell_scores(fitted, table)
-    return Trained(fitted, tilt, sum(steps.values()), imputed.bound, scores, ess)
+    ess = _of_gaps(imputed.ess, table.mask[rows])
+    return Trained(fitted, tilt, sum(steps.values()), imputed.bound, ess)
 
 
-def refit_kept(one: Trained, table: Table, tell: Callable[[str], None]) -> Trained:
-    """Return the candidate that was taken, trained on with the held-out rows too."""
+def _of_gaps(ess: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the entries of rows with a gap, or all if none has one."""
+    has_gap = ~mask.all(axis=1)
+    return ess[has_gap] if has_gap.any() else ess
+
+
+def with_all_rows(
+    one: Trained, table: Table, tell: Callable[[str], None], unbiased: Table | None = None
+) -> Trained:
+    """Return a candidate without a tilt trained on with the held-out rows too.
+
+    Its bounds stay those of rows that it was not fitted to. Where the loss is no longer finite, the
+    candidate is returned as it came.
+    """
     last = 0
 
     def note(record: Mapping[str, float | str]) -> None:
@@ -90,8 +107,14 @@ def refit_kept(one: Trained, table: Table, tell: Callable[[str], None]) -> Train
         last = int(record["step"])
         tell(f"{one.fitted.config.mechanism}: all rows, step {last} of {record['num_steps']}")
 
-    fitted = refit(one.fitted, table, report=note)
-    return one._replace(fitted=fitted, num_steps=one.num_steps + last)
+    try:
+        fitted = train_on_all_rows(one.fitted, table, unbiased, report=note)
+    except NonFiniteLossError as error:
+        tell(f"{error}: the model without the held-out rows is kept")
+        return one
+    rows, imputed = impute_held_out(fitted, table)
+    ess = _of_gaps(imputed.ess, table.mask[rows])
+    return one._replace(fitted=fitted, num_steps=one.num_steps + last, ess=ess)
 
 
 def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:
@@ -118,7 +141,9 @@ def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:
     return chosen, "; ".join(reasons)
 
 
-def choose_decoder(mechanism: str, trained: Mapping[str, Trained]) -> tuple[Trained, str]:
+def choose_decoder(
+    mechanism: str, trained: Mapping[str, Trained], table: Table
+) -> tuple[Trained, str]:
     """Return the model to take, and why, in words.
 
     Where no hidden value decides what is missing, it is the simplest decoder that none is clearly
@@ -128,11 +153,12 @@ def choose_decoder(mechanism: str, trained: Mapping[str, Trained]) -> tuple[Trai
     Args:
         mechanism: the mechanism of all.
         trained: by decoder, the simplest first.
+        table: incomplete rows in original units.
     """
-    if mechanism not in ("mcar", "mar"):
+    if mechanism not in IGNORABLE:
         kept = next(iter(trained))
         return trained[kept], f"decoder {kept}, for nothing compares them beyond what was seen"
-    scores = {name: one.cell_scores for name, one in trained.items()}
+    scores = {name: hidden_cell_scores(one.fitted, table) for name, one in trained.items()}
     kept = simplest_of(scores)
     others = [
         f"its squared error of hidden cells is {difference(scores[name], scores[kept])} a held-out "

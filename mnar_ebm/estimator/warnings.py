@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mnar_ebm.estimator.report import Column, LevelColumn, Report
+from mnar_ebm.estimator.selection import IGNORABLE
 from mnar_ebm.training import TiltReport
 
 MIN_HELD_OUT = 30
 MIN_ESS = 20
-IGNORABLE = ("none", "mcar", "mar")
-"""Mechanisms that read no hidden value."""
 
 
 def find_warnings(report: Report, empty: Sequence[str], tilt: TiltReport | None) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 r"""Rows that are held out, and the choice among models by their bounds.
 
-Taken is the simplest model whose held-out bound is not clearly below the best.
+Taken is the simplest model that the best is not clearly above on rows that none was fitted to.
 
 With b_i(m) the bound of held-out row i, of (x_obs, s), under model m, and m* the best on average,
 
@@ -45,7 +45,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 class Difference(NamedTuple):
-    """By how much one model's held-out bound is above another's, in nats a row."""
+    """By how much one model's mean score of held-out rows is above another's."""
 
     mean: float
     standard_error: float
@@ -67,7 +67,7 @@ def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 def impute_held_out(fitted: FittedModel, table: Table) -> tuple[np.ndarray, Imputation]:
     """Return which rows models are compared on, of those not fitted to, and their imputation."""
-    rows = split_rows(fitted.config, len(table.x))[1][:MAX_ROWS]
+    rows = _compared_rows(fitted, table)
     return rows, fitted.impute(table.x[rows], seed=fitted.config.seed)
 
 
@@ -75,16 +75,21 @@ def hidden_cell_scores(fitted: FittedModel, table: Table) -> np.ndarray:
     """Return -e_i of every held-out row, in squared standard units; the same cells for all. [N].
 
     It compares models where what is missing does not depend on what it would be: then cells that
-    were seen are like those that were not.
+    were seen are, given the rest of their rows, like those that were not. They are hidden in the
+    columns that have gaps, or in all if none has.
     """
-    rows = split_rows(fitted.config, len(table.x))[1][:MAX_ROWS]
-    mask = table.mask[rows]
-    drawn = np.random.default_rng(fitted.config.seed).random(mask.shape) < HIDDEN_SHARE
+    rows = _compared_rows(fitted, table)
+    mask, has_gap = table.mask[rows], ~table.mask.all(axis=0)
+    drawn = np.random.default_rng((fitted.config.seed, 1)).random(mask.shape) < HIDDEN_SHARE
     whole_blocks = kinds.spread(table.blocks, kinds.one_each(table.blocks, drawn))
-    is_hidden = mask & whole_blocks & ~table.mask.all(axis=0)
+    is_hidden = mask & whole_blocks & (has_gap | ~has_gap.any())
     filled = fitted.impute(np.where(is_hidden, np.nan, table.x[rows]), seed=fitted.config.seed)
     error = fitted.standardise(filled.mean)[0] - fitted.standardise(table.x[rows])[0]
     return -np.where(is_hidden, error**2, 0.0).sum(axis=1)
+
+
+def _compared_rows(fitted: FittedModel, table: Table) -> np.ndarray:
+    return split_rows(fitted.config, len(table.x))[1][:MAX_ROWS]
 
 
 def difference(above: np.ndarray, below: np.ndarray) -> Difference:

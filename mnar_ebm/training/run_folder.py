@@ -88,7 +88,7 @@ class RunFolder:
         second_energy = record["facts"].get("second_energy", "")
         ours = json.loads(json.dumps(self._record(record["stage"], second_energy)))
         for name, value in ours["config"].items():
-            theirs = record["config"].get(name)
+            theirs = record["config"].get(name, getattr(Config, name))
             if theirs != value:
                 raise ValueError(
                     f"resume: {self._workdir} was started with {name}={theirs}, got {value}"

@@ -95,14 +95,6 @@ def choose_tilt_scale(
     return params, report
 
 
-def estimate_log_z(key: Key, model: Model, params: Params) -> Params:
-    r"""Return the parameters with log Z at their \lambda estimated anew, for another base."""
-    if not (model.tilt.reads_x or model.tilt.reads_z):
-        return params
-    energies = _base_energies(key, model, params)
-    return params._replace(log_z=log_mean_exp(-params.tilt_scale * energies))
-
-
 def _report_without_tilt(key: Key, model: Model, params: Params, rows: Batch) -> TiltReport:
     """Return the report of a model that has no tilt, whose log Z is 0."""
     x, mask = np.asarray(rows.x), np.asarray(rows.mask)

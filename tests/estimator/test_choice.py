@@ -71,18 +71,21 @@ def test_auto_takes_gaps_at_random_as_such():
 
 
 @pytest.mark.parametrize("gain, expected", [(1.0, "linear_mlp"), (0.01, "linear"), (-1, "linear")])
-def test_a_deep_decoder_is_taken_where_it_fills_cells_clearly_better(gain, expected):
+def test_a_deep_decoder_is_taken_where_it_fills_cells_clearly_better(monkeypatch, gain, expected):
     """By more than two standard errors of the paired differences, whatever its bound is."""
-    bounds, scores = np.random.default_rng(0).normal(size=(2, 2, 100))
-    linear = selection.Trained(None, None, 1, bounds[0], scores[0], None)
-    deep = linear._replace(row_bounds=bounds[0] + 9, cell_scores=scores[0] + gain + 0.1 * scores[1])
-    trained = {"linear": linear, "linear_mlp": deep}
-    kept, words = selection.choose_decoder("mar", trained)
+    bounds, cells = np.random.default_rng(0).normal(size=(2, 2, 100))
+    scores = {"linear": cells[0], "linear_mlp": cells[0] + gain + 0.1 * cells[1]}
+    monkeypatch.setattr(selection, "hidden_cell_scores", lambda fitted, table: scores[fitted])
+    trained = {
+        "linear": selection.Trained("linear", None, 1, bounds[0], None),
+        "linear_mlp": selection.Trained("linear_mlp", None, 1, bounds[0] + 9, None),
+    }
+    kept, words = selection.choose_decoder("mar", trained, None)
     assert kept is trained[expected]
     assert words.startswith(f"decoder {expected}; its squared error of hidden cells is ")
     for mechanism in ("selfmasking_probit", "linear"):
-        kept, words = selection.choose_decoder(mechanism, trained)
-        assert kept is linear and words.endswith("beyond what was seen")
+        kept, words = selection.choose_decoder(mechanism, trained, None)
+        assert kept is trained["linear"] and words.endswith("beyond what was seen")
 
 
 def test_a_report_reads():

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.benchmark.imputation import methods
-from mnar_ebm import data, metrics, training
+from mnar_ebm import Config, data, metrics, training
 
 
 class Job(NamedTuple):
@@ -125,11 +125,13 @@ def run_all(todo: Sequence[Job], options: methods.Options) -> list[str]:
 
 
 def _check_same(job: Job, expected: dict[str, Any]) -> None:
-    expected = json.loads(json.dumps(expected))
-    for name, value in json.loads(job.path.read_text())["settings"].items():
-        if expected.get(name) != value:
+    """Compare settings; one that a file of before does not name had its default then."""
+    found = json.loads(job.path.read_text())["settings"]
+    for name, wanted in json.loads(json.dumps(expected)).items():
+        value = found.get(name, getattr(Config, name, None))
+        if value != wanted:
             raise ValueError(
-                f"{job.path}: was made with {name}={value}, got {expected.get(name)}; "
+                f"{job.path}: was made with {name}={value}, got {wanted}; "
                 "expected the same settings or another --workdir"
             )
 

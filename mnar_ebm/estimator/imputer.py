@@ -43,8 +43,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
             if nothing that was observed predicts the gaps, completely at random
             (``estimator.gaps``); else the held-out bound decides between values missing at random,
-            self-masking and a linear mechanism of the whole row. If none but the first, a deep
-            decoder is taken where it fills held-out cells better (``estimator.selection``).
+            self-masking and a linear mechanism of the whole row. For gaps at random a deep decoder
+            is taken if it fills held-out cells clearly better (``estimator.selection``).
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.

@@ -49,8 +49,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.
         max_iter: budget of training steps, of each candidate; a third as many more for the tilt.
-            Training ends before where the held-out bound no longer rises; without a tilt, as many
-            steps with all rows follow. ``training.start`` tells of short trainings before.
+            Training ends before where the held-out bound no longer rises; without a tilt, a
+            quarter of it follows with all rows. ``training.start`` tells of short trainings before.
         num_samples: importance samples behind every row.
         settings: other fields of ``Config``, by name.
         min_value: least imputed value; a number, or one for each column, not read of levels.

@@ -76,7 +76,7 @@ def fit_table(
         simpler = {decoder: train(chosen, decoder) for decoder in decoders[:-1]}
         kept, why = selection.choose_decoder(chosen, {**simpler, decoders[-1]: kept}, table)
         reason += f"; {why}"
-    if config.tilt == "none":  # which would go with its base
+    if config.tilt == "none":  # a tilt goes with the base that it was fitted to
         kept = selection.with_all_rows(kept, table, tell_step, unbiased)
     report = Report(
         mechanism=chosen,

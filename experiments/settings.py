@@ -72,6 +72,7 @@ _NUMBERS = {
     "num_steps": "Steps of the stage base.",
     "tilt_learning_rate": "Peak learning rate of the tilt.",
     "tilt_steps": "Steps of the stage tilt.",
+    "energy_bound": "Largest absolute value of an energy, in nats.",
     "joint_steps": "Steps of the stage joint, after the tilt; 0: none.",
     "num_negatives": "Base draws or chains in one estimate of the negative phase.",
     "num_chain_steps": "MALA steps of each chain in a step of training, for cd and pcd.",

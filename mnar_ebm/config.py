@@ -62,6 +62,8 @@ class Config:
         num_steps: steps of the stage ``base``.
         tilt_learning_rate: as ``learning_rate``, for the stage ``tilt``.
         tilt_steps: steps of the stage ``tilt``.
+        energy_bound: b, the largest absolute value of an energy, in nats. Base draws weighted by a
+            tilt keep an effective share of at least 1/cosh²(b), 0.07 with b = 2, whatever E is.
         joint_steps: steps of the stage ``joint``, in which base and tilt move together; 0: none.
         negative_phase: the estimator of the tilt's negative phase.
         num_negatives: N, base draws or chains in one estimate of the negative phase.
@@ -108,6 +110,7 @@ class Config:
     num_steps: int = 6000
     tilt_learning_rate: float = 3e-4
     tilt_steps: int = 2000
+    energy_bound: float = 20.0
     joint_steps: int = 0
     negative_phase: str = "snis"
     num_negatives: int = 1024
@@ -165,7 +168,8 @@ class Config:
         decays = ("weight_decay", "mechanism_weight_decay", "tilt_weight_decay")
         for name in ("tilt_steps", "joint_steps", *decays):
             _checks.check_at_least(name, getattr(self, name), 0)
-        for name in ("learning_rate", "tilt_learning_rate", "chain_step_size"):
+        rates = ("learning_rate", "tilt_learning_rate", "chain_step_size", "energy_bound")
+        for name in rates:
             _checks.check_positive(name, getattr(self, name))
         _checks.check_between("seed", self.seed, 0, 2**32 - 1)
         _checks.check_between("ema_decay", self.ema_decay, 0, 0.9999)
@@ -201,5 +205,5 @@ class Config:
     def model_fields(self) -> dict[str, Any]:
         """Return the settings that fix the shape and the meaning of the parameters."""
         names = ("tilt", "mechanism", "sign", "likelihood", "decoder", "decoder_scale")
-        sizes = ("column_gain", "latent_dim", "hidden_dim", "show_mask")
+        sizes = ("column_gain", "latent_dim", "hidden_dim", "show_mask", "energy_bound")
         return {name: getattr(self, name) for name in (*names, *sizes)}

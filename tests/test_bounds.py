@@ -242,7 +242,7 @@ def test_missing_cells_are_not_read(mechanism, likelihood):
 def test_zero_energy_leaves_every_bound_unchanged(space):
     """A fresh tilt is zero: each log-weight is the base's, up to the order of its sum."""
     plain, params = self_masked(oracles.DENSE, "collapsed")
-    tilted = plain._replace(tilt=models.make_tilt(space, 4, 2, hidden_dim=4))
+    tilted = plain._replace(tilt=models.make_tilt(space, 4, 2, hidden_dim=4, bound=20.0))
     assert (tilted.tilt.reads_x, tilted.tilt.reads_z) == (space != "latent", space != "data")
     params = params._replace(energy=jax.jit(tilted.tilt.init)(jax.random.key(0)))
     actual, expected = (

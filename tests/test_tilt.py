@@ -11,7 +11,7 @@ import pytest
 from mnar_ebm import models
 from mnar_ebm.config import NEGATIVE_PHASES, Config
 from mnar_ebm.objectives import bounds, contrastive, negative_phase
-from mnar_ebm.samplers import log_mean_exp_standard_error
+from mnar_ebm.samplers import effective_sample_size, log_mean_exp_standard_error
 from mnar_ebm.training import stages
 from mnar_ebm.types import Batch
 
@@ -263,7 +263,7 @@ def test_the_nce_stage_is_stationary_at_the_truth(space):
 @every_space
 def test_the_spaces_of_a_network_decide_what_it_is_shown(space):
     """A change of what is not read changes nothing; the fresh energy is 0 and it is bounded."""
-    tilt = models.make_tilt(space, num_features=4, latent_dim=2, hidden_dim=8)
+    tilt = models.make_tilt(space, num_features=4, latent_dim=2, hidden_dim=8, bound=3.0)
     params = tilt.init(jax.random.key(0))
     x, z = (
         jax.random.normal(jax.random.key(1), (5, 4)),
@@ -275,10 +275,30 @@ def test_the_spaces_of_a_network_decide_what_it_is_shown(space):
     assert energy.shape == (5,)
     assert np.array_equal(energy, tilt.energy(params, x + 1, z)) == (not tilt.reads_x)
     assert np.array_equal(energy, tilt.energy(params, x, z + 1)) == (not tilt.reads_z)
-    assert (np.abs(tilt.energy(params, 1e6 * x, 1e6 * z)) <= 20).all()
+    assert (np.abs(tilt.energy(params, 1e6 * x, 1e6 * z)) <= 3).all()
+
+
+@pytest.mark.parametrize("bound", [0.5, 2.0])
+def test_a_bound_on_the_energy_bounds_what_it_leaves_effective(bound):
+    """At least 1/cosh²(b) of base draws, of steep networks too; near it where E is rarely low."""
+    tilt = models.make_tilt("latent", num_features=1, latent_dim=2, hidden_dim=8, bound=bound)
+    z = jax.random.normal(jax.random.key(0), (4096, 2))
+
+    def effective_share(key):
+        leaves, tree = jax.tree.flatten(tilt.init(key))
+        noise = [4 * jax.random.normal(key, leaf.shape) for leaf in leaves]
+        params = jax.tree.unflatten(
+            tree, [leaf + more for leaf, more in zip(leaves, noise, strict=True)]
+        )
+        raw = tilt.energy(params, jnp.zeros((len(z), 1)), z)
+        return effective_sample_size(-raw) / len(z)
+
+    shares = jax.jit(jax.vmap(effective_share))(jax.random.split(jax.random.key(1), 200))
+    least = 1 / np.cosh(bound) ** 2
+    assert least <= shares.min() < 1.2 * least
 
 
 def test_an_unknown_space_is_refused():
     """The known ones are listed."""
     with pytest.raises(ValueError, match="tilt: expected one of none, data, latent, joint, got"):
-        models.make_tilt("pixel", 4, 2, 8)
+        models.make_tilt("pixel", 4, 2, 8, 20.0)

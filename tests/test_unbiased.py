@@ -12,7 +12,7 @@ from scipy import stats
 
 from mnar_ebm import Config, data, models, sampling, training
 from mnar_ebm.missingness import make_mechanism
-from mnar_ebm.nets.energy import ENERGY_BOUND, AdditiveEnergy, ClusterEnergy
+from mnar_ebm.nets.energy import AdditiveEnergy, ClusterEnergy
 from mnar_ebm.objectives import bounds
 from mnar_ebm.training import clusters, second_tilt, unbiased
 from mnar_ebm.training.fitted import make_fitted, table_facts
@@ -200,7 +200,9 @@ def test_a_second_sample_replaces_the_first_and_composes_with_the_own_tilt():
     params = once.params
     x, z = jnp.ones((3, 2)), jnp.zeros((3, 2))
     second = models.make_second_tilt(once.config, 2, once.facts.second_energy)
-    first = models.make_tilt(once.config.tilt, 2, 2, once.config.hidden_dim)
+    first = models.make_tilt(
+        once.config.tilt, 2, 2, once.config.hidden_dim, once.config.energy_bound
+    )
     terms = params.energy
     expected = terms["scales"][0] * first.energy(terms["first"], x, z)
     expected += terms["scales"][1] * second.energy(terms["second"], x, z)
@@ -270,13 +272,13 @@ def test_unbiased_rows_undo_what_selection_did_to_the_base():
 
 
 def test_an_additive_energy_is_a_sum_over_what_it_is_shown():
-    network = AdditiveEnergy()
+    network = AdditiveEnergy(bound=5.0)
     params = network.init(jax.random.key(0), jnp.zeros(3))
     heights = jax.random.normal(jax.random.key(1), (3, 8))
     params = {"params": params["params"] | {"kernel_out": heights}}
 
     def raw(v):
-        return ENERGY_BOUND * np.arctanh(np.asarray(network.apply(params, v)) / ENERGY_BOUND)
+        return 5.0 * np.arctanh(np.asarray(network.apply(params, v)) / 5.0)
 
     u, v = jnp.array([0.3, -1.0, 0.5]), jnp.array([1.2, 0.4, -0.7])
     mixed = [jnp.where(jnp.arange(3) == i, v, u) for i in range(3)]
@@ -297,7 +299,7 @@ def clustered(seed, shares, num_rows):
 
 def test_clusters_of_base_draws_take_the_shares_of_the_few_rows():
     """Base draws have shares .7, .2, .1, a hundred rows .2, .3, .5; z alone is shown."""
-    tilt = models.make_tilt("latent", 1, 2, 8, "clusters")
+    tilt = models.make_tilt("latent", 1, 2, 8, 20.0, "clusters")
     draws = [jnp.asarray(clustered(seed, [0.7, 0.2, 0.1], 8192), jnp.float32) for seed in (0, 1)]
     bases = [BaseDraws(jnp.zeros((8192, 1)), z, jnp.zeros(8192)) for z in draws]
     few = jnp.asarray(clustered(2, [0.2, 0.3, 0.5], 100), jnp.float32)[:, None]
@@ -318,7 +320,7 @@ def test_clusters_of_base_draws_take_the_shares_of_the_few_rows():
 
 
 def test_an_energy_of_clusters_is_the_ratio_of_two_mixtures():
-    network = ClusterEnergy(num_clusters=3)
+    network = ClusterEnergy(bound=20.0, num_clusters=3)
     rng = np.random.default_rng(0)
     before, ratios = rng.dirichlet(np.ones(3)), rng.normal(size=3)
     precisions = rng.gamma(3.0, size=(3, 2))
@@ -327,7 +329,7 @@ def test_an_energy_of_clusters_is_the_ratio_of_two_mixtures():
     energy = network.apply({"params": {"log_ratios": ratios}, "clusters": known}, v)
     parts = stats.norm.pdf(v[:, None], CENTRES, precisions**-0.5).prod(axis=-1) * before
     exact = np.log(parts.sum(axis=1) / (parts @ np.exp(ratios)))
-    np.testing.assert_allclose(ENERGY_BOUND * np.arctanh(energy / ENERGY_BOUND), exact, rtol=1e-4)
+    np.testing.assert_allclose(20.0 * np.arctanh(energy / 20.0), exact, rtol=1e-4)
     zero = network.init(jax.random.key(0), jnp.zeros(2))
     np.testing.assert_allclose(network.apply(zero, v), 0.0, atol=1e-6)
 

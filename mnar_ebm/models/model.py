@@ -90,7 +90,9 @@ def _make_model(
         hidden_dim=config.hidden_dim,
         observed_columns=observed_columns,
     )
-    tilt = make_tilt(config.tilt, num_features, config.latent_dim, config.hidden_dim)
+    tilt = make_tilt(
+        config.tilt, num_features, config.latent_dim, config.hidden_dim, config.energy_bound
+    )
     if second_energy:
         tilt = compose(tilt, make_second_tilt(config, num_features, second_energy))
     return Model(vae, mechanism, tilt)
@@ -98,7 +100,9 @@ def _make_model(
 
 def make_second_tilt(config: Config, num_features: int, kind: str) -> Tilt:
     """Return the tilt that is fitted to unbiased rows: in the space of the first, of any kind."""
-    return make_tilt(config.tilt, num_features, config.latent_dim, SECOND_HIDDEN_DIM, kind)
+    return make_tilt(
+        config.tilt, num_features, config.latent_dim, SECOND_HIDDEN_DIM, config.energy_bound, kind
+    )
 
 
 def init_params(key: Key, model: Model, missing_rate: Array, slope: Array | float = 0.0) -> Params:

@@ -37,7 +37,12 @@ def no_tilt() -> Tilt:
 
 @functools.cache
 def make_tilt(
-    space: str, num_features: int, latent_dim: int, hidden_dim: int, kind: str = "network"
+    space: str,
+    num_features: int,
+    latent_dim: int,
+    hidden_dim: int,
+    bound: float,
+    kind: str = "network",
 ) -> Tilt:
     """Return the tilt of ``space``: ``none``, ``data`` E(x), ``latent`` E(z), ``joint`` E(x, z).
 
@@ -46,6 +51,7 @@ def make_tilt(
         num_features: D.
         latent_dim: L.
         hidden_dim: units in each hidden layer of a network.
+        bound: largest absolute value of E, in nats.
         kind: ``network``; ``additive``, a sum over what is shown; or ``clusters`` of it.
 
     Returns:
@@ -60,9 +66,9 @@ def make_tilt(
         return no_tilt()
     reads_x, reads_z = space in ("data", "joint"), space in ("latent", "joint")
     networks = {
-        "network": Energy(hidden_dim),
-        "additive": AdditiveEnergy(),
-        "clusters": ClusterEnergy(),
+        "network": Energy(hidden_dim, bound),
+        "additive": AdditiveEnergy(bound),
+        "clusters": ClusterEnergy(bound),
     }
     network = networks[kind]
     num_inputs = num_features * reads_x + latent_dim * reads_z

@@ -1,4 +1,16 @@
-"""Energies: bounded scalars, of a network, of a sum over what is shown or of clusters of it."""
+r"""Energies: bounded scalars, of a network, of a sum over what is shown or of clusters of it.
+
+Each is at most b nats from 0, so that Z is finite whatever the tails of the base, and weights
+w = exp(-E) of N base draws, which lie between e^-b and e^b, keep an effective share of
+
+    ESS/N = (sum_n w_n)² / (N sum_n w_n²) >= 1/cosh²(b).
+
+A wide b lets E fall without end where few base draws are: log Z then rests on the rarest of them.
+
+References:
+    L. V. Kantorovich, "Functional analysis and applied mathematics", 1948: the inequality
+    (sum_n w_n)² / (N sum_n w_n²) >= 4mM/(m + M)² for weights from m to M.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,25 +19,24 @@ from flax import linen as nn
 from mnar_ebm.nets.mlp import MLP
 from mnar_ebm.types import Array
 
-ENERGY_BOUND = 20.0
-"""Largest \\|E\\|, in nats: with it Z is finite whatever the tails of the base."""
-
 
 class Energy(nn.Module):
     """E(v) = b tanh(f(v)/b) with f a network that starts at 0, where the tilt is the base.
 
     Attributes:
         hidden_dim: units in each of two hidden layers.
+        bound: b, in nats.
     """
 
     hidden_dim: int
+    bound: float
 
     @nn.compact
     def __call__(self, inputs: Array) -> Array:
         """Map ``[..., I]`` to energies ``[...]``, in nats."""
         widths = (self.hidden_dim, self.hidden_dim, 1)
         raw = MLP(widths, activation="silu", zero_last=True)(inputs)[..., 0]
-        return ENERGY_BOUND * jnp.tanh(raw / ENERGY_BOUND)
+        return self.bound * jnp.tanh(raw / self.bound)
 
 
 class AdditiveEnergy(nn.Module):
@@ -34,9 +45,11 @@ class AdditiveEnergy(nn.Module):
     It starts at 0; the steps of tanh start where a standard normal variable varies.
 
     Attributes:
+        bound: b, in nats.
         num_units: J, steps of each f_i.
     """
 
+    bound: float
     num_units: int = 8
 
     @nn.compact
@@ -48,7 +61,7 @@ class AdditiveEnergy(nn.Module):
         heights = self.param("kernel_out", nn.initializers.zeros_init(), shape)
         steps = nn.tanh(inputs[..., None] * slopes + offsets)
         raw = (steps * heights).sum(axis=(-2, -1))
-        return ENERGY_BOUND * jnp.tanh(raw / ENERGY_BOUND)
+        return self.bound * jnp.tanh(raw / self.bound)
 
 
 class ClusterEnergy(nn.Module):
@@ -58,9 +71,11 @@ class ClusterEnergy(nn.Module):
     collection ``clusters``, with log \pi [C], its means and its precisions [C, I]. E starts at 0.
 
     Attributes:
+        bound: b, in nats.
         num_clusters: C.
     """
 
+    bound: float
     num_clusters: int = 20
 
     @nn.compact
@@ -74,4 +89,4 @@ class ClusterEnergy(nn.Module):
         squares = ((inputs[..., None, :] - means) ** 2 * precisions).sum(axis=-1)
         log_joint = log_shares + 0.5 * (jnp.log(precisions).sum(axis=-1) - squares)
         raw = -jax.nn.logsumexp(jax.nn.log_softmax(log_joint) + ratios, axis=-1)
-        return ENERGY_BOUND * jnp.tanh(raw / ENERGY_BOUND)
+        return self.bound * jnp.tanh(raw / self.bound)

@@ -41,6 +41,15 @@ def test_cells_of_columns_with_gaps_are_hidden():
     )  # the same cells
 
 
+def test_cells_of_any_column_are_hidden_where_none_has_a_gap():
+    """Each of four cells is, with the same chance."""
+    complete = data.make_table("same", list("abcd"), np.ones((NUM_ROWS, 4)))
+    scores = held_out.hidden_cell_scores(fill_with(3.0), complete)
+    assert set(scores) == {0.0, -4.0, -8.0, -12.0, -16.0}
+    error = np.sqrt(0.3 * 0.7 / (4 * len(scores)))
+    assert abs(-scores.mean() / 4 / 4 - held_out.HIDDEN_SHARE) < 4 * error
+
+
 def test_all_encoded_columns_of_a_column_are_hidden_together():
     """A column of three levels costs 9 + 9 + 4, or nothing."""
     table = make_table([1, 0, 0, 1], [("numeric", 0), ("categorical", 3)])

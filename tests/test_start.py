@@ -101,3 +101,34 @@ def test_the_bound_finds_the_start_and_a_resumed_run_keeps_it(tmp_path, monkeypa
         CONFIG, hidden_below(), tmp_path, resume=True, report=lambda r: stages.append(r["stage"])
     )
     assert not stages and oracles.bits(again.params) == oracles.bits(fitted.params)
+
+
+@pytest.mark.slow
+def test_a_linear_mechanism_is_resumed_with_the_start_and_the_decay_that_it_had(
+    tmp_path, monkeypatch, quick_compile
+):
+    """Killed within the stage ``base``, it goes on there, and ends as if it had not been."""
+    monkeypatch.setattr(loop, "HELD_OUT_SAMPLES", 50)
+    monkeypatch.setattr(loop, "CHUNK_STEPS", 20)
+    config = dataclasses.replace(CONFIG, tilt="none", mechanism="linear", num_steps=60)
+    seen = []
+
+    def run(workdir, **settings):
+        seen.clear()
+        return training.train(
+            config, hidden_below(), workdir, report=lambda r: seen.append(r["stage"]), **settings
+        )[0]
+
+    whole = run(tmp_path / "whole")
+    assert whole.config.mechanism_weight_decay in start.DECAYS
+    starts = [f"start {name}" for name in SLOPES]
+    decays = [
+        f"start {whole.config.slope_start}" + f", decay {decay:g}" * (decay > 0)
+        for decay in start.DECAYS
+    ]
+    assert list(dict.fromkeys(seen)) == list(dict.fromkeys([*starts, *decays, "base"]))
+    with pytest.raises(training.InterruptedTraining):
+        run(tmp_path / "killed", should_stop=lambda: "base" in seen)
+    resumed = run(tmp_path / "killed", resume=True)
+    assert set(seen) == {"base"} and resumed.config == whole.config
+    assert oracles.bits(resumed.params) == oracles.bits(whole.params)

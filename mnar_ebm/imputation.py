@@ -8,7 +8,9 @@ With the normalised weights \tilde w_k of a row's draws (``objectives.bounds``),
 
 K may be any size: draws are made a chunk at a time and only a running log-sum-exp, the weighted
 sum and one reservoir for each imputation are kept. A row's randomness comes from the row's own
-values, so its answer does not depend on which rows are beside it, nor on their order.
+values, so its answer does not depend on which rows are beside it, nor on their order. But draws of
+equal rows are independent, as those of two people who answered alike: where draws are made, the
+second of them has randomness of its own.
 
 References:
     N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, eq. 11-12.
@@ -16,6 +18,7 @@ References:
     M. T. Chao, "A general purpose unequal probability sampling plan", Biometrika 69, 1982.
 """
 
+import collections
 import functools
 import zlib
 from collections.abc import Callable
@@ -149,16 +152,23 @@ def make_imputer(
     return imputer
 
 
-def row_seeds(x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return a 32-bit digest of each row: of what was observed, and where. [N]."""
+def row_seeds(x: np.ndarray, mask: np.ndarray, *, tell_apart: bool) -> np.ndarray:
+    """Return a 32-bit digest of each row: of what was observed, and where. [N].
+
+    Args:
+        x: rows; what a missing cell holds is not read. [N, D]
+        mask: ``True`` where observed. [N, D]
+        tell_apart: whether the second, third, ... of equal rows have seeds of their own.
+    """
     filled = np.where(mask, x, 0.0).astype(np.float32)
-    return np.array(
-        [
-            zlib.crc32(flags.tobytes(), zlib.crc32(values.tobytes()))
-            for values, flags in zip(filled, mask, strict=True)
-        ],
-        np.uint32,
-    )
+    seen: collections.Counter[int] = collections.Counter()
+    seeds = []
+    for values, flags in zip(filled, mask, strict=True):
+        digest = zlib.crc32(flags.tobytes(), zlib.crc32(values.tobytes()))
+        num_before = seen[digest]
+        seen[digest] += tell_apart
+        seeds.append(zlib.crc32(num_before.to_bytes(4, "little"), digest) if num_before else digest)
+    return np.array(seeds, np.uint32)
 
 
 def impute(
@@ -180,7 +190,7 @@ def impute(
         x: rows, standardised as the training rows were. [N, D]
         mask: ``True`` where observed. [N, D]
         num_samples: K, importance samples for each row; memory does not grow with it.
-        num_imputations: M, multiple imputations for each row.
+        num_imputations: M, multiple imputations for each row, independent for equal rows.
 
     Returns:
         The imputation of every row, as NumPy arrays, float32. Observed cells hold ``x``.
@@ -192,7 +202,8 @@ def impute(
     _checks.check_at_least("num_imputations", num_imputations, 0)
     _check_columns(model, x)
     imputer = _cached_imputer(model, num_samples, num_imputations)
-    return _in_blocks(functools.partial(imputer, key, params), x, mask)
+    seeds = row_seeds(x, mask, tell_apart=num_imputations > 0)
+    return _in_blocks(functools.partial(imputer, key, params), x, mask, seeds)
 
 
 def impute_by_chains(
@@ -235,7 +246,8 @@ def impute_by_chains(
         _checks.check_at_least(name, value, 1)
     _check_columns(model, x)
     sampler = _cached_chain_imputer(model, num_imputations, num_steps, thin)
-    return _in_blocks(functools.partial(sampler, key, params), x, mask)
+    seeds = row_seeds(x, mask, tell_apart=True)
+    return _in_blocks(functools.partial(sampler, key, params), x, mask, seeds)
 
 
 def make_chain_imputer(
@@ -286,13 +298,15 @@ def _map_rows(function: Callable[[_Rows], PyTree], rows: _Rows, num_rows: int) -
     return jax.lax.fori_loop(0, num_rows, put, answers)
 
 
-def _in_blocks(function: Callable[[_Rows, int], PyTree], x: np.ndarray, mask: np.ndarray) -> PyTree:
+def _in_blocks(
+    function: Callable[[_Rows, int], PyTree], x: np.ndarray, mask: np.ndarray, seeds: np.ndarray
+) -> PyTree:
     """Apply ``function(rows, num_rows)`` to blocks of one shape and join what it returns."""
     x = np.where(mask, x, 0.0).astype(np.float32)
     padding = -len(x) % ROWS_PER_CALL
     rows = jax.tree.map(
         lambda leaf: np.pad(leaf, ((0, padding),) + ((0, 0),) * (leaf.ndim - 1)),
-        _Rows(x, mask, row_seeds(x, mask)),
+        _Rows(x, mask, seeds),
     )
     answers = [
         jax.tree.map(np.asarray, function(_slice(rows, start), min(ROWS_PER_CALL, len(x) - start)))

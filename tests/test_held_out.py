@@ -56,6 +56,15 @@ def test_all_encoded_columns_of_a_column_are_hidden_together():
     assert set(held_out.hidden_cell_scores(fill_with(3.0), table)) == {0.0, -22.0}
 
 
+@pytest.mark.parametrize("num_rows, most", [(5, 5), (3, 7), (0, 7), (10, 3), (5000, 256)])
+def test_some_rows_are_taken_from_the_whole_of_a_table(num_rows, most):
+    """All of them if they are few; else as many as may be, and each stretch has its share."""
+    rows = held_out.some_rows(num_rows, most)
+    assert len(rows) == min(num_rows, most) and (np.diff(rows) > 0).all()
+    edges = np.linspace(0, num_rows, len(rows) + 1)
+    assert (np.abs(rows - edges[:-1]) < 1).all()
+
+
 @pytest.mark.parametrize("gap, expected", [(0.5, "a"), (2.0, "b")])
 def test_the_simplest_that_the_best_is_not_clearly_above(gap, expected):
     """Differences of mean 1 and standard error 1/2, times less or more than their noise."""

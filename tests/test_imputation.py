@@ -201,10 +201,11 @@ def test_samples_are_rounded_up_to_whole_chunks(num_samples, used):
 
 
 def mixed_rows():
-    """Return more rows than one block holds, with all kinds of masks, one of them twice."""
+    """Return more rows than one block holds, with all kinds of masks; no two are alike."""
     rng = np.random.default_rng(2)
     x, mask = rng.normal(size=(70, 4)), rng.random((70, 4)) < 0.5
-    x[69], mask[69], mask[0], mask[1] = x[3], mask[3], True, False
+    mask[:, 0] |= ~mask.any(axis=1)
+    mask[0], mask[1] = True, False
     return x, mask
 
 
@@ -223,7 +224,7 @@ def by_chains(x, mask, seed=7):
 
 @pytest.mark.parametrize("impute", [by_weights, pytest.param(by_chains, marks=pytest.mark.slow)])
 def test_a_row_has_the_same_answer_in_any_company(impute):
-    """Permuted, alone, among few, beside its twin, with NaN where missing: not a bit moves."""
+    """Permuted, alone, among few, with NaN where missing: not a bit moves."""
     x, mask = mixed_rows()
     together = impute(x, mask)
     order = np.random.default_rng(3).permutation(len(x))
@@ -232,10 +233,39 @@ def test_a_row_has_the_same_answer_in_any_company(impute):
     for part in (slice(0, 1), slice(1, 2), slice(3, 8), slice(60, 70)):
         expected = jax.tree.map(lambda v, part=part: v[part], together)
         assert oracles.bits(impute(x[part], mask[part])) == oracles.bits(expected)
-    twin = jax.tree.map(lambda v: v[69], together)
-    assert oracles.bits(twin) == oracles.bits(jax.tree.map(lambda v: v[3], together))
     empty = impute(np.where(mask, x, np.nan), mask)
     assert oracles.bits(empty) == oracles.bits(together)
+
+
+def test_draws_of_equal_rows_are_independent():
+    """Two people who answered alike: one mean, but draws that are as far apart as any two."""
+    model, params = tilted_model()
+    x, mask = (
+        np.tile([0.3, 0.0, -1.0, 0.0], (400, 1)),
+        np.tile([True, False, True, False], (400, 1)),
+    )
+    impute = functools.partial(imputation.impute, jax.random.key(0), model, params)
+    means = impute(x, mask, num_samples=1500).mean
+    assert (means == means[0]).all()
+    alone, together = (
+        impute(x[:count], mask[:count], num_samples=1500, num_imputations=100).draws
+        for count in (1, 400)
+    )
+    assert oracles.bits(together[0]) == oracles.bits(alone[0])
+    columns_of_tables = together[:, :, ~mask[0]]  # [N, M, 2]
+    within = columns_of_tables.reshape(-1, 2).var(axis=0)
+    between = columns_of_tables.mean(axis=0).var(axis=0, ddof=1)
+    ratio = between / (within / 400)  # 1 for independent draws, 400 if rows shared theirs
+    assert (np.abs(ratio - 1) < 4 * np.sqrt(2 / 99)).all()
+
+
+def test_draws_of_equal_rows_by_chains_differ():
+    """All of them, where the first has the draws that it has alone."""
+    x, mask = mixed_rows()
+    alone, _ = by_chains(x[3:4], mask[3:4])
+    twins, _ = by_chains(x[[3, 3]], mask[[3, 3]])
+    assert oracles.bits(twins[0]) == oracles.bits(alone[0])
+    assert (twins[0] != twins[1])[:, ~mask[3]].all()
 
 
 def test_another_key_gives_other_draws():

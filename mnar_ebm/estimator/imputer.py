@@ -28,7 +28,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     A variational autoencoder is fitted to the incomplete rows together with a model of why values
     are missing; a missing value is then what both say of it. A row's answer depends on the fitted
-    model and on the row alone, never on the rows beside it.
+    model and on the row alone, never on the rows beside it; draws of equal rows are independent.
 
     The dtypes of a pandas data frame tell what its columns are: numbers, truth values, ordered or
     unordered categories, or text, which is categories too (``estimator.columns``). If some are no

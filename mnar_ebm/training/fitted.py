@@ -188,7 +188,8 @@ class FittedModel(NamedTuple):
             x: rows with NaN in missing cells; a row may be all missing. [N, D]
             num_imputations: M, draws of the completed row, beside its mean.
             num_samples: K, importance samples for each row; the config's by default.
-            seed: of the draws. A row's answer depends on the seed and on the row alone.
+            seed: of the draws. A row's answer depends on the seed and on the row alone, but for
+                the draws of equal rows, which are independent.
 
         Returns:
             The imputation in original units, float64; observed cells are ``x``, bit for bit. The

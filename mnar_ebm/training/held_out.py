@@ -65,6 +65,12 @@ def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
 
 
+def some_rows(num_rows: int, most: int) -> np.ndarray:
+    """Return the indices of at most so many rows, from the whole of a table, evenly spaced."""
+    num_taken = min(num_rows, most)
+    return np.arange(num_taken) * num_rows // max(num_taken, 1)
+
+
 def impute_held_out(fitted: FittedModel, table: Table) -> tuple[np.ndarray, Imputation]:
     """Return which rows models are compared on, of those not fitted to, and their imputation."""
     rows = _compared_rows(fitted, table)
@@ -89,7 +95,8 @@ def hidden_cell_scores(fitted: FittedModel, table: Table) -> np.ndarray:
 
 
 def _compared_rows(fitted: FittedModel, table: Table) -> np.ndarray:
-    return split_rows(fitted.config, len(table.x))[1][:MAX_ROWS]
+    rows = split_rows(fitted.config, len(table.x))[1]
+    return rows[some_rows(len(rows), MAX_ROWS)]
 
 
 def difference(above: np.ndarray, below: np.ndarray) -> Difference:

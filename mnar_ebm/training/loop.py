@@ -13,6 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from mnar_ebm.config import Config
 from mnar_ebm.models import Params
+from mnar_ebm.training.held_out import some_rows
 from mnar_ebm.training.stages import Stage, held_out_bound
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
@@ -274,7 +275,8 @@ def run_stage(
     """
     mesh = data_mesh()
     chunk = make_chunk(config, stage, mesh)
-    watched = pad_rows(jax.tree.map(lambda leaf: leaf[:MAX_HELD_OUT_ROWS], held_out))
+    some = some_rows(held_out.x.shape[0], MAX_HELD_OUT_ROWS)
+    watched = pad_rows(jax.tree.map(lambda leaf: leaf[some], held_out))
     state, params, rows, refit, watched = replicate(
         mesh, (state, params, pad_rows(train_data), pad_rows(held_out), watched)
     )

@@ -22,6 +22,7 @@ from mnar_ebm.samplers.importance import (
     log_mean_exp,
     log_mean_exp_standard_error,
 )
+from mnar_ebm.training.held_out import some_rows
 from mnar_ebm.types import Array, Batch, Key
 
 CANDIDATES = np.linspace(0.0, 1.0, 21, dtype=np.float32)
@@ -69,7 +70,8 @@ def choose_tilt_scale(
         params: its parameters; ``tilt_scale`` and ``log_z`` are replaced.
         held_out: rows that the tilt was not fitted to. [B, D]
     """
-    rows = jax.tree.map(lambda leaf: leaf[:MAX_ROWS], held_out)
+    some = some_rows(held_out.x.shape[0], MAX_ROWS)
+    rows = jax.tree.map(lambda leaf: leaf[some], held_out)
     if not (model.tilt.reads_x or model.tilt.reads_z):
         params = params._replace(tilt_scale=jnp.zeros(()), log_z=jnp.zeros(()))
         return params, _report_without_tilt(key, model, params, rows)

@@ -1,5 +1,6 @@
 """Checks at the door: one line that names what was given and what is expected."""
 
+import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,6 +18,13 @@ def check_at_least(name: str, value: float, minimum: float) -> None:
     """Raise ``ValueError`` unless ``value >= minimum`` (NaN fails too)."""
     if not value >= minimum:
         raise ValueError(f"{name}: expected at least {minimum}, got {value}")
+
+
+def check_whole(name: str, value: Any, minimum: int) -> None:
+    """Raise ``TypeError`` unless ``value`` is a whole number, ``ValueError`` if it is too small."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected a whole number, got {value!r}")
+    check_at_least(name, int(value), minimum)
 
 
 def check_between(name: str, value: float, low: float, high: float) -> None:

@@ -62,8 +62,8 @@ class Config:
         num_steps: steps of the stage ``base``.
         tilt_learning_rate: as ``learning_rate``, for the stage ``tilt``.
         tilt_steps: steps of the stage ``tilt``.
-        energy_bound: b, the largest absolute value of an energy, in nats. Base draws weighted by a
-            tilt keep an effective share of at least 1/cosh²(b), 0.07 with b = 2, whatever E is.
+        energy_bound: b, the largest absolute value of an energy, in nats. Base draws weighted by
+            one energy keep an effective share of 1/cosh²(b) at least, 0.07 with b = 2.
         joint_steps: steps of the stage ``joint``, in which base and tilt move together; 0: none.
         negative_phase: the estimator of the tilt's negative phase.
         num_negatives: N, base draws or chains in one estimate of the negative phase.
@@ -132,7 +132,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check every value; raise ``ValueError`` naming the setting and what is allowed."""
+        """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
         _checks.check_choice("tilt", self.tilt, TILTS)
         _checks.check_choice("mechanism", self.mechanism, MECHANISMS)
         _checks.check_choice("sign", self.sign, SIGNS)
@@ -157,16 +157,18 @@ class Config:
             "patience",
             "num_imputation_samples",
         ):
-            _checks.check_at_least(name, getattr(self, name), 1)
+            _checks.check_whole(name, getattr(self, name), 1)
         if self.unbiased_folds == 0 and self.unbiased_energy == "best":
             raise ValueError(
                 f"unbiased_energy: expected one of {', '.join(ENERGIES)} with unbiased_folds 0, "
                 "which choose none, got 'best'"
             )
         if self.unbiased_folds != 0:
-            _checks.check_at_least("unbiased_folds", self.unbiased_folds, 2)
+            _checks.check_whole("unbiased_folds", self.unbiased_folds, 2)
         decays = ("weight_decay", "mechanism_weight_decay", "tilt_weight_decay")
-        for name in ("tilt_steps", "joint_steps", *decays):
+        for name in ("tilt_steps", "joint_steps"):
+            _checks.check_whole(name, getattr(self, name), 0)
+        for name in decays:
             _checks.check_at_least(name, getattr(self, name), 0)
         rates = ("learning_rate", "tilt_learning_rate", "chain_step_size", "energy_bound")
         for name in rates:

@@ -196,10 +196,11 @@ def impute(
         The imputation of every row, as NumPy arrays, float32. Observed cells hold ``x``.
 
     Raises:
-        ValueError: K is below 1, or the number of columns is not the model's.
+        TypeError: K or M is not a whole number.
+        ValueError: one is too small, or the number of columns is not the model's.
     """
-    _checks.check_at_least("num_samples", num_samples, 1)
-    _checks.check_at_least("num_imputations", num_imputations, 0)
+    _checks.check_whole("num_samples", num_samples, 1)
+    _checks.check_whole("num_imputations", num_imputations, 0)
     _check_columns(model, x)
     imputer = _cached_imputer(model, num_samples, num_imputations)
     seeds = row_seeds(x, mask, tell_apart=num_imputations > 0)
@@ -243,7 +244,7 @@ def impute_by_chains(
         ("num_steps", num_steps),
         ("thin", thin),
     ):
-        _checks.check_at_least(name, value, 1)
+        _checks.check_whole(name, value, 1)
     _check_columns(model, x)
     sampler = _cached_chain_imputer(model, num_imputations, num_steps, thin)
     seeds = row_seeds(x, mask, tell_apart=True)

@@ -62,6 +62,21 @@ def test_a_linear_mechanism_reads_as_little_of_other_columns_as_the_bound_allows
     assert start.choose_start(given, bounds_of).mechanism_weight_decay == 1.0
 
 
+def test_a_start_without_a_finite_loss_is_left_out():
+    """The best of the others is taken; if there is none, the reason is told."""
+    lost = ["high"]
+
+    def bounds_of(config):
+        if config.slope_start in lost:
+            raise loop.NonFiniteLossError("the loss of stage base is nan")
+        return np.full(5, {"flat": -2.0, "low": -1.0}[config.slope_start])
+
+    assert start.choose_start(CONFIG, bounds_of).slope_start == "low"
+    lost += ["flat", "low"]
+    with pytest.raises(loop.NonFiniteLossError, match="the loss of stage base is nan"):
+        start.choose_start(CONFIG, bounds_of)
+
+
 @pytest.mark.parametrize("change", [{"mechanism": "nonlinear"}, {"sign": "high"}])
 def test_where_there_is_no_start_to_choose_nothing_is_trained(change):
     """A mechanism without a slope, and a slope whose sign is known."""

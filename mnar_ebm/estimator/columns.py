@@ -6,12 +6,15 @@ the level in any other, NaN where missing. The model sees *encoded* columns (``b
 | dtype                         | kind                                  | comes back as |
 |-------------------------------|---------------------------------------|---------------|
 | floating point                | numeric                               | it was        |
-| integer without a gap         | numeric                               | it was, whole |
+| integer without a gap         | numeric                               | it was (1)    |
 | integer with a gap in ``fit`` | numeric                               | float64       |
 | boolean                       | binary                                | it was        |
 | category, ordered or not      | ordinal or categorical, binary if two | it was        |
 | text, object of text or truth | categorical, binary if two            | it was        |
 | object of numbers             | numeric                               | float64       |
+
+(1) What is imputed is rounded, within the range of the dtype. Where a new row has an observed value
+that the dtype cannot hold, the column comes back as float64.
 """
 
 from typing import Any, NamedTuple
@@ -45,6 +48,15 @@ class ColumnType(NamedTuple):
     def block(self) -> tuple[str, int]:
         """Kind and number of levels of its block; a column with one level counts as binary."""
         return self.kind, max(len(self.levels), 2) if self.kind != "numeric" else 0
+
+    @property
+    def integer_range(self) -> tuple[float, float] | None:
+        """Least and largest value of its dtype that float64 holds, or ``None`` if not integer."""
+        if self.kind != "numeric" or not types.is_integer_dtype(self.dtype):
+            return None
+        info = np.iinfo(getattr(self.dtype, "numpy_dtype", self.dtype))
+        high = np.float64(info.max)
+        return float(info.min), float(high if int(high) <= info.max else np.nextafter(high, 0.0))
 
     @property
     def encoded_names(self) -> list[str]:
@@ -182,13 +194,13 @@ def expand(codes: np.ndarray, columns: tuple[ColumnType, ...]) -> np.ndarray:
 def contract(encoded: np.ndarray, columns: tuple[ColumnType, ...]) -> np.ndarray:
     """Return values, and codes of the likeliest level, from means or draws. [..., D'] -> [..., D].
 
-    A column with one level only has that one.
+    Values of integer columns are rounded. A column with one level only has that one.
     """
     codes = []
     for column, block in zip(columns, blocks_of(columns), strict=True):
         own = encoded[..., block.columns]
         if column.kind == "numeric":
-            codes.append(own[..., 0])
+            codes.append(own[..., 0] if column.integer_range is None else np.round(own[..., 0]))
         elif column.kind == "binary":
             codes.append(np.minimum(own[..., 0] > 0.5, len(column.levels) - 1))
         else:
@@ -206,8 +218,10 @@ def to_frame(codes: np.ndarray, columns: tuple[ColumnType, ...], index: pd.Index
 
 def _to_series(codes: np.ndarray, column: ColumnType, index: pd.Index) -> pd.Series:
     if column.kind == "numeric":
-        is_integer = types.is_integer_dtype(column.dtype)
-        return pd.Series(np.round(codes) if is_integer else codes, index).astype(column.dtype)
+        series, limits = pd.Series(codes, index), column.integer_range
+        if limits is not None and not ((codes == np.round(codes)) & series.between(*limits)).all():
+            return series
+        return series.astype(column.dtype)
     is_level = ~np.isnan(codes)  # all are, but in a column without any value
     values = np.full(len(codes), None, object)
     values[is_level] = np.array([*column.levels, None], object)[codes[is_level].astype(int)]

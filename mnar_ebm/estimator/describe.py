@@ -63,8 +63,8 @@ def center_of(fitted: FittedModel, table: Table) -> np.ndarray:
 def own_terms(fitted: FittedModel, center: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return slope and intercept of the mechanism in each numeric column's own value. [D] each.
 
-    In standard units; NaN elsewhere. Where a mechanism reads more, it is the linear part at the
-    mean of every column, ``center`` [D].
+    In standard units, the intercept at the value 0; NaN elsewhere. Where a mechanism reads more,
+    it is the linear part at the mean of every column, ``center`` [D].
     """
     name, sign, params = fitted.config.mechanism, fitted.config.sign, fitted.params.mechanism
     num_columns, blocks = len(fitted.facts.columns), fitted.facts.blocks
@@ -76,10 +76,11 @@ def own_terms(fitted: FittedModel, center: np.ndarray) -> tuple[np.ndarray, np.n
         intercepts[numeric] = selfmasking.intercept(own, sign)
     elif name in ("linear", "nonlinear"):
         for column in numeric:
-            intercepts[column], gradient = jax.value_and_grad(
+            at_center, gradient = jax.value_and_grad(
                 lambda x, column=column: log_odds(fitted, slice(column, column + 1), x)
             )(jnp.asarray(center))
             slopes[column] = gradient[column]
+            intercepts[column] = at_center - gradient[column] * center[column]
     return slopes, intercepts
 
 
@@ -113,7 +114,8 @@ def _describe_numeric(
     grid = np.linspace(observed.min() - scale, observed.max() + scale, NUM_GRID)
     own = slice(index, index + 1)
     probability = _probability(fitted, center, own, ((grid - mean) / scale)[:, None])
-    low, high = _probability(fitted, center, own, np.array([[-2.0], [2.0]]))
+    two_sd = 2.0 * observed.std() / scale
+    low, high = _probability(fitted, center, own, center[index] + np.array([[-two_sd], [two_sd]]))
     with np.errstate(divide="ignore"):
         threshold = mean - scale * intercept / slope
     return Column(

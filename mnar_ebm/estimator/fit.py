@@ -45,24 +45,26 @@ def fit_table(
 
     Raises:
         ValueError: mechanism, settings and table do not go together.
+        NonFiniteLossError: no candidate had a finite loss; those that had none are left out.
     """
 
     def tell_step(line: str) -> None:
         tell(2, f"MNARImputer: {line}")
 
-    def train(name: str, decoder: str) -> Trained:
-        candidate = dataclasses.replace(config, mechanism=name, decoder=decoder)
-        return selection.train_candidate(candidate, table, tell_step, unbiased)
-
-    is_auto = mechanism == "auto"
     names: tuple[str, ...] = (mechanism,)
     reason = "as asked"
-    if is_auto:
+    if mechanism == "auto":
         names, reason = selection.candidate_mechanisms(table)
-    trained = {name: train(name, decoders[-1]) for name in names}
-    chosen = names[0]
-    if len(names) > 1:
+    deep = dataclasses.replace(config, decoder=decoders[-1])
+    configs = {name: dataclasses.replace(deep, mechanism=name) for name in names}
+    trained, lost = selection.train_all(configs, table, tell_step, unbiased)
+    if not trained:
+        raise lost[names[0]]
+    chosen = next(iter(trained))
+    if len(trained) > 1:
         chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
+    elif lost:
+        reason = "no other mechanism had a finite loss"
     kept = trained[chosen]
     candidates = tuple(
         Candidate(
@@ -73,9 +75,12 @@ def fit_table(
         for name, one in trained.items()
     )
     if len(decoders) > 1:
-        simpler = {decoder: train(chosen, decoder) for decoder in decoders[:-1]}
+        configs = {
+            name: dataclasses.replace(configs[chosen], decoder=name) for name in decoders[:-1]
+        }
+        simpler, also_lost = selection.train_all(configs, table, tell_step, unbiased)
         kept, why = selection.choose_decoder(chosen, {**simpler, decoders[-1]: kept}, table)
-        reason += f"; {why}"
+        reason, lost = "; ".join(filter(None, [reason, why])), lost | also_lost
     if config.tilt == "none":  # a tilt goes with the base that it was fitted to
         kept = selection.with_all_rows(kept, table, tell_step, unbiased)
     report = Report(
@@ -90,6 +95,8 @@ def fit_table(
         unbiased=kept.tilt.unbiased,
         warnings=(),
     )
-    warnings = find_warnings(report, empty, kept.tilt if config.tilt != "none" else None)
+    warnings = find_warnings(
+        report, empty, kept.tilt if config.tilt != "none" else None, tuple(lost)
+    )
     tell(1, f"MNARImputer: mechanism {chosen}: {reason}")
     return kept, dataclasses.replace(report, warnings=warnings)

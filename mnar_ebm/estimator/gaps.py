@@ -58,6 +58,8 @@ def _gains(table: Table) -> np.ndarray:
             continue
         others = np.delete(filled, block.columns, axis=1)
         features = np.hstack([others, others**2, np.delete(gaps, index, axis=1)])
+        if features.shape[1] == 0:  # a column alone: nothing could predict its gaps
+            continue
         folds = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=0)
         classifier = LogisticRegression(C=PRIOR_VARIANCE, max_iter=1000)
         predicted = cross_val_predict(classifier, features, gap, cv=folds, method="predict_proba")

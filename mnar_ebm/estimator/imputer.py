@@ -42,9 +42,9 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             every call, and not its mean.
         mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
             if nothing that was observed predicts the gaps, completely at random
-            (``estimator.gaps``); else the held-out bound decides between values missing at random,
-            self-masking and a linear mechanism of the whole row. For gaps at random a deep decoder
-            is taken if it fills held-out cells clearly better (``estimator.selection``).
+            (``estimator.gaps``); else the held-out bound decides between values missing at random
+            given the columns without gaps, if there are any, self-masking and a linear mechanism of
+            the whole row. For gaps at random a deep decoder is taken if it fills cells better.
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.
@@ -148,6 +148,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises:
             TypeError: a parameter or a column is of another type than expected.
             ValueError: a parameter or the table is not as expected; the message says which.
+            NonFiniteLossError: the loss of every candidate became NaN or infinite.
         """
         if not isinstance(self.missing_values, numbers.Real):
             raise TypeError(
@@ -156,25 +157,25 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         _checks.check_choice("mechanism", self.mechanism, ("auto", *MECHANISMS))
         _checks.check_choice("tilt", self.tilt, TILTS)
         _checks.check_choice("handle_unknown", self.handle_unknown, ("error", "missing"))
-        _checks.check_at_least("max_iter", self.max_iter, 1)
-        _checks.check_at_least("num_samples", self.num_samples, 1)
+        _checks.check_whole("max_iter", self.max_iter, 1)
+        _checks.check_whole("num_samples", self.num_samples, 1)
         x, mask = self._validate(X, is_fit=True)
         self._limits = make_limits(self.min_value, self.max_value, self._columns)
         self._has_value = mask.any(axis=0)
         if not self._has_value.any():
             raise ValueError("X: expected an observed value in some column, got none")
-        self.indicator_ = self._make_indicator(x if self._is_mixed else X)
-        x = np.where(mask, x, np.nan)[:, self._has_value]
-        low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
-        self._constant = np.where(low == high, low, np.nan)
+        self.indicator_ = self._make_indicator(x)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         names = [name for column in self._kept for name in column.encoded_names]
         blocks = columns.blocks_of(self._kept)
-        table = make_table("X", names, columns.expand(x, self._kept), blocks=blocks)
-        few = None
+        table = make_table("X", names, self._encode(x, mask), blocks=blocks)
+        seen, few = np.where(mask, x, np.nan)[:, self._has_value], None
         if unbiased is not None:
-            encoded = self._encode(*self._validate(unbiased, is_fit=False))
-            few = make_table("unbiased", names, encoded, blocks=blocks)
+            more, mask = self._validate(unbiased, is_fit=False)
+            few = make_table("unbiased", names, self._encode(more, mask), blocks=blocks)
+            seen = np.vstack([seen, np.where(mask, more, np.nan)[:, self._has_value]])
+        low, high = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
+        self._constant = np.where(low == high, low, np.nan)
         kept, self.report_ = fit_table(
             make_config(self, table),
             self.mechanism,
@@ -213,7 +214,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if not self._is_mixed:
             return np.concatenate([filled, flags.astype(filled.dtype)], axis=1)
         names = self.get_feature_names_out()[filled.shape[1] :]
-        return filled.join(pd.DataFrame(flags, filled.index, names))
+        return pd.concat([filled, pd.DataFrame(flags, filled.index, names)], axis=1)
 
     def sample(self, X: Any, num_imputations: int = 5) -> Any:
         """Return several completed tables, drawn from the posterior. [M, N, D].
@@ -232,7 +233,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 level.
         """
         check_is_fitted(self)
-        _checks.check_at_least("num_imputations", num_imputations, 1)
+        _checks.check_whole("num_imputations", num_imputations, 1)
         x, mask = self._validate(X, is_fit=False)
         tables = self._fill(x, mask, num_imputations)
         return [self._to_frame(table, X) for table in tables] if self._is_mixed else tables
@@ -342,8 +343,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if not self.add_indicator:
             return None
         marker = np.nan if self._is_mixed else self.missing_values
-        indicator = MissingIndicator(missing_values=marker, error_on_new=False)
-        return indicator.fit(X)
+        return MissingIndicator(missing_values=marker, error_on_new=False).fit(X)
 
     def _tell(self, level: int, line: str) -> None:
         if self.verbose >= level:

@@ -13,6 +13,8 @@ def make_limits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the least and the largest imputed value of each column; levels have none. [D] each.
 
+    Integer columns also have those of their dtype.
+
     Args:
         min_value: a number, or one for each column.
         max_value: as ``min_value``.
@@ -30,6 +32,8 @@ def make_limits(
             )
         is_numeric = [column.kind == "numeric" for column in columns]
         limits.append(np.where(is_numeric, limit, none))
+    ranges = np.array([column.integer_range or (-np.inf, np.inf) for column in columns])
+    limits = [np.maximum(limits[0], ranges[:, 0]), np.minimum(limits[1], ranges[:, 1])]
     if not (limits[0] < limits[1]).all():
         column = int(np.argmin(limits[0] < limits[1]))
         raise ValueError(

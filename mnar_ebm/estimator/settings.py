@@ -43,6 +43,7 @@ def make_config(imputer: Any, table: Table) -> Config:
         "validation_fraction": 0.2,
         "likelihood": "two_part",
         "slope_start": "best",
+        "energy_bound": 2.0,
     }
     return Config(
         **{

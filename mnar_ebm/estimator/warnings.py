@@ -12,13 +12,16 @@ MIN_HELD_OUT = 30
 MIN_ESS = 20
 
 
-def find_warnings(report: Report, empty: Sequence[str], tilt: TiltReport | None) -> tuple[str, ...]:
+def find_warnings(
+    report: Report, empty: Sequence[str], tilt: TiltReport | None, lost: Sequence[str]
+) -> tuple[str, ...]:
     """Return what to mind, one sentence each.
 
     Args:
         report: what the fit found.
         empty: names of the columns without a value.
         tilt: what the choice of the tilt's scale found, if a tilt was asked for.
+        lost: names of the candidates whose loss became NaN or infinite.
     """
     has_gap = [column for column in report.columns if column.missing_share > 0]
     constant = [column.name for column in report.columns if column.is_constant]
@@ -29,14 +32,17 @@ def find_warnings(report: Report, empty: Sequence[str], tilt: TiltReport | None)
         f"only one value in {_list(constant)}, and so in what is imputed": bool(constant),
         f"the mechanisms were compared on {report.num_held_out} held-out rows, too few to tell "
         "small differences": len(report.candidates) > 1 and report.num_held_out < MIN_HELD_OUT,
+        f"the loss of {_list(lost)} became NaN or infinite, which was left out": bool(lost),
         "that values are missing not at random rests on the shape that the model gives the "
         "complete values; no table can prove it": bool(has_gap) and reads_hidden,
         f"in {_list(far)} the values that go missing half of the time lie outside the observed "
         "ones: slope and threshold are extrapolated": bool(far),
         f"few draws carry the weight (median {report.median_ess:.0f} of {report.num_samples}): "
         "raise num_samples": report.median_ess < min(MIN_ESS, 0.5 * report.num_samples),
-        "no tilt raised the held-out bound, so none is used": tilt is not None
-        and tilt.tilt_scale == 0,
+        "no tilt whose weights can be relied on raised the held-out bound, so none is used": tilt
+        is not None
+        and tilt.tilt_scale == 0
+        and (tilt.unbiased is None or not tilt.unbiased.tilt_scale),
     }
     return tuple(sentence for sentence, holds in found.items() if holds)
 

@@ -86,7 +86,7 @@ def shown(tilt: Tilt, x: Array, z: Array) -> Array:
 
 
 def compose(first: Tilt, second: Tilt) -> Tilt:
-    r"""Return the tilt by both: E = \lambda_1 E_1 + \lambda_2 E_2.
+    r"""Return the tilt by both: E = \lambda_1 E_1 + \lambda_2 E_2, each with a bound of its own.
 
     Its parameters are those of ``first`` and ``second``, the two ``scales`` [2], and
     ``first_log_z``, log Z of the first tilt alone, which is not read here. []

@@ -198,7 +198,8 @@ class FittedModel(NamedTuple):
         Raises:
             TypeError: ``x`` is not numeric.
             ValueError: ``x`` has another number of columns than the training table, or holds
-                an infinite value, or a discrete column is not encoded.
+                an infinite value, or a discrete column is not encoded, or a row is so far from
+                those that were fitted to that float32 has no density for it.
         """
         x = _checks.check_table("x", x, len(self.facts.columns), self.facts.columns)
         kinds.check_encoded("x", x, self.facts.columns, self.facts.blocks)
@@ -209,14 +210,26 @@ class FittedModel(NamedTuple):
             self.params,
             standard,
             mask,
-            num_samples=num_samples or self.config.num_imputation_samples,
+            num_samples=self.config.num_imputation_samples if num_samples is None else num_samples,
             num_imputations=num_imputations,
         )
+        self._check_bounds(imputed.bound, x, standard)
         invert = self.facts.standardiser.invert
         return imputed._replace(
             mean=np.where(mask, x, invert(imputed.mean)),
             draws=np.where(mask[:, None], x[:, None], invert(imputed.draws)),
         )
+
+    def _check_bounds(self, bound: np.ndarray, x: np.ndarray, standard: np.ndarray) -> None:
+        """Raise ``ValueError`` for the first row without a density. [N], [N, D], [N, D]."""
+        for row in np.flatnonzero(~np.isfinite(bound)):
+            column = int(np.argmax(np.abs(standard[row])))
+            raise ValueError(
+                f"x: expected rows that the model gives a density, got {x[row, column]:g} in row "
+                f"{row}, column {self.facts.columns[column]!r}, whose values are about "
+                f"{self.facts.standardiser.mean[column]:.3g}, by "
+                f"{self.facts.standardiser.scale[column]:.3g} more or less"
+            )
 
     def sample(self, num_samples: int, *, seed: int = 0, **settings: Any) -> Samples:
         """Draw rows of the tilted model, in original units: of everybody, not of who answered.

@@ -294,7 +294,7 @@ def run_stage(
             raise NonFiniteLossError(
                 f"the loss of stage {stage.name} is {infos['loss']} between steps {step} and "
                 f"{step + num_steps}: try a lower learning rate, a smaller latent_dim, or "
-                "decoder_scale=per_feature; the last good checkpoint is kept"
+                "decoder_scale=per_feature; a checkpoint keeps what was before, if there is one"
             )
         seconds = time.perf_counter() - started
         if has_held_out:

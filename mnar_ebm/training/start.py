@@ -17,6 +17,7 @@ import numpy as np
 
 from mnar_ebm.config import SLOPES, Config
 from mnar_ebm.training.held_out import best_of, simplest_of
+from mnar_ebm.training.loop import NonFiniteLossError
 
 DECAYS = (10.0, 1.0, 0.0)
 """Weight decays of what a linear mechanism reads of other columns, the simplest mechanism first."""
@@ -31,7 +32,8 @@ DECAY_SHARE = 1 / 2
 MIN_STEPS = 1000
 
 Bounds = Callable[[Config], np.ndarray]
-"""Trains a config and returns the bounds of the held-out rows, in nats. [N]"""
+"""Trains a config and returns the bounds of the held-out rows, in nats; may raise
+``NonFiniteLossError``. [N]"""
 
 
 def choose_start(config: Config, bounds_of: Bounds) -> Config:
@@ -40,6 +42,10 @@ def choose_start(config: Config, bounds_of: Bounds) -> Config:
     Args:
         config: settings.
         bounds_of: trains a config and returns the bounds of the held-out rows, in nats. [N]
+
+    Raises:
+        NonFiniteLossError: the loss became NaN or infinite from every start; from some, they are
+            left out.
     """
     if config.slope_start != "best":
         return config
@@ -61,4 +67,11 @@ def _try(candidates: Sequence[Config], share: float, bounds_of: Bounds) -> dict[
         num_steps = max(round(share * config.num_steps), min(MIN_STEPS, config.num_steps))
         return dataclasses.replace(config, tilt="none", joint_steps=0, num_steps=num_steps)
 
-    return {candidate: bounds_of(shorten(candidate)) for candidate in candidates}
+    tried: dict[Config, np.ndarray] = {}
+    for candidate in candidates:
+        try:
+            tried[candidate] = bounds_of(shorten(candidate))
+        except NonFiniteLossError:
+            if candidate == candidates[-1] and not tried:
+                raise
+    return tried

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from mnar_ebm.estimator import columns
+from mnar_ebm.estimator.limits import make_limits
 
 FRAME = pd.DataFrame(
     {
@@ -86,9 +87,8 @@ def test_the_likeliest_level_is_taken():
 
 
 def test_dtypes_come_back():
-    """Whole numbers are rounded where there was no gap; with one they become floats."""
+    """Whole numbers where there was no gap; with one they become floats."""
     codes = np.nan_to_num(codes_of(FRAME))
-    codes[0, 2] = 2.6
     frame = columns.to_frame(codes, learned(), FRAME.index)
     kept = [name for name in FRAME if name not in ("children", "odd")]
     assert (frame.dtypes[kept] == FRAME.dtypes[kept]).all()
@@ -96,6 +96,26 @@ def test_dtypes_come_back():
     assert frame.index.equals(FRAME.index) and frame["rooms"].tolist() == [3, 1, 2, 2]
     seen = FRAME.notna()
     assert (frame.astype(object) == FRAME.astype(object)).where(seen, True).all(axis=None)
+
+
+def test_what_is_imputed_of_whole_numbers_is_whole():
+    """Rounded, within the dtype; what was observed is not touched, and needs a wider one then."""
+    own = columns.learn(
+        pd.DataFrame({"small": np.array([3, 250], np.uint8), "sex": ["f", "m"]}), np.nan
+    )
+    assert columns.contract(np.array([[2.6, 0.9]]), own).tolist() == [[3.0, 1.0]]
+    low, high = make_limits(-np.inf, [np.inf, 9.0], own)
+    assert (low[0], high[0]) == (0, 255) and (low[1], high[1]) == (-np.inf, np.inf)
+    for observed, dtype in (
+        (7.0, np.uint8),
+        (3.7, np.float64),
+        (300.0, np.float64),
+        (-1.0, np.float64),
+    ):
+        frame = columns.to_frame(np.array([[observed, 0.0]]), own, pd.RangeIndex(1))
+        assert frame["small"].dtype == dtype and frame["small"].item() == observed
+    wide = columns.ColumnType("wide", dtype=np.dtype(np.int64))
+    assert [int(limit) for limit in wide.integer_range] == [-(2**63), 2**63 - 1024]
 
 
 def test_new_rows_may_come_in_other_dtypes():

@@ -29,6 +29,14 @@ def test_gaps_that_depend_on_values_are_predicted(mask):
     assert gaps.are_predictable(hidden(mask, 0))
 
 
+def test_gaps_of_a_column_alone_are_not_predicted():
+    """Whatever was hidden: there is nothing to predict them from."""
+    values = np.random.default_rng(0).normal(size=(200, 1))
+    assert not gaps.are_predictable(
+        data.make_table("t", ["a"], np.where(values > 0.5, np.nan, values))
+    )
+
+
 def test_the_encoded_columns_of_a_level_do_not_predict_its_own_gap():
     """They are missing together; a gap at random is not predicted, one by the level beside is."""
     rng = np.random.default_rng(0)

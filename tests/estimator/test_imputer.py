@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -15,6 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from mnar_ebm import MNARImputer
 from mnar_ebm.estimator import selection
+from mnar_ebm.estimator.warnings import find_warnings
+from mnar_ebm.training import NonFiniteLossError, TiltReport
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
 
@@ -183,6 +186,67 @@ def test_a_number_can_mark_missing_cells_and_float32_stays():
     assert (single[observed] == x.astype(np.float32)[observed]).all() and np.isfinite(single).all()
 
 
+def test_what_happened_to_a_tilt_is_told(monkeypatch):
+    """That none helped, unless a second one was fitted to unbiased rows."""
+    report = quick_fit().report_
+    without = TiltReport(0.0, -1.0, -1.0, 0.0, 0.0, 1.0, np.zeros(1))
+    second = without._replace(unbiased=SimpleNamespace(tilt_scale=0.5))
+    none = without._replace(unbiased=SimpleNamespace(tilt_scale=0.0))
+    for tilt, is_told in ((None, False), (without, True), (second, False), (none, True)):
+        warnings = " | ".join(find_warnings(report, (), tilt, ()))
+        assert ("so none is used" in warnings) == is_told
+    assert "the loss of mar, linear became" in find_warnings(report, (), None, ("mar", "linear"))[0]
+
+
+@pytest.mark.slow
+def test_a_candidate_without_a_finite_loss_is_left_out(monkeypatch):
+    """And told of; a fit of which none has one ends with the reason."""
+    lost = ["selfmasking_probit"]
+    train = selection.train_candidate
+
+    def train_or_lose(config, *args):
+        if config.mechanism in lost:
+            raise NonFiniteLossError("the loss of stage base is nan")
+        return train(config, *args)
+
+    monkeypatch.setattr(selection, "train_candidate", train_or_lose)
+    imputer = MNARImputer(**QUICK, settings={"slope_start": "flat", "decoder": "linear"})
+    report = imputer.fit(hide("high")).report_
+    assert [one.mechanism for one in report.candidates] == ["mar", "linear"]
+    assert any("selfmasking_probit became NaN" in warning for warning in report.warnings)
+    lost += ["mar", "linear"]
+    with pytest.raises(NonFiniteLossError, match="the loss of stage base is nan"):
+        imputer.fit(hide("high"))
+
+
+def test_a_row_without_a_density_is_told_of():
+    """A value so far out that its square is no float32."""
+    x = hide("random")[:3].copy()
+    x[1] = [np.nan, 1e30, 3.0]
+    with pytest.raises(
+        ValueError, match=r"got 1e\+30 in row 1, column 'x1', whose values are about 49.8, by 10.1"
+    ):
+        quick_fit().fitted_.impute(x)
+
+
+def test_a_column_is_constant_only_if_unbiased_rows_say_so_too():
+    """A dose that all selected rows share is not that of everybody."""
+    x = hide("random")[:60]
+    x[:, 2] = np.where(np.arange(60) % 3, 7.0, np.nan)
+    few = complete_rows()[:40].copy()
+    few[:, 2] = np.arange(40) % 2
+    imputer = MNARImputer(**QUICK, mechanism="mcar").fit(x, unbiased=few)
+    hidden = imputer.transform(x)[np.isnan(x[:, 2]), 2]
+    assert (hidden != 7.0).all()
+
+
+@pytest.mark.slow
+def test_one_column_alone_is_missing_completely_at_random():
+    """For nothing tells more; it is compared with nothing."""
+    imputer = MNARImputer(**QUICK, settings={"decoder": "linear"}).fit(hide("high")[:, 1:2])
+    assert imputer.mechanism_ == "mcar"
+
+
 @pytest.mark.slow
 def test_one_column_alone(capsys):
     """Nothing to learn from but the column itself; it is told when asked."""
@@ -231,6 +295,10 @@ def test_a_wrong_table_is_told_in_one_line():
         quick_fit().sample(hide("random"), 0)
     with pytest.raises(ValueError, match="max_columns: expected at least 1, got 0"):
         quick_fit().plot(0)
+    with pytest.raises(TypeError, match="num_samples: expected a whole number, got 1000.0"):
+        MNARImputer(**QUICK, num_samples=1e3).fit(hide("random"))
+    with pytest.raises(TypeError, match="latent_dim: expected a whole number, got 2.5"):
+        MNARImputer(**QUICK, settings={"latent_dim": 2.5}).fit(hide("random"))
 
 
 @pytest.mark.slow

@@ -1,0 +1,54 @@
+"""What is told of a mechanism, beside its own probabilities."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mnar_ebm import data
+from mnar_ebm.config import Config
+from mnar_ebm.estimator.columns import ColumnType
+from mnar_ebm.estimator.describe import describe_columns
+from mnar_ebm.training.fitted import make_fitted, table_facts
+
+CONFIG = Config(tilt="none", latent_dim=2, hidden_dim=8, mechanism="linear")
+COLUMNS = (ColumnType("income"), ColumnType("hours"))
+
+
+def make_table():
+    """Return incomes in thousands beside hours, a third of which are 0; gaps in both."""
+    rng = np.random.default_rng(0)
+    income = 40_000 + 9_000 * rng.normal(size=300)
+    hours = np.where(rng.random(300) < 0.35, 0.0, 1 + rng.gamma(4.0, 9.0, 300))
+    x = np.stack([income, hours], axis=1)
+    return data.make_table("t", ("income", "hours"), np.where(rng.random(x.shape) < 0.2, np.nan, x))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"likelihood": "two_part"}, {"standardise": "none"}], ids=str
+)
+def test_a_threshold_is_where_half_go_missing(settings):
+    """In units of the table: with an atom as the centre of a column, and without standard units."""
+    table = make_table()
+    config = dataclasses.replace(CONFIG, **settings)
+    fitted = make_fitted(config, table_facts(config, table))
+    scale, mean = fitted.facts.standardiser.scale, fitted.facts.standardiser.mean
+    slopes = np.array([1 / 9_000, -1 / 15]) * scale  # in standard units
+    halves = (np.array([45_000, 20.0]) - mean) / scale
+    others = np.array([[0.0, 0.3], [-0.2, 0.0]]) * scale[:, None] / [[9_000.0], [15.0]]
+    center = np.nanmean((table.x - mean) / scale, axis=0)
+    params = {
+        "own": jnp.asarray(slopes),
+        "others": jnp.asarray(others),
+        "offset": jnp.asarray(-slopes * halves - center @ others),
+    }
+    fitted = fitted._replace(params=fitted.params._replace(mechanism=params))
+    for column, half, slope in zip(
+        describe_columns(fitted, table, COLUMNS), (45_000, 20.0), (1 / 9_000, -1 / 15), strict=True
+    ):
+        np.testing.assert_allclose([column.threshold, column.slope], [half, slope], rtol=1e-3)
+        order = np.argsort(column.probability)
+        crossing = np.interp(0.5, column.probability[order], column.grid[order])
+        np.testing.assert_allclose(crossing, half, rtol=1e-2)
+        assert column.direction == ("high" if slope > 0 else "low") + " values go missing"

@@ -53,6 +53,7 @@ def main() -> None:
         DATASETS.value, MASKS.value, list(dict.fromkeys(chosen)), NUM_SEEDS.value, workdir
     )
     options = methods.Options(settings.DATA_DIR.value, NUM_IMPUTATIONS.value)
+    jobs.check_done(todo, options)
     failed = [] if ONLY_TABLE.value else _run(todo, options, workdir)
     if not ONLY_RUN.value:
         _make_table(todo, workdir)

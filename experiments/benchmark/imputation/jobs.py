@@ -95,15 +95,10 @@ def run_all(todo: Sequence[Job], options: methods.Options) -> list[str]:
     Returns:
         The jobs whose loss was no longer finite: they leave no file, the others are run all the
         same.
-
-    Raises:
-        ValueError: a file is there that was made with other settings.
     """
     failed = []
     for job in todo:
-        expected = methods.describe(job.method, options)
         if job.path.exists():
-            _check_same(job, expected)
             continue
         try:
             record = run(job, options)
@@ -111,7 +106,8 @@ def run_all(todo: Sequence[Job], options: methods.Options) -> list[str]:
             failed.append(f"{job.path.stem}: {error}")
             print(failed[-1], flush=True)
             continue
-        text = json.dumps(record | {"settings": expected}, indent=2) + "\n"
+        described = methods.describe(job.method, options)
+        text = json.dumps(record | {"settings": described}, indent=2) + "\n"
         part = job.path.with_suffix(f".{os.getpid()}.part")
         part.write_text(text)
         part.replace(job.path)  # whole or not at all
@@ -124,16 +120,23 @@ def run_all(todo: Sequence[Job], options: methods.Options) -> list[str]:
     return failed
 
 
-def _check_same(job: Job, expected: dict[str, Any]) -> None:
-    """Compare settings; one that a file of before does not name had its default then."""
-    found = json.loads(job.path.read_text())["settings"]
-    for name, wanted in json.loads(json.dumps(expected)).items():
-        value = found.get(name, getattr(Config, name, None))
-        if value != wanted:
-            raise ValueError(
-                f"{job.path}: was made with {name}={value}, got {wanted}; "
-                "expected the same settings or another --workdir"
-            )
+def check_done(todo: Sequence[Job], options: methods.Options) -> None:
+    """Check what is done; a setting that a file of before does not name had its default then.
+
+    Raises:
+        ValueError: a file is there that was made with other settings.
+    """
+    for job in todo:
+        if not job.path.exists():
+            continue
+        found = json.loads(job.path.read_text())["settings"]
+        for name, wanted in json.loads(json.dumps(methods.describe(job.method, options))).items():
+            value = found.get(name, getattr(Config, name, None))
+            if value != wanted:
+                raise ValueError(
+                    f"{job.path}: was made with {name}={value}, got {wanted}; "
+                    "expected the same settings or another --workdir"
+                )
 
 
 def run(job: Job, options: methods.Options) -> dict[str, Any]:

@@ -9,8 +9,8 @@ With the normalised weights \tilde w_k of a row's draws (``objectives.bounds``),
 K may be any size: draws are made a chunk at a time and only a running log-sum-exp, the weighted
 sum and one reservoir for each imputation are kept. A row's randomness comes from the row's own
 values, so its answer does not depend on which rows are beside it, nor on their order. But draws of
-equal rows are independent, as those of two people who answered alike: where draws are made, the
-second of them has randomness of its own.
+equal rows are independent, as those of two people who answered alike: the second of them has
+randomness of its own. Their means are those of the first.
 
 References:
     N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, eq. 11-12.
@@ -18,7 +18,6 @@ References:
     M. T. Chao, "A general purpose unequal probability sampling plan", Biometrika 69, 1982.
 """
 
-import collections
 import functools
 import zlib
 from collections.abc import Callable
@@ -152,23 +151,27 @@ def make_imputer(
     return imputer
 
 
-def row_seeds(x: np.ndarray, mask: np.ndarray, *, tell_apart: bool) -> np.ndarray:
-    """Return a 32-bit digest of each row: of what was observed, and where. [N].
+def row_seeds(x: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return seeds of draws [N], and for each row the index of the first that is equal [N].
+
+    A seed is a 32-bit digest of what was observed, and where; of the second, third, ... of equal
+    rows it is of that number too.
 
     Args:
         x: rows; what a missing cell holds is not read. [N, D]
         mask: ``True`` where observed. [N, D]
-        tell_apart: whether the second, third, ... of equal rows have seeds of their own.
     """
     filled = np.where(mask, x, 0.0).astype(np.float32)
-    seen: collections.Counter[int] = collections.Counter()
-    seeds = []
-    for values, flags in zip(filled, mask, strict=True):
-        digest = zlib.crc32(flags.tobytes(), zlib.crc32(values.tobytes()))
-        num_before = seen[digest]
-        seen[digest] += tell_apart
-        seeds.append(zlib.crc32(num_before.to_bytes(4, "little"), digest) if num_before else digest)
-    return np.array(seeds, np.uint32)
+    equal: dict[bytes, list[int]] = {}
+    seeds, first = [], []
+    for index, (values, flags) in enumerate(zip(filled, mask, strict=True)):
+        row = values.tobytes() + flags.tobytes()
+        before = equal.setdefault(row, [])
+        number = len(before).to_bytes(4, "little") if before else b""
+        before.append(index)
+        seeds.append(zlib.crc32(row + number))
+        first.append(before[0])
+    return np.array(seeds, np.uint32), np.array(first, int)
 
 
 def impute(
@@ -203,8 +206,12 @@ def impute(
     _checks.check_whole("num_imputations", num_imputations, 0)
     _check_columns(model, x)
     imputer = _cached_imputer(model, num_samples, num_imputations)
-    seeds = row_seeds(x, mask, tell_apart=num_imputations > 0)
-    return _in_blocks(functools.partial(imputer, key, params), x, mask, seeds)
+    seeds, first = row_seeds(x, mask)
+    if not num_imputations:
+        seeds = seeds[first]
+    imputed = _in_blocks(functools.partial(imputer, key, params), x, mask, seeds)
+    mean, bound, ess = (part[first] for part in (imputed.mean, imputed.bound, imputed.ess))
+    return Imputation(mean, imputed.draws, bound, ess)
 
 
 def impute_by_chains(
@@ -247,7 +254,7 @@ def impute_by_chains(
         _checks.check_whole(name, value, 1)
     _check_columns(model, x)
     sampler = _cached_chain_imputer(model, num_imputations, num_steps, thin)
-    seeds = row_seeds(x, mask, tell_apart=True)
+    seeds, _ = row_seeds(x, mask)
     return _in_blocks(functools.partial(sampler, key, params), x, mask, seeds)
 
 

@@ -119,7 +119,7 @@ def draw(
             axis.set_xlim(left=0)
             axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[:, 0]:  # once all is drawn, for the row shares its axis
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.08 * axis.dataLim.y1)
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory (GB)")
     axes[0, 0].legend(frameon=False)

@@ -290,8 +290,8 @@ def test_a_bound_on_the_energy_bounds_what_it_leaves_effective(bound):
         params = jax.tree.unflatten(
             tree, [leaf + more for leaf, more in zip(leaves, noise, strict=True)]
         )
-        raw = tilt.energy(params, jnp.zeros((len(z), 1)), z)
-        return effective_sample_size(-raw) / len(z)
+        energy = tilt.energy(params, jnp.zeros((len(z), 1)), z)
+        return effective_sample_size(-energy) / len(z)
 
     shares = jax.jit(jax.vmap(effective_share))(jax.random.split(jax.random.key(1), 200))
     least = 1 / np.cosh(bound) ** 2

@@ -14,6 +14,7 @@ from mnar_ebm.estimator.report import Candidate, Report
 from mnar_ebm.estimator.selection import Trained
 from mnar_ebm.estimator.warnings import find_warnings
 from mnar_ebm.training.held_out import difference
+from mnar_ebm.training.loop import try_all
 
 
 def fit_table(
@@ -51,13 +52,16 @@ def fit_table(
     def tell_step(line: str) -> None:
         tell(2, f"MNARImputer: {line}")
 
+    def train(candidate: Config) -> Trained:
+        return selection.train_candidate(candidate, table, tell_step, unbiased)
+
     names: tuple[str, ...] = (mechanism,)
     reason = "as asked"
     if mechanism == "auto":
         names, reason = selection.candidate_mechanisms(table)
     deep = dataclasses.replace(config, decoder=decoders[-1])
     configs = {name: dataclasses.replace(deep, mechanism=name) for name in names}
-    trained, lost = selection.train_all(configs, table, tell_step, unbiased)
+    trained, lost = try_all(train, configs)
     if not trained:
         raise lost[names[0]]
     chosen = next(iter(trained))
@@ -78,7 +82,7 @@ def fit_table(
         configs = {
             name: dataclasses.replace(configs[chosen], decoder=name) for name in decoders[:-1]
         }
-        simpler, also_lost = selection.train_all(configs, table, tell_step, unbiased)
+        simpler, also_lost = try_all(train, configs)
         kept, why = selection.choose_decoder(chosen, {**simpler, decoders[-1]: kept}, table)
         reason, lost = "; ".join(filter(None, [reason, why])), lost | also_lost
     if config.tilt == "none":  # a tilt goes with the base that it was fitted to
@@ -95,6 +99,8 @@ def fit_table(
         unbiased=kept.tilt.unbiased,
         warnings=(),
     )
+    for name, error in lost.items():
+        tell_step(f"{name} is left out: {error}")
     warnings = find_warnings(
         report, empty, kept.tilt if config.tilt != "none" else None, tuple(lost)
     )

@@ -86,24 +86,6 @@ def train_candidate(
     return Trained(fitted, tilt, sum(steps.values()), imputed.bound, ess)
 
 
-def train_all(
-    configs: Mapping[str, Config],
-    table: Table,
-    tell: Callable[[str], None],
-    unbiased: Table | None = None,
-) -> tuple[dict[str, Trained], dict[str, NonFiniteLossError]]:
-    """Return the candidates, trained, and what was raised by those whose loss was not finite."""
-    trained: dict[str, Trained] = {}
-    lost: dict[str, NonFiniteLossError] = {}
-    for name, config in configs.items():
-        try:
-            trained[name] = train_candidate(config, table, tell, unbiased)
-        except NonFiniteLossError as error:
-            tell(f"{error}: {name} is left out")
-            lost[name] = error
-    return trained, lost
-
-
 def _of_gaps(ess: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return the entries of rows with a gap, or all if none has one."""
     has_gap = ~mask.all(axis=1)

@@ -222,7 +222,9 @@ class FittedModel(NamedTuple):
 
     def _check_bounds(self, bound: np.ndarray, x: np.ndarray, standard: np.ndarray) -> None:
         """Raise ``ValueError`` for the first row without a density. [N], [N, D], [N, D]."""
-        for row in np.flatnonzero(~np.isfinite(bound)):
+        is_lost = ~np.isfinite(bound)
+        if is_lost.any():
+            row = int(np.argmax(is_lost))
             column = int(np.argmax(np.abs(standard[row])))
             raise ValueError(
                 f"x: expected rows that the model gives a density, got {x[row, column]:g} in row "

@@ -2,8 +2,8 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -31,9 +31,27 @@ ESS_GUARD = 0.02
 """Smallest effective share of base draws at which log Z, and so the bound, is believed: about
 160 of the draws, a standard error of 0.08 nats."""
 
+Name = TypeVar("Name", bound=Hashable)
+Given = TypeVar("Given")
+Trained = TypeVar("Trained")
+
 
 class NonFiniteLossError(RuntimeError):
     """The loss became NaN or infinite."""
+
+
+def try_all(
+    train: Callable[[Given], Trained], candidates: Mapping[Name, Given]
+) -> tuple[dict[Name, Trained], dict[Name, NonFiniteLossError]]:
+    """Return what training gives of each candidate, and what it raised if a loss was not finite."""
+    trained: dict[Name, Trained] = {}
+    lost: dict[Name, NonFiniteLossError] = {}
+    for name, given in candidates.items():
+        try:
+            trained[name] = train(given)
+        except NonFiniteLossError as error:
+            lost[name] = error
+    return trained, lost
 
 
 class TrainState(NamedTuple):

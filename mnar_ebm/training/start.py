@@ -17,7 +17,7 @@ import numpy as np
 
 from mnar_ebm.config import SLOPES, Config
 from mnar_ebm.training.held_out import best_of, simplest_of
-from mnar_ebm.training.loop import NonFiniteLossError
+from mnar_ebm.training.loop import try_all
 
 DECAYS = (10.0, 1.0, 0.0)
 """Weight decays of what a linear mechanism reads of other columns, the simplest mechanism first."""
@@ -67,11 +67,7 @@ def _try(candidates: Sequence[Config], share: float, bounds_of: Bounds) -> dict[
         num_steps = max(round(share * config.num_steps), min(MIN_STEPS, config.num_steps))
         return dataclasses.replace(config, tilt="none", joint_steps=0, num_steps=num_steps)
 
-    tried: dict[Config, np.ndarray] = {}
-    for candidate in candidates:
-        try:
-            tried[candidate] = bounds_of(shorten(candidate))
-        except NonFiniteLossError:
-            if candidate == candidates[-1] and not tried:
-                raise
+    tried, lost = try_all(bounds_of, {candidate: shorten(candidate) for candidate in candidates})
+    if not tried:
+        raise lost[candidates[0]]
     return tried

@@ -17,7 +17,7 @@ COLUMNS = (ColumnType("income"), ColumnType("hours"))
 
 
 def make_table():
-    """Return incomes in thousands beside hours, a third of which are 0; gaps in both."""
+    """Return incomes beside hours, a third of which are 0; gaps in both."""
     rng = np.random.default_rng(0)
     income = 40_000 + 9_000 * rng.normal(size=300)
     hours = np.where(rng.random(300) < 0.35, 0.0, 1 + rng.gamma(4.0, 9.0, 300))

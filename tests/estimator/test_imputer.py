@@ -186,7 +186,7 @@ def test_a_number_can_mark_missing_cells_and_float32_stays():
     assert (single[observed] == x.astype(np.float32)[observed]).all() and np.isfinite(single).all()
 
 
-def test_what_happened_to_a_tilt_is_told(monkeypatch):
+def test_what_happened_to_a_tilt_is_told():
     """That none helped, unless a second one was fitted to unbiased rows."""
     report = quick_fit().report_
     without = TiltReport(0.0, -1.0, -1.0, 0.0, 0.0, 1.0, np.zeros(1))

@@ -115,7 +115,7 @@ def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
         seconds += time.perf_counter() - started
     if config.tilt != "none":
         started = time.perf_counter()
-        key = jax.random.fold_in(jax.random.key(0), -1)
+        key = jax.random.fold_in(jax.random.key(0), 1 + index)
         params, _ = tilt_scale.choose_tilt_scale(key, fitted.model, params, held_out_data)
         seconds += time.perf_counter() - started
         yield total, seconds, error_of(name, fitted._replace(params=params), table)

@@ -21,28 +21,33 @@ def fit_table(
     config: Config,
     mechanism: str,
     decoders: Sequence[str],
+    num_models: int,
     table: Table,
     unbiased: Table | None,
     columns: tuple[ColumnType, ...],
     empty: Sequence[str],
     tell: Callable[[int, str], None],
-) -> tuple[Trained, Report]:
-    """Train the candidates, keep one, and report.
+) -> tuple[list[Trained], Report]:
+    """Train the candidates, keep one, fit it again, and report.
 
     Mechanisms are compared under the last decoder, which takes most shapes: under one that takes
     few, a mechanism that cuts off a tail would pass for the skew of a column. The mechanism taken
-    is then trained with every decoder (``selection.choose_decoder``), and the model that is taken,
-    if it has no tilt, with the held-out rows too.
+    is then trained with every decoder (``selection.choose_decoder``), and the model that is taken
+    again with other seeds. Fits without a tilt are trained on with their held-out rows too.
 
     Args:
         config: settings, but for mechanism and decoder.
         mechanism: one of ``config.MECHANISMS``, or ``auto``.
         decoders: some of ``config.DECODERS``, the simplest first.
+        num_models: fits of the model that is taken.
         table: incomplete rows, encoded.
         unbiased: rows of everybody, encoded, if there are any.
         columns: what its columns are.
         empty: names of columns that were left out, for they have no value.
         tell: called with how verbose one must be to be told, and with a line.
+
+    Returns:
+        The fits, the first of which the report tells of, and the report.
 
     Raises:
         ValueError: mechanism, settings and table do not go together.
@@ -85,8 +90,11 @@ def fit_table(
         simpler, also_lost = try_all(train, configs)
         kept, why = selection.choose_decoder(chosen, {**simpler, decoders[-1]: kept}, table)
         reason, lost = "; ".join(filter(None, [reason, why])), lost | also_lost
+    again, not_again = selection.train_again(kept, num_models - 1, table, tell_step, unbiased)
+    fits = [kept, *again]
     if config.tilt == "none":  # a tilt goes with the base that it was fitted to
-        kept = selection.with_all_rows(kept, table, tell_step, unbiased)
+        fits = [selection.with_all_rows(one, table, tell_step, unbiased) for one in fits]
+    kept = fits[0]
     report = Report(
         mechanism=chosen,
         reason=reason,
@@ -95,14 +103,16 @@ def fit_table(
         num_held_out=len(kept.row_bounds),
         median_ess=float(np.median(kept.ess)),
         num_samples=config.num_imputation_samples,
+        num_models=len(fits),
         tilt_scale=kept.tilt.tilt_scale,
         unbiased=kept.tilt.unbiased,
         warnings=(),
     )
+    lost |= {f"fit {seed - config.seed + 1}": error for seed, error in not_again.items()}
     for name, error in lost.items():
         tell_step(f"{name} is left out: {error}")
     warnings = find_warnings(
         report, empty, kept.tilt if config.tilt != "none" else None, tuple(lost)
     )
     tell(1, f"MNARImputer: mechanism {chosen}: {reason}")
-    return kept, dataclasses.replace(report, warnings=warnings)
+    return fits, dataclasses.replace(report, warnings=warnings)

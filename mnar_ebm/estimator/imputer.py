@@ -1,7 +1,6 @@
 """``MNARImputer``: fit, transform, sample and score, as scikit-learn's transformers do."""
 
 import itertools
-import numbers
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from mnar_ebm import _checks
-from mnar_ebm.config import MECHANISMS, TILTS
 from mnar_ebm.data.table import make_table
 from mnar_ebm.estimator import columns, plot
 from mnar_ebm.estimator.columns import ColumnType
+from mnar_ebm.estimator.ensemble import Ensemble
 from mnar_ebm.estimator.fit import fit_table
 from mnar_ebm.estimator.limits import make_limits
 from mnar_ebm.estimator.report import Report
-from mnar_ebm.estimator.settings import decoders, make_config
-from mnar_ebm.training import FittedModel
+from mnar_ebm.estimator.settings import check_parameters, decoders, make_config
 
 
 class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -51,7 +49,9 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         max_iter: budget of training steps, of each candidate; a third as many more for the tilt.
             Training ends before where the held-out bound no longer rises; without a tilt, a
             quarter of it follows with all rows. ``training.start`` tells of short trainings before.
-        num_samples: importance samples behind every row.
+        num_models: fits of the model that is taken, with seeds of their own: means are averaged
+            over them and draws divided among them (``estimator.ensemble``).
+        num_samples: importance samples behind every row, of each fit.
         settings: other fields of ``Config``, by name.
         min_value: least imputed value; a number, or one for each column, not read of levels.
         max_value: largest imputed value, as ``min_value``.
@@ -66,8 +66,9 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Attributes:
         report_: what was learned of why values are missing; ``print`` it.
         mechanism_: the mechanism taken.
-        fitted_: the model, a ``FittedModel`` of the columns with a value.
-        n_iter_: steps that it was trained for.
+        ensemble_: its ``models`` are the fits, each a ``FittedModel`` of the columns with a value;
+            ``report_`` tells of the first.
+        n_iter_: steps that they were trained for, on average.
         indicator_: the ``MissingIndicator``, or ``None``.
         n_features_in_: number of columns.
         feature_names_in_: their names, if they have any.
@@ -85,7 +86,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     report_: Report
     mechanism_: str
-    fitted_: FittedModel
+    ensemble_: Ensemble
     n_iter_: int
     indicator_: MissingIndicator | None
     _seed: int
@@ -103,6 +104,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         mechanism: str = "auto",
         tilt: str = "none",
         max_iter: int = 4000,
+        num_models: int = 5,
         num_samples: int = 1000,
         settings: dict[str, Any] | None = None,
         min_value: Any = -np.inf,
@@ -118,6 +120,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.mechanism = mechanism
         self.tilt = tilt
         self.max_iter = max_iter
+        self.num_models = num_models
         self.num_samples = num_samples
         self.settings = settings
         self.min_value = min_value
@@ -150,18 +153,10 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             ValueError: a parameter or the table is not as expected; the message says which.
             NonFiniteLossError: the loss of every candidate became NaN or infinite.
         """
-        if not isinstance(self.missing_values, numbers.Real):
-            raise TypeError(
-                f"missing_values: expected NaN or a number, got {self.missing_values!r}"
-            )
-        _checks.check_choice("mechanism", self.mechanism, ("auto", *MECHANISMS))
-        _checks.check_choice("tilt", self.tilt, TILTS)
-        _checks.check_choice("handle_unknown", self.handle_unknown, ("error", "missing"))
-        _checks.check_whole("max_iter", self.max_iter, 1)
-        _checks.check_whole("num_samples", self.num_samples, 1)
+        check_parameters(self)
         x, mask = self._validate(X, is_fit=True)
         self._limits = make_limits(self.min_value, self.max_value, self._columns)
-        self._has_value = mask.any(axis=0)
+        self._has_value = np.any(mask, axis=0)
         if not self._has_value.any():
             raise ValueError("X: expected an observed value in some column, got none")
         self.indicator_ = self._make_indicator(x)
@@ -176,18 +171,20 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             seen = np.vstack([seen, np.where(mask, more, np.nan)[:, self._has_value]])
         low, high = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0)
         self._constant = np.where(low == high, low, np.nan)
-        kept, self.report_ = fit_table(
+        fits, self.report_ = fit_table(
             make_config(self, table),
             self.mechanism,
             decoders(self),
+            self.num_models,
             table,
             few,
             self._kept,
             [str(column.name) for column in itertools.compress(self._columns, ~self._has_value)],
             self._tell,
         )
-        self.mechanism_, self.fitted_ = self.report_.mechanism, kept.fitted
-        self.n_iter_ = kept.num_steps
+        self.mechanism_ = self.report_.mechanism
+        self.ensemble_ = Ensemble(tuple(one.fitted for one in fits), self._seed)
+        self.n_iter_ = sum(one.num_steps for one in fits) // len(fits)
         return self
 
     def transform(self, X: Any) -> Any:
@@ -250,12 +247,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             y: ignored.
         """
         check_is_fitted(self)
-        x = self._encode(*self._validate(X, is_fit=False))
-        bound = self.fitted_.impute(x, seed=self._seed).bound
-        # dx = scale d(standard x) turns a density of standard values into one of values.
-        log_scale = np.log(self.fitted_.facts.standardiser.scale)
-        is_density = ~np.isnan(x) & ~self.fitted_.facts.is_atom(x)
-        return float(np.mean(bound - np.where(is_density, log_scale, 0.0).sum(axis=1)))
+        return self.ensemble_.mean_bound(self._encode(*self._validate(X, is_fit=False)))
 
     def plot(self, max_columns: int = plot.MAX_COLUMNS) -> Any:
         """Return a matplotlib figure: P(missing | value) of each column over observed values."""
@@ -283,7 +275,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows = np.flatnonzero(~mask[:, self._has_value].all(axis=1))
         if rows.size:
             encoded = self._encode(x[rows], mask[rows])
-            imputed = self.fitted_.impute(encoded, num_imputations=num_imputations, seed=self._seed)
+            imputed = self.ensemble_.impute(encoded, num_imputations)
             tables = imputed.draws.swapaxes(0, 1) if num_imputations else imputed.mean[None]
             tables = columns.contract(tables, self._kept)
             filled[:, rows[:, None], np.flatnonzero(self._has_value)] = np.where(

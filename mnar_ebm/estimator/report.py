@@ -117,7 +117,8 @@ class Report:
         num_held_out: rows that the candidates were compared on, before the one that was taken was
             trained with them too.
         median_ess: median number of effective draws behind a held-out row with a gap.
-        num_samples: draws behind each row.
+        num_samples: draws behind each row, of each fit.
+        num_models: fits that are averaged; all else is of the first.
         tilt_scale: lambda of the tilt, 0 without one.
         unbiased: what the fit of a second tilt to unbiased rows found, if it was made.
         warnings: what to mind, in words.
@@ -130,6 +131,7 @@ class Report:
     num_held_out: int
     median_ess: float
     num_samples: int
+    num_models: int
     tilt_scale: float
     unbiased: UnbiasedReport | None
     warnings: tuple[str, ...]
@@ -148,6 +150,8 @@ class Report:
         lines.append(
             f"effective draws behind a row: median {self.median_ess:.0f} of {self.num_samples}"
         )
+        if self.num_models > 1:
+            lines.append(f"{self.num_models} fits are averaged; what is told above is of the first")
         lines += [] if self.unbiased is None else [str(self.unbiased)]
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 

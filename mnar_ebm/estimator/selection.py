@@ -5,6 +5,7 @@ they may read: no hidden value, the hidden value itself, the whole row. Every ca
 too, or the bounds would not be of the same thing.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from mnar_ebm.training.held_out import (
     impute_held_out,
     simplest_of,
 )
+from mnar_ebm.training.loop import try_all
 
 IGNORABLE = ("none", "mcar", "mar")
 """Mechanisms that read no hidden value."""
@@ -115,6 +117,24 @@ def with_all_rows(
     rows, imputed = impute_held_out(fitted, table)
     ess = _of_gaps(imputed.ess, table.mask[rows])
     return one._replace(fitted=fitted, num_steps=one.num_steps + last, ess=ess)
+
+
+def train_again(
+    one: Trained,
+    num_models: int,
+    table: Table,
+    tell: Callable[[str], None],
+    unbiased: Table | None = None,
+) -> tuple[list[Trained], dict[int, NonFiniteLossError]]:
+    """Return so many fits with the settings of a candidate that was taken, each with its own seed.
+
+    The start of the mechanism is that of the candidate. Fits whose loss became NaN or infinite are
+    left out, and what they raised is returned by seed.
+    """
+    seeds = [one.fitted.config.seed + 1 + index for index in range(num_models)]
+    configs = {seed: dataclasses.replace(one.fitted.config, seed=seed) for seed in seeds}
+    trained, lost = try_all(lambda config: train_candidate(config, table, tell, unbiased), configs)
+    return list(trained.values()), lost
 
 
 def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:

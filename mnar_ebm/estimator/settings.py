@@ -1,10 +1,11 @@
 """The ``Config`` of an imputer's parameters and of the size of its table."""
 
 import dataclasses
+import numbers
 from typing import Any
 
 from mnar_ebm import _checks
-from mnar_ebm.config import Config
+from mnar_ebm.config import MECHANISMS, TILTS, Config
 from mnar_ebm.data.table import Table
 
 SMALL_TABLE = 200
@@ -15,6 +16,17 @@ DECODERS = ("linear", "linear_mlp")
 
 OWN = ("mechanism", "tilt", "num_steps", "tilt_steps", "num_imputation_samples", "seed")
 """Fields that parameters of the imputer have names for."""
+
+
+def check_parameters(imputer: Any) -> None:
+    """Raise the ``TypeError`` or ``ValueError`` of the first parameter that is not as expected."""
+    if not isinstance(imputer.missing_values, numbers.Real):
+        raise TypeError(f"missing_values: expected NaN or a number, got {imputer.missing_values!r}")
+    _checks.check_choice("mechanism", imputer.mechanism, ("auto", *MECHANISMS))
+    _checks.check_choice("tilt", imputer.tilt, TILTS)
+    _checks.check_choice("handle_unknown", imputer.handle_unknown, ("error", "missing"))
+    for name in ("max_iter", "num_models", "num_samples"):
+        _checks.check_whole(name, getattr(imputer, name), 1)
 
 
 def make_config(imputer: Any, table: Table) -> Config:

@@ -64,7 +64,7 @@ def test_auto_takes_gaps_at_random_as_such():
     report = auto_fit("random").report_
     assert report.mechanism == "mcar"
     assert report.reason.startswith("nothing that was observed predicts which values are missing")
-    assert f"; decoder {auto_fit('random').fitted_.config.decoder}" in report.reason
+    assert f"; decoder {auto_fit('random').ensemble_.models[0].config.decoder}" in report.reason
     assert "decoder" not in auto_fit("high").report_.reason
     assert [one.mechanism for one in report.candidates] == ["mcar"]
     assert report.columns[1].direction == "values go missing whatever they are"

@@ -21,7 +21,7 @@ from mnar_ebm.training import NonFiniteLossError, TiltReport
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
 
-QUICK = {"max_iter": 2, "random_state": 0}
+QUICK = {"max_iter": 2, "num_models": 2, "random_state": 0}
 NUM_ROWS = 400
 
 
@@ -226,7 +226,7 @@ def test_a_row_without_a_density_is_told_of():
     with pytest.raises(
         ValueError, match=r"got 1e\+30 in row 1, column 'x1', whose values are about 49.8, by 10.1"
     ):
-        quick_fit().fitted_.impute(x)
+        quick_fit().ensemble_.impute(x)
 
 
 def test_a_column_is_constant_only_if_unbiased_rows_say_so_too():

@@ -16,7 +16,13 @@ from mnar_ebm import MNARImputer
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
 
 NUM_ROWS = 500
-QUICK = {"max_iter": 2, "num_samples": 50, "random_state": 0, "mechanism": "selfmasking_probit"}
+QUICK = {
+    "max_iter": 2,
+    "num_models": 2,
+    "num_samples": 50,
+    "random_state": 0,
+    "mechanism": "selfmasking_probit",
+}
 
 
 @functools.cache

@@ -1,0 +1,80 @@
+"""Several fits as one: their mean, their draws, their mixture."""
+
+import functools
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from mnar_ebm import MNARImputer
+from mnar_ebm.estimator import selection
+from mnar_ebm.estimator.ensemble import Ensemble
+from mnar_ebm.training import NonFiniteLossError
+
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
+
+@functools.cache
+def rows():
+    """Return rows of two columns that go together, with gaps at random. [N, 2]."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 1)) + 0.5 * rng.normal(size=(120, 2))
+    x[rng.random(x.shape) < 0.3] = np.nan
+    return x
+
+
+@functools.cache
+def fit(num_models):
+    """Return an imputer of so many fits, each after a few steps."""
+    return MNARImputer(
+        mechanism="mcar", max_iter=20, num_models=num_models, num_samples=200, random_state=0
+    ).fit(rows())
+
+
+def test_fits_are_averaged():
+    """Means over fits, draws in turn, the bound of their mixture; of one fit, the fit itself."""
+    models, x = fit(3).ensemble_.models, rows()[:20]
+    together = Ensemble(models, seed=7).impute(x, num_imputations=4)
+    alone = [
+        model.impute(x, num_imputations=2, seed=7 + index) for index, model in enumerate(models)
+    ]
+    missing = np.isnan(x)
+    means = np.stack([one.mean for one in alone])
+    np.testing.assert_allclose(together.mean[missing], means.mean(axis=0)[missing])
+    assert (means.std(axis=0)[missing] > 0).all()  # the fits differ
+    assert (together.mean[~missing] == x[~missing]).all()
+    for draw, model in enumerate((0, 1, 2, 0)):
+        assert (together.draws[:, draw] == alone[model].draws[:, draw // 3]).all()
+    bounds = np.stack([one.bound for one in alone])
+    np.testing.assert_allclose(together.bound, logsumexp(bounds, axis=0, b=1 / 3), rtol=1e-6)
+    np.testing.assert_allclose(together.ess, sum(one.ess for one in alone))
+    one = Ensemble(models[:1], seed=7).impute(x, num_imputations=2)
+    for ours, its in zip(one, alone[0], strict=True):
+        np.testing.assert_array_equal(ours, its)
+
+
+def test_the_first_fit_does_not_depend_on_how_many_there_are():
+    """And the report, which is of it, tells of the others."""
+    one, three = fit(1), fit(3)
+    x = rows()[:5]
+    first = (one.ensemble_.models[0], three.ensemble_.models[0])
+    assert (first[0].impute(x).mean == first[1].impute(x).mean).all()
+    seeds = [model.config.seed - first[0].config.seed for model in three.ensemble_.models]
+    assert seeds == [0, 1, 2]
+    assert "3 fits are averaged" in str(three.report_) and "averaged" not in str(one.report_)
+
+
+def test_a_fit_without_a_finite_loss_is_left_out(monkeypatch):
+    """And told of."""
+    train = selection.train_candidate
+
+    def train_or_lose(config, *args):
+        if config.seed == fit(3).ensemble_.models[1].config.seed:
+            raise NonFiniteLossError("the loss of stage base is nan")
+        return train(config, *args)
+
+    whole = fit(3)
+    monkeypatch.setattr(selection, "train_candidate", train_or_lose)
+    imputer = MNARImputer(**whole.get_params()).fit(rows())
+    assert len(imputer.ensemble_.models) == 2
+    assert any("the loss of fit 2 became NaN" in line for line in imputer.report_.warnings)

@@ -30,6 +30,7 @@ LEAST_CHANGE = 0.3
 the observed values, or between two levels, that is put in words."""
 
 HIGH, LOW = "high values go missing", "low values go missing"
+NO_LINK = "no clear link between a value and its going missing"
 NUM_BINS = 30
 NUM_GRID = 201
 
@@ -170,5 +171,5 @@ def _direction(mechanism: str, missing_share: float, change: float) -> str:
     if mechanism == "mar":
         return "whether a value is missing depends on the complete columns alone"
     if abs(change) < LEAST_CHANGE:
-        return "no clear link between a value and its going missing"
+        return NO_LINK
     return HIGH if change > 0 else LOW

@@ -95,11 +95,12 @@ def fit_table(
     if config.tilt == "none":  # a tilt goes with the base that it was fitted to
         fits = [selection.with_all_rows(one, table, tell_step, unbiased) for one in fits]
     kept = fits[0]
+    described = [describe_columns(one.fitted, table, columns) for one in fits]
     report = Report(
         mechanism=chosen,
         reason=reason,
         candidates=candidates,
-        columns=describe_columns(kept.fitted, table, columns),
+        columns=described[0],
         num_held_out=len(kept.row_bounds),
         median_ess=float(np.median(kept.ess)),
         num_samples=config.num_imputation_samples,
@@ -111,8 +112,7 @@ def fit_table(
     lost |= {f"fit {seed - config.seed + 1}": error for seed, error in not_again.items()}
     for name, error in lost.items():
         tell_step(f"{name} is left out: {error}")
-    warnings = find_warnings(
-        report, empty, kept.tilt if config.tilt != "none" else None, tuple(lost)
-    )
+    tilts = [one.tilt for one in fits] if config.tilt != "none" else []
+    warnings = find_warnings(report, empty, tilts, tuple(lost), described[1:])
     tell(1, f"MNARImputer: mechanism {chosen}: {reason}")
     return fits, dataclasses.replace(report, warnings=warnings)

@@ -36,8 +36,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Args:
         missing_values: what marks a missing cell; NaN, or a number, beside what pandas takes as
             missing in a table that has levels.
-        sample_posterior: whether ``transform`` returns a draw from the posterior, the same at
-            every call, and not its mean.
+        sample_posterior: whether ``transform`` returns a draw from the posterior of the first
+            fit, the same at every call, and not the mean.
         mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
             if nothing that was observed predicts the gaps, completely at random
             (``estimator.gaps``); else the held-out bound decides between values missing at random
@@ -46,11 +46,11 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.
-        max_iter: budget of training steps, of each candidate; a third as many more for the tilt.
-            Training ends before where the held-out bound no longer rises; without a tilt, a
+        max_iter: budget of training steps, of each candidate and fit; a third as many more for the
+            tilt. Training ends before where the held-out bound no longer rises; without a tilt, a
             quarter of it follows with all rows. ``training.start`` tells of short trainings before.
         num_models: fits of the model that is taken, with seeds of their own: means are averaged
-            over them and draws divided among them (``estimator.ensemble``).
+            over them and draws are of each in turn (``estimator.ensemble``).
         num_samples: importance samples behind every row, of each fit.
         settings: other fields of ``Config``, by name.
         min_value: least imputed value; a number, or one for each column, not read of levels.
@@ -68,7 +68,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         mechanism_: the mechanism taken.
         ensemble_: its ``models`` are the fits, each a ``FittedModel`` of the columns with a value;
             ``report_`` tells of the first.
-        n_iter_: steps that they were trained for, on average.
+        n_iter_: steps of training of the first, with those that chose its start.
         indicator_: the ``MissingIndicator``, or ``None``.
         n_features_in_: number of columns.
         feature_names_in_: their names, if they have any.
@@ -184,7 +184,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         )
         self.mechanism_ = self.report_.mechanism
         self.ensemble_ = Ensemble(tuple(one.fitted for one in fits), self._seed)
-        self.n_iter_ = sum(one.num_steps for one in fits) // len(fits)
+        self.n_iter_ = fits[0].num_steps
         return self
 
     def transform(self, X: Any) -> Any:
@@ -216,7 +216,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def sample(self, X: Any, num_imputations: int = 5) -> Any:
         """Return several completed tables, drawn from the posterior. [M, N, D].
 
-        Analyse each, then pool by Rubin's rules: their spread is what the gaps cost.
+        Analyse each, then pool by Rubin's rules: their spread is what the gaps cost. Draws of one
+        fit share what it got wrong: have as many fits as draws where that matters.
 
         Args:
             X: table with the columns of ``fit``. [N, D]
@@ -238,7 +239,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean bound of a row, log p(x_obs, s), in nats, of values as they came.
 
-        It is a log-density of numbers and a log-probability of levels and atoms.
+        It is a log-density of numbers and a log-probability of levels and atoms, of the mixture of
+        all fits.
         Higher is better, on rows that ``fit`` did not see; of the mechanism ``none`` it is the
         bound of x_obs alone, and not to be compared with that of others.
 
@@ -250,7 +252,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self.ensemble_.mean_bound(self._encode(*self._validate(X, is_fit=False)))
 
     def plot(self, max_columns: int = plot.MAX_COLUMNS) -> Any:
-        """Return a matplotlib figure: P(missing | value) of each column over observed values."""
+        """Return a matplotlib figure: P(missing | value) of each column, by the first fit."""
         check_is_fitted(self)
         return plot.draw(self.report_, max_columns)
 
@@ -274,9 +276,11 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         filled = np.zeros((num_tables, *x.shape))
         rows = np.flatnonzero(~mask[:, self._has_value].all(axis=1))
         if rows.size:
-            encoded = self._encode(x[rows], mask[rows])
-            imputed = self.ensemble_.impute(encoded, num_imputations)
-            tables = imputed.draws.swapaxes(0, 1) if num_imputations else imputed.mean[None]
+            encoded, ensemble = self._encode(x[rows], mask[rows]), self.ensemble_
+            if num_imputations:
+                tables = ensemble.draws(encoded, num_imputations).swapaxes(0, 1)
+            else:
+                tables = ensemble.mean(encoded)[None]
             tables = columns.contract(tables, self._kept)
             filled[:, rows[:, None], np.flatnonzero(self._has_value)] = np.where(
                 np.isnan(self._constant), tables, self._constant

@@ -118,7 +118,7 @@ class Report:
             trained with them too.
         median_ess: median number of effective draws behind a held-out row with a gap.
         num_samples: draws behind each row, of each fit.
-        num_models: fits that are averaged; all else is of the first.
+        num_models: fits that are averaged; all but ``warnings`` is of the first.
         tilt_scale: lambda of the tilt, 0 without one.
         unbiased: what the fit of a second tilt to unbiased rows found, if it was made.
         warnings: what to mind, in words.
@@ -150,9 +150,9 @@ class Report:
         lines.append(
             f"effective draws behind a row: median {self.median_ess:.0f} of {self.num_samples}"
         )
+        lines += [] if self.unbiased is None else [str(self.unbiased)]
         if self.num_models > 1:
             lines.append(f"{self.num_models} fits are averaged; what is told above is of the first")
-        lines += [] if self.unbiased is None else [str(self.unbiased)]
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
     def _rows(self) -> str:

@@ -133,7 +133,12 @@ def train_again(
     """
     seeds = [one.fitted.config.seed + 1 + index for index in range(num_models)]
     configs = {seed: dataclasses.replace(one.fitted.config, seed=seed) for seed in seeds}
-    trained, lost = try_all(lambda config: train_candidate(config, table, tell, unbiased), configs)
+
+    def train(config: Config) -> Trained:
+        number = seeds.index(config.seed) + 2
+        return train_candidate(config, table, lambda line: tell(f"fit {number}: {line}"), unbiased)
+
+    trained, lost = try_all(train, configs)
     return list(trained.values()), lost
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mnar_ebm.estimator.describe import NO_LINK
 from mnar_ebm.estimator.report import Column, LevelColumn, Report
 from mnar_ebm.estimator.selection import IGNORABLE
 from mnar_ebm.training import TiltReport
@@ -13,19 +14,30 @@ MIN_ESS = 20
 
 
 def find_warnings(
-    report: Report, empty: Sequence[str], tilt: TiltReport | None, lost: Sequence[str]
+    report: Report,
+    empty: Sequence[str],
+    tilts: Sequence[TiltReport],
+    lost: Sequence[str],
+    others: Sequence[tuple[Column | LevelColumn, ...]] = (),
 ) -> tuple[str, ...]:
     """Return what to mind, one sentence each.
 
     Args:
         report: what the fit found.
         empty: names of the columns without a value.
-        tilt: what the choice of the tilt's scale found, if a tilt was asked for.
-        lost: names of the candidates whose loss became NaN or infinite.
+        tilts: what the choice of the tilt's scale found in each fit, if a tilt was asked for.
+        lost: names of the candidates and fits whose loss became NaN or infinite.
+        others: what the fits beside the first say of the columns.
     """
     has_gap = [column for column in report.columns if column.missing_share > 0]
     constant = [column.name for column in report.columns if column.is_constant]
     reads_hidden = report.mechanism not in IGNORABLE
+    disputed = [
+        column.name
+        for column, *rest in zip(report.columns, *others, strict=True)
+        if len({one.direction for one in (column, *rest)} - {NO_LINK}) > 1
+    ]
+    num_untilted = sum(not _has_tilt(tilt) for tilt in tilts)
     far = [column.name for column in has_gap if reads_hidden and _is_far(column)]
     found = {
         f"no value in {_list(empty)}, which no model can fill": bool(empty),
@@ -39,12 +51,15 @@ def find_warnings(
         "ones: slope and threshold are extrapolated": bool(far),
         f"few draws carry the weight (median {report.median_ess:.0f} of {report.num_samples}): "
         "raise num_samples": report.median_ess < min(MIN_ESS, 0.5 * report.num_samples),
-        "no tilt whose weights can be relied on raised the held-out bound, so none is used": tilt
-        is not None
-        and tilt.tilt_scale == 0
-        and (tilt.unbiased is None or not tilt.unbiased.tilt_scale),
+        f"the fits do not agree on which values of {_list(disputed)} go missing": bool(disputed),
+        f"in {num_untilted} of {len(tilts)} fits no tilt whose weights can be relied on raised the "
+        "held-out bound, so none is used": num_untilted > 0,
     }
     return tuple(sentence for sentence, holds in found.items() if holds)
+
+
+def _has_tilt(tilt: TiltReport) -> bool:
+    return bool(tilt.tilt_scale or (tilt.unbiased is not None and tilt.unbiased.tilt_scale))
 
 
 def _is_far(column: Column | LevelColumn) -> bool:

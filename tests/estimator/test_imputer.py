@@ -1,5 +1,6 @@
 """What the imputer promises of tables, rows, seeds and words."""
 
+import dataclasses
 import functools
 import pickle
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mnar_ebm import MNARImputer
 from mnar_ebm.estimator import selection
+from mnar_ebm.estimator.describe import HIGH, LOW, NO_LINK
 from mnar_ebm.estimator.warnings import find_warnings
 from mnar_ebm.training import NonFiniteLossError, TiltReport
 
@@ -192,10 +194,29 @@ def test_what_happened_to_a_tilt_is_told():
     without = TiltReport(0.0, -1.0, -1.0, 0.0, 0.0, 1.0, np.zeros(1))
     second = without._replace(unbiased=SimpleNamespace(tilt_scale=0.5))
     none = without._replace(unbiased=SimpleNamespace(tilt_scale=0.0))
-    for tilt, is_told in ((None, False), (without, True), (second, False), (none, True)):
-        warnings = " | ".join(find_warnings(report, (), tilt, ()))
-        assert ("so none is used" in warnings) == is_told
-    assert "the loss of mar, linear became" in find_warnings(report, (), None, ("mar", "linear"))[0]
+    for tilts, told in (
+        ([], None),
+        ([without], "in 1 of 1 fits"),
+        ([second], None),
+        ([none, second], "in 1 of 2 fits"),
+    ):
+        warnings = " | ".join(find_warnings(report, (), tilts, ()))
+        assert f"{told} no tilt" in warnings if told else "so none is used" not in warnings
+    assert "the loss of mar, linear became" in find_warnings(report, (), [], ("mar", "linear"))[0]
+
+
+def test_fits_that_disagree_are_told_of():
+    """Of a column that one says hides its high values and another its low ones."""
+    report = quick_fit().report_
+    high, low, no_link = (
+        tuple(dataclasses.replace(column, direction=direction) for column in report.columns[:1])
+        + report.columns[1:]
+        for direction in (HIGH, LOW, NO_LINK)
+    )
+    for others, is_told in (([high, low], True), ([high, no_link], False), ([], False)):
+        first = dataclasses.replace(report, columns=high)
+        warnings = " | ".join(find_warnings(first, (), [], (), others))
+        assert ("do not agree on which values of x0 go missing" in warnings) == is_told
 
 
 @pytest.mark.slow
@@ -226,7 +247,7 @@ def test_a_row_without_a_density_is_told_of():
     with pytest.raises(
         ValueError, match=r"got 1e\+30 in row 1, column 'x1', whose values are about 49.8, by 10.1"
     ):
-        quick_fit().ensemble_.impute(x)
+        quick_fit().ensemble_.mean(x)
 
 
 def test_a_column_is_constant_only_if_unbiased_rows_say_so_too():

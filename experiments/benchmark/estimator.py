@@ -4,7 +4,8 @@ python -m experiments.benchmark.estimator --num_rows=50000 --num_columns=50
 
 Rows come from eight factors; every second column hides its high values. Each table is fitted and
 transformed in a process of its own, so that its peak memory is its own and compilation is counted.
-``--max_iter`` is the budget of each model that is compared, the default the imputer's own.
+``--max_iter`` is the budget of each model that is compared, ``--num_models`` how often the one that
+is taken is fitted; the defaults are the imputer's own.
 """
 
 import json
@@ -27,6 +28,7 @@ from mnar_ebm import MNARImputer, _checks  # noqa: E402
 NUM_ROWS = flags.DEFINE_integer("num_rows", 50_000, "Rows of the largest table.")
 NUM_COLUMNS = flags.DEFINE_integer("num_columns", 50, "Columns of the largest table.")
 MAX_ITER = flags.DEFINE_integer("max_iter", 4000, "Training steps of each candidate.")
+NUM_MODELS = flags.DEFINE_integer("num_models", 5, "Fits of the one that is taken.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of everything.")
 OUTPUT = flags.DEFINE_string("output", "docs/figures/estimator-cost.png", "The figure.")
 TABLE = flags.DEFINE_bool("table", False, "Measure the largest table alone, and print JSON.")
@@ -71,7 +73,9 @@ def measure(num_rows: int, num_columns: int) -> dict[str, float | str]:
     """Fit and transform a table; return what it cost, and the RMSE beside the column mean's."""
     x, complete = make_rows(num_rows, num_columns, SEED.value)
     started = time.perf_counter()
-    imputer = MNARImputer(max_iter=MAX_ITER.value, random_state=SEED.value).fit(x)
+    imputer = MNARImputer(
+        max_iter=MAX_ITER.value, num_models=NUM_MODELS.value, random_state=SEED.value
+    ).fit(x)
     fitted = time.perf_counter()
     filled = imputer.transform(x)
     done = time.perf_counter()
@@ -93,7 +97,8 @@ def measure_apart(num_rows: int, num_columns: int) -> dict[str, float | str]:
     """Return ``measure`` of a new process."""
     command = [sys.executable, "-m", "experiments.benchmark.estimator", "--table"]
     command += [f"--num_rows={num_rows}", f"--num_columns={num_columns}"]
-    command += [f"--max_iter={MAX_ITER.value}", f"--seed={SEED.value}"]
+    for flag in (MAX_ITER, NUM_MODELS, SEED):
+        command.append(f"--{flag.name}={flag.value}")
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -40,7 +40,7 @@ def auto_fit(kind):
     """
     sizes = {"hidden_dim": 32, "batch_size": 32, "learning_rate": 0.01}
     sizes |= {"decoder": "linear"} if kind == "high" else {}
-    return MNARImputer(max_iter=1000, settings=sizes, random_state=0).fit(hide(kind))
+    return MNARImputer(max_iter=1000, num_models=2, settings=sizes, random_state=0).fit(hide(kind))
 
 
 def test_auto_takes_self_masking_where_high_values_are_hidden():

@@ -60,6 +60,7 @@ def trained():
     return MNARImputer(
         mechanism="selfmasking_probit",
         max_iter=500,
+        num_models=2,
         num_samples=100,
         settings=sizes,
         random_state=0,

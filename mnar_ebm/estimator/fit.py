@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +14,27 @@ from mnar_ebm.estimator.describe import describe_columns
 from mnar_ebm.estimator.report import Candidate, Report
 from mnar_ebm.estimator.selection import Trained
 from mnar_ebm.estimator.warnings import find_warnings
+from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.held_out import difference
 from mnar_ebm.training.loop import try_all
+
+Train = Callable[[Config], Trained]
+
+
+class Choice(NamedTuple):
+    """The model that is taken.
+
+    Attributes:
+        kept: the model, fitted once.
+        reason: why it was taken, in words.
+        candidates: every mechanism that was tried, the simplest first.
+        lost: candidates whose loss became NaN or infinite, by name.
+    """
+
+    kept: Trained
+    reason: str
+    candidates: tuple[Candidate, ...]
+    lost: dict[str, NonFiniteLossError]
 
 
 def fit_table(
@@ -28,12 +48,9 @@ def fit_table(
     empty: Sequence[str],
     tell: Callable[[int, str], None],
 ) -> tuple[list[Trained], Report]:
-    """Train the candidates, keep one, fit it again, and report.
+    """Choose a model, fit it again with other seeds, and report.
 
-    Mechanisms are compared under the last decoder, which takes most shapes: under one that takes
-    few, a mechanism that cuts off a tail would pass for the skew of a column. The mechanism taken
-    is then trained with every decoder (``selection.choose_decoder``), and the model that is taken
-    again with other seeds. Fits without a tilt are trained on with their held-out rows too.
+    Fits without a tilt are trained on with their held-out rows too.
 
     Args:
         config: settings, but for mechanism and decoder.
@@ -60,6 +77,51 @@ def fit_table(
     def train(candidate: Config) -> Trained:
         return selection.train_candidate(candidate, table, tell_step, unbiased)
 
+    choice = choose_model(config, mechanism, decoders, table, train)
+    again, not_again = selection.train_again(
+        choice.kept, num_models - 1, table, tell_step, unbiased
+    )
+    fits = [choice.kept, *again]
+    if config.tilt == "none":  # a tilt goes with the base that it was fitted to
+        fits = [selection.with_all_rows(one, table, tell_step, unbiased) for one in fits]
+    first = fits[0]
+    described = [describe_columns(one.fitted, table, columns) for one in fits]
+    report = Report(
+        mechanism=first.fitted.config.mechanism,
+        reason=choice.reason,
+        candidates=choice.candidates,
+        columns=described[0],
+        num_held_out=len(first.row_bounds),
+        median_ess=float(np.median(first.ess)),
+        num_samples=config.num_imputation_samples,
+        num_models=len(fits),
+        tilt_scale=first.tilt.tilt_scale,
+        unbiased=first.tilt.unbiased,
+        warnings=(),
+    )
+    lost = choice.lost | {
+        f"fit {seed - config.seed + 1}": error for seed, error in not_again.items()
+    }
+    for name, error in lost.items():
+        tell_step(f"{name} is left out: {error}")
+    tilts = [one.tilt for one in fits] if config.tilt != "none" else []
+    warnings = find_warnings(report, empty, tilts, tuple(lost), described[1:])
+    tell(1, f"MNARImputer: mechanism {report.mechanism}: {report.reason}")
+    return fits, dataclasses.replace(report, warnings=warnings)
+
+
+def choose_model(
+    config: Config, mechanism: str, decoders: Sequence[str], table: Table, train: Train
+) -> Choice:
+    """Train the candidates and take one.
+
+    Mechanisms are compared under the last decoder, which takes most shapes: under one that takes
+    few, a mechanism that cuts off a tail would pass for the skew of a column. The mechanism taken
+    is then trained with every decoder (``selection.choose_decoder``).
+
+    Raises:
+        NonFiniteLossError: no mechanism had a finite loss.
+    """
     names: tuple[str, ...] = (mechanism,)
     reason = "as asked"
     if mechanism == "auto":
@@ -90,29 +152,4 @@ def fit_table(
         simpler, also_lost = try_all(train, configs)
         kept, why = selection.choose_decoder(chosen, {**simpler, decoders[-1]: kept}, table)
         reason, lost = "; ".join(filter(None, [reason, why])), lost | also_lost
-    again, not_again = selection.train_again(kept, num_models - 1, table, tell_step, unbiased)
-    fits = [kept, *again]
-    if config.tilt == "none":  # a tilt goes with the base that it was fitted to
-        fits = [selection.with_all_rows(one, table, tell_step, unbiased) for one in fits]
-    kept = fits[0]
-    described = [describe_columns(one.fitted, table, columns) for one in fits]
-    report = Report(
-        mechanism=chosen,
-        reason=reason,
-        candidates=candidates,
-        columns=described[0],
-        num_held_out=len(kept.row_bounds),
-        median_ess=float(np.median(kept.ess)),
-        num_samples=config.num_imputation_samples,
-        num_models=len(fits),
-        tilt_scale=kept.tilt.tilt_scale,
-        unbiased=kept.tilt.unbiased,
-        warnings=(),
-    )
-    lost |= {f"fit {seed - config.seed + 1}": error for seed, error in not_again.items()}
-    for name, error in lost.items():
-        tell_step(f"{name} is left out: {error}")
-    tilts = [one.tilt for one in fits] if config.tilt != "none" else []
-    warnings = find_warnings(report, empty, tilts, tuple(lost), described[1:])
-    tell(1, f"MNARImputer: mechanism {chosen}: {reason}")
-    return fits, dataclasses.replace(report, warnings=warnings)
+    return Choice(kept, reason, candidates, lost)

@@ -35,7 +35,8 @@ def find_warnings(
     disputed = [
         column.name
         for column, *rest in zip(report.columns, *others, strict=True)
-        if len({one.direction for one in (column, *rest)} - {NO_LINK}) > 1
+        if isinstance(column, Column)
+        and len({one.direction for one in (column, *rest)} - {NO_LINK}) > 1
     ]
     num_untilted = sum(not _has_tilt(tilt) for tilt in tilts)
     far = [column.name for column in has_gap if reads_hidden and _is_far(column)]

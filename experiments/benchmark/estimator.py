@@ -25,10 +25,11 @@ from absl import flags  # noqa: E402
 from experiments import cli, markdown  # noqa: E402
 from mnar_ebm import MNARImputer, _checks  # noqa: E402
 
+DEFAULTS = MNARImputer().get_params()
 NUM_ROWS = flags.DEFINE_integer("num_rows", 50_000, "Rows of the largest table.")
 NUM_COLUMNS = flags.DEFINE_integer("num_columns", 50, "Columns of the largest table.")
-MAX_ITER = flags.DEFINE_integer("max_iter", 4000, "Training steps of each candidate.")
-NUM_MODELS = flags.DEFINE_integer("num_models", 5, "Fits of the one that is taken.")
+MAX_ITER = flags.DEFINE_integer("max_iter", DEFAULTS["max_iter"], "Steps of each candidate.")
+NUM_MODELS = flags.DEFINE_integer("num_models", DEFAULTS["num_models"], "Fits of the one taken.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of everything.")
 OUTPUT = flags.DEFINE_string("output", "docs/figures/estimator-cost.png", "The figure.")
 TABLE = flags.DEFINE_bool("table", False, "Measure the largest table alone, and print JSON.")

@@ -23,11 +23,13 @@ References:
     Estimation using Deep Ensembles", NeurIPS 2017, sec. 2.4.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
 
+from mnar_ebm.imputation import Imputation
 from mnar_ebm.training import FittedModel
 
 
@@ -44,9 +46,7 @@ class Ensemble(NamedTuple):
 
     def mean(self, x: np.ndarray) -> np.ndarray:
         """Return rows with the mean of all fits in their gaps, where they are NaN. [N, D]."""
-        means = [
-            model.impute(x, seed=self.seed + index).mean for index, model in enumerate(self.models)
-        ]
+        means = [answer.mean for answer in self._ask(self.models, x)]
         return np.where(np.isnan(x), np.mean(means, axis=0), x)
 
     def draws(self, x: np.ndarray, num_imputations: int) -> np.ndarray:
@@ -56,21 +56,24 @@ class Ensemble(NamedTuple):
         """
         models = self.models[:num_imputations]
         of_each = -(-num_imputations // len(models))
-        draws = [
-            model.impute(x, num_imputations=of_each, seed=self.seed + index).draws
-            for index, model in enumerate(models)
-        ]
+        draws = [answer.draws for answer in self._ask(models, x, of_each)]
         in_turn = np.stack(draws, axis=2)  # [N, of_each, M, D]
         return in_turn.reshape(len(x), -1, x.shape[1])[:, :num_imputations]
 
     def mean_bound(self, x: np.ndarray) -> float:
         """Return the mean bound of rows, of values in their original units, in nats. [N, D]."""
-        bounds = [
-            model.impute(x, seed=self.seed + index).bound for index, model in enumerate(self.models)
-        ]
+        bounds = [answer.bound for answer in self._ask(self.models, x)]
         bound = logsumexp(bounds, axis=0) - np.log(len(bounds))
         facts = self.models[0].facts
         # dx = scale d(standard x) turns a density of standard values into one of values.
         is_density = ~np.isnan(x) & ~facts.is_atom(x)
         log_scale = np.where(is_density, np.log(facts.standardiser.scale), 0.0)
         return float(np.mean(bound - log_scale.sum(axis=1)))
+
+    def _ask(
+        self, models: Sequence[FittedModel], x: np.ndarray, num_imputations: int = 0
+    ) -> list[Imputation]:
+        return [
+            model.impute(x, num_imputations=num_imputations, seed=self.seed + index)
+            for index, model in enumerate(models)
+        ]

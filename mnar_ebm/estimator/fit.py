@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import selection
@@ -92,7 +90,7 @@ def fit_table(
         candidates=choice.candidates,
         columns=described[0],
         num_held_out=len(first.row_bounds),
-        median_ess=float(np.median(first.ess)),
+        median_ess=selection.median_ess(first.fitted, table),
         num_samples=config.num_imputation_samples,
         num_models=len(fits),
         tilt_scale=first.tilt.tilt_scale,

@@ -42,14 +42,12 @@ class Trained(NamedTuple):
         tilt: what the choice of its tilt's scale found.
         num_steps: steps of training, of all stages.
         row_bounds: bound of each held-out row, in nats and standard units. [N]
-        ess: effective number of draws behind each held-out row. [N]
     """
 
     fitted: FittedModel
     tilt: TiltReport
     num_steps: int
     row_bounds: np.ndarray
-    ess: np.ndarray
 
 
 def candidate_mechanisms(table: Table) -> tuple[tuple[str, ...], str]:
@@ -83,15 +81,15 @@ def train_candidate(
         )
 
     fitted, tilt = train(config, table, unbiased=unbiased, report=note)
+    _, imputed = impute_held_out(fitted, table)
+    return Trained(fitted, tilt, sum(steps.values()), imputed.bound)
+
+
+def median_ess(fitted: FittedModel, table: Table) -> float:
+    """Return the median number of effective draws behind held-out rows with a gap, if any has."""
     rows, imputed = impute_held_out(fitted, table)
-    ess = _of_gaps(imputed.ess, table.mask[rows])
-    return Trained(fitted, tilt, sum(steps.values()), imputed.bound, ess)
-
-
-def _of_gaps(ess: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the entries of rows with a gap, or all if none has one."""
-    has_gap = ~mask.all(axis=1)
-    return ess[has_gap] if has_gap.any() else ess
+    has_gap = ~table.mask[rows].all(axis=1)
+    return float(np.median(imputed.ess[has_gap] if has_gap.any() else imputed.ess))
 
 
 def with_all_rows(
@@ -114,9 +112,7 @@ def with_all_rows(
     except NonFiniteLossError as error:
         tell(f"{error}: the model without the held-out rows is kept")
         return one
-    rows, imputed = impute_held_out(fitted, table)
-    ess = _of_gaps(imputed.ess, table.mask[rows])
-    return one._replace(fitted=fitted, num_steps=one.num_steps + last, ess=ess)
+    return one._replace(fitted=fitted, num_steps=one.num_steps + last)
 
 
 def train_again(

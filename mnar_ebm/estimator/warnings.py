@@ -18,7 +18,7 @@ def find_warnings(
     empty: Sequence[str],
     tilts: Sequence[TiltReport],
     lost: Sequence[str],
-    others: Sequence[tuple[Column | LevelColumn, ...]] = (),
+    others: Sequence[tuple[Column | LevelColumn, ...]],
 ) -> tuple[str, ...]:
     """Return what to mind, one sentence each.
 

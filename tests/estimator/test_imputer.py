@@ -202,9 +202,10 @@ def test_what_happened_to_a_tilt_is_told():
         ([second], None),
         ([none, second], "in 1 of 2 fits"),
     ):
-        warnings = " | ".join(find_warnings(report, (), tilts, ()))
+        warnings = " | ".join(find_warnings(report, (), tilts, (), ()))
         assert f"{told} no tilt" in warnings if told else "so none is used" not in warnings
-    assert "the loss of mar, linear became" in find_warnings(report, (), [], ("mar", "linear"))[0]
+    lost = find_warnings(report, (), [], ("mar", "linear"), ())
+    assert "the loss of mar, linear became" in lost[0]
 
 
 def test_fits_that_disagree_are_told_of():

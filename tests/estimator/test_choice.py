@@ -77,8 +77,8 @@ def test_a_deep_decoder_is_taken_where_it_fills_cells_clearly_better(monkeypatch
     scores = {"linear": cells[0], "linear_mlp": cells[0] + gain + 0.1 * cells[1]}
     monkeypatch.setattr(selection, "hidden_cell_scores", lambda fitted, table: scores[fitted])
     trained = {
-        "linear": selection.Trained("linear", None, 1, bounds[0], None),
-        "linear_mlp": selection.Trained("linear_mlp", None, 1, bounds[0] + 9, None),
+        "linear": selection.Trained("linear", None, 1, bounds[0]),
+        "linear_mlp": selection.Trained("linear_mlp", None, 1, bounds[0] + 9),
     }
     kept, words = selection.choose_decoder("mar", trained, None)
     assert kept is trained[expected]

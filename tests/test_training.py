@@ -18,7 +18,7 @@ import pytest
 
 from mnar_ebm import data, training
 from mnar_ebm.config import LIKELIHOODS, MECHANISMS, NEGATIVE_PHASES, Config
-from mnar_ebm.training import checkpoints, loop, run_folder, stages, tilt_scale
+from mnar_ebm.training import checkpoints, loop, pace, run_folder, stages, tilt_scale
 from mnar_ebm.types import Batch
 
 # The readers that orbax drops when a file is damaged tell of it whenever they are collected.
@@ -209,9 +209,9 @@ def test_a_new_run_in_an_old_folder_does_not_leave_the_old_model(full, tmp_path)
 def test_every_program_of_a_stage_is_traced_once(monkeypatch):
     """The steps, and the evaluation between them, of both stages; by a second run not again.
 
-    Another seed, gaps in other places and some rows less are no other program.
+    Another seed, gaps in other places, some rows less, and another pace are no other program.
     """
-    for cached in (loop.make_chunk, stages.make_stages):
+    for cached in (loop._make_chunk, stages._make_programs):
         cached.cache_clear()
     calls = {"apply_updates": 0, "held_out_bound": 0}
 
@@ -233,6 +233,8 @@ def test_every_program_of_a_stage_is_traced_once(monkeypatch):
     assert not np.array_equal(moved.mask.all(axis=0), table().mask.all(axis=0))
     training.train(other, moved)
     training.train(other, table(50))
+    changes = {"learning_rate": 1e-4, "weight_decay": 1e-3, "num_steps": 6, "schedule": "constant"}
+    training.train(dataclasses.replace(CONFIG, **changes), table())
     assert calls == {"apply_updates": 2, "held_out_bound": 2}
 
 
@@ -398,20 +400,14 @@ def test_without_held_out_rows_every_row_is_trained_on_and_the_last_iterate_is_k
     assert oracles.bits(start.params.base) != oracles.bits(fitted.params.base)
 
 
-@pytest.mark.parametrize("schedule, moves", [("constant", True), ("cosine", False)])
-def test_a_constant_rate_does_not_decay(schedule, moves):
-    """Beyond the stage's last step a decayed rate moves nothing; a constant one still does."""
-    config = dataclasses.replace(CONFIG, tilt="none", schedule=schedule)
-    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
-    (base,) = stages.make_stages(config, fitted.model)
-    optimiser = loop.make_optimiser(base)
-    params = base.select(fitted.params)
-    gradient, state = jax.tree.map(jnp.ones_like, params), optimiser.init(params)
-    for _ in range(config.num_steps):
-        _, state = optimiser.update(gradient, state, params)
-    updates, _ = optimiser.update(gradient, state, params)
-    sizes = np.concatenate([np.abs(leaf).ravel() for leaf in jax.tree.leaves(updates)])
-    np.testing.assert_allclose(sizes, config.learning_rate * moves, rtol=1e-4, atol=1e-12)
+def test_a_rate_warms_up_and_decays_or_is_constant():
+    """From 0 to its peak within a tenth of the steps, or 100 of them, and to 0 at the last."""
+    steps = jnp.arange(2001)
+    rates = pace.Pace(2000, 3.0, "cosine").rates(steps)
+    np.testing.assert_allclose(rates[jnp.array([0, 50, 100, 2000])], [0, 1.5, 3, 0], atol=1e-6)
+    assert (jnp.diff(rates)[100:] < 0).all()
+    np.testing.assert_allclose(rates[1050], 1.5, rtol=1e-5)  # half of what is left of the way
+    np.testing.assert_array_equal(pace.Pace(2000, 3.0, "constant").rates(steps), 3.0)
 
 
 def test_what_a_linear_mechanism_reads_of_other_columns_decays_alone():
@@ -421,7 +417,7 @@ def test_what_a_linear_mechanism_reads_of_other_columns_decays_alone():
     )
     fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
     (base,) = stages.make_stages(config, fitted.model)
-    optimiser = loop.make_optimiser(base)
+    optimiser = loop.make_optimiser(base.decayed, base.pace.decays, config.learning_rate)
     params = jax.tree.map(jnp.ones_like, base.select(fitted.params))
     gradient = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimiser.update(gradient, optimiser.init(params), params)

@@ -260,13 +260,14 @@ class Fitter:
     ) -> models.Params:
         """Return the parameters of every table after that many steps. [T, ...]."""
         (stage,) = stages.make_stages(self._config, self._model)
-        stage = stage._replace(num_steps=num_steps)
+        pace = stage.pace._replace(num_steps=num_steps)
+        rates = pace.rates(jnp.arange(num_steps))
         chunk = loop.make_chunk(self._config, stage, loop.data_mesh())
 
         def fit_one(key: Key, params: models.Params, x: Array, mask: Array) -> models.Params:
             state = loop.init_state(stage, params, key)
             rows, nothing = (loop.pad_rows(Batch(x[:n], mask[:n])) for n in (len(x), 0))
-            state, _ = chunk.run(state, params, rows, nothing, key, num_steps=num_steps)
+            state, _ = chunk.run(state, params, rows, nothing, key, rates, pace.decays)
             return stage.merge(params, state.average)
 
         keys = jax.random.split(key, len(x))

@@ -106,7 +106,7 @@ def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
         for state, record in chunks:
             seconds += time.perf_counter() - started
             step = record["step"]
-            if step % EVERY.value < loop.CHUNK_STEPS or step == stage.num_steps:
+            if step % EVERY.value < loop.CHUNK_STEPS or step == stage.pace.num_steps:
                 now = loop.finish(config, stage, params, state)
                 yield total + step, seconds, error_of(name, fitted._replace(params=now), table)
             started = time.perf_counter()

@@ -48,9 +48,7 @@ def train_on_all_rows(
         raise ValueError(f"fitted: expected a model without a tilt, got tilt={fitted.config.tilt}")
     key = jax.random.fold_in(jax.random.key(fitted.config.seed), _ALL_ROWS)
     num_steps = max(1, round(SHARE * fitted.config.num_steps))
-    config = dataclasses.replace(
-        fitted.config, num_steps=num_steps, seed=0, slope_start="flat"
-    )  # one program for all
+    config = dataclasses.replace(fitted.config, num_steps=num_steps)
     (stage,) = make_stages(config, fitted.model)
     rows = make_batch(fitted, table.x, unbiased)
     held_out = make_batch(fitted, table.x[split_rows(fitted.config, len(table.x))[1]])

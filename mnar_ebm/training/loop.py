@@ -14,7 +14,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from mnar_ebm.config import Config
 from mnar_ebm.models import Params
 from mnar_ebm.training.held_out import some_rows
-from mnar_ebm.training.stages import Stage, held_out_bound
+from mnar_ebm.training.pace import Pace, make_optimiser
+from mnar_ebm.training.stages import Stage, held_out_bound, program_of
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
 CHUNK_STEPS = 200
@@ -104,42 +105,13 @@ def pad_rows(batch: Batch) -> Rows:
     return Rows(padded, jnp.asarray(count, jnp.int32))
 
 
-def make_optimiser(stage: Stage) -> optax.GradientTransformation:
-    """Return Adam with decoupled weight decay.
-
-    The rate is constant, or has a linear warm-up and a cosine decay to 0.
-    """
-    rate: optax.ScalarOrSchedule = stage.learning_rate
-    if stage.schedule == "cosine":
-        warmup = min(100, stage.num_steps // 10)
-        rate = optax.warmup_cosine_decay_schedule(
-            init_value=0.0,
-            peak_value=stage.learning_rate,
-            warmup_steps=warmup,
-            decay_steps=max(stage.num_steps, warmup + 1),
-        )
-    decays = [optax.add_decayed_weights(decay, _is_in(name)) for decay, name in stage.decays]
-    return optax.chain(optax.scale_by_adam(), *decays, optax.scale_by_learning_rate(rate))
-
-
-def _is_in(name: str) -> Callable[[PyTree], PyTree]:
-    """Return the function that marks the leaves with ``name`` on their path."""
-
-    def marks(trainable: PyTree) -> PyTree:
-        return jax.tree_util.tree_map_with_path(
-            lambda path, _: name in jax.tree_util.keystr(path), trainable
-        )
-
-    return marks
-
-
 def init_state(stage: Stage, params: Params, key: Key) -> TrainState:
     """Return the state before the first step of ``stage``; ``key`` draws its chains."""
     trainable = jax.tree.map(jnp.array, stage.select(params))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         trainable=trainable,
-        opt_state=make_optimiser(stage).init(trainable),
+        opt_state=make_optimiser(stage.decayed).init(trainable),
         average=jax.tree.map(jnp.array, trainable),
         best=jax.tree.map(jnp.array, trainable),
         best_bound=jnp.full((), -jnp.inf, float),  # float: not weakly typed
@@ -165,19 +137,27 @@ class Chunk(NamedTuple):
     evaluate: Callable[..., tuple[TrainState, dict[str, Array]]]
 
 
-@functools.lru_cache(maxsize=32)
 def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
-    """Return the jitted ``run`` and ``evaluate`` of a stage; the same ones for equal settings.
+    """Return the jitted ``run`` and ``evaluate`` of a stage; the same ones but for its pace.
 
-    A step is a pure function of its number: its key is folded in from it, and its rows are a
-    slice of the permutation of its epoch, so that a resumed run repeats an unbroken one bit for
-    bit. The rows of a step are split over the mesh's axis ``data``.
+    A step is a pure function of its number and its learning rate: its key is folded in from the
+    number, and its rows are a slice of the permutation of its epoch, so that a resumed run repeats
+    an unbroken one bit for bit. The rows of a step are split over the mesh's axis ``data``.
     """
-    optimiser = make_optimiser(stage)
+    return _make_chunk(program_of(config), stage._replace(pace=Pace()), mesh)
+
+
+@functools.lru_cache(maxsize=32)
+def _make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
     batch_sharding = NamedSharding(mesh, PartitionSpec("data"))
 
     def take_step(
-        state: TrainState, params: Params, batch: Batch, held_out: Batch, key: Key
+        state: TrainState,
+        params: Params,
+        batch: Batch,
+        held_out: Batch,
+        key: Key,
+        optimiser: optax.GradientTransformation,
     ) -> tuple[TrainState, dict[str, Array]]:
         def loss(trainable: PyTree) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
             return stage.loss(key, stage.merge(params, trainable), batch, held_out, state.chains)
@@ -195,14 +175,15 @@ def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
         )
         return state, {"loss": value, **info}
 
-    @functools.partial(jax.jit, static_argnames="num_steps", donate_argnums=0)
+    @functools.partial(jax.jit, donate_argnums=0)
     def run(
         state: TrainState,
         params: Params,
         data: Rows,
         held_out: Rows,
         key: Key,
-        num_steps: int,
+        rates: Array,
+        decays: tuple[float, ...],
     ) -> tuple[TrainState, dict[str, Array]]:
         batch_size = config.batch_size
         steps_per_epoch = jnp.maximum(data.num_real // batch_size, 1)
@@ -215,7 +196,7 @@ def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
             return random_order(key_epoch, data)
 
         def step(
-            carry: tuple[TrainState, Array], _: None
+            carry: tuple[TrainState, Array], rate: Array
         ) -> tuple[tuple[TrainState, Array], dict[str, Array]]:
             state, order = carry
             position = state.step % steps_per_epoch
@@ -228,11 +209,12 @@ def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
             if config.validation_fraction:
                 rows = jax.random.randint(key_rows, (held_out_size,), 0, held_out.num_real)
                 refit = jax.tree.map(lambda leaf: leaf[rows], held_out.batch)
-            state, info = take_step(state, params, batch, refit, key_loss)
+            optimiser = make_optimiser(stage.decayed, decays, rate)
+            state, info = take_step(state, params, batch, refit, key_loss, optimiser)
             return (state, order), info
 
         carry = (state, order_of(state.step))
-        (state, _), infos = jax.lax.scan(step, carry, None, length=num_steps)
+        (state, _), infos = jax.lax.scan(step, carry, rates)
         return state, jax.tree.map(jnp.mean, infos)
 
     @jax.jit
@@ -291,7 +273,7 @@ def run_stage(
     Raises:
         NonFiniteLossError: the loss is NaN or infinite; the last state yielded is unharmed.
     """
-    mesh = data_mesh()
+    mesh, pace = data_mesh(), stage.pace
     chunk = make_chunk(config, stage, mesh)
     some = some_rows(held_out.x.shape[0], MAX_HELD_OUT_ROWS)
     watched = pad_rows(jax.tree.map(lambda leaf: leaf[some], held_out))
@@ -305,8 +287,9 @@ def run_stage(
     while not is_finished(config, stage, state):
         started = time.perf_counter()
         step = int(state.step)
-        num_steps = min(CHUNK_STEPS - step % CHUNK_STEPS, stage.num_steps - step)
-        state, means = chunk.run(state, params, rows, refit, key_train, num_steps=num_steps)
+        num_steps = min(CHUNK_STEPS - step % CHUNK_STEPS, pace.num_steps - step)
+        rates = pace.rates(step + jnp.arange(num_steps))
+        state, means = chunk.run(state, params, rows, refit, key_train, rates, pace.decays)
         infos = {name: float(value) for name, value in means.items()}
         if not np.isfinite(infos["loss"]):
             raise NonFiniteLossError(
@@ -323,7 +306,7 @@ def run_stage(
             {
                 "stage": stage.name,
                 "step": step + num_steps,
-                "num_steps": stage.num_steps,
+                "num_steps": pace.num_steps,
                 **infos,
                 "steps_per_second": num_steps / seconds,
             },
@@ -332,7 +315,7 @@ def run_stage(
 
 def is_finished(config: Config, stage: Stage, state: TrainState) -> bool:
     """Return whether the stage has taken its steps or has lost its patience."""
-    return int(state.step) >= stage.num_steps or int(state.num_stale) >= config.patience
+    return int(state.step) >= stage.pace.num_steps or int(state.num_stale) >= config.patience
 
 
 def finish(config: Config, stage: Stage, params: Params, state: TrainState) -> Params:

@@ -80,8 +80,7 @@ def train(
     held_out = make_batch(fitted, table.x[rows_held_out])
     key = jax.random.key(config.seed)
     run = RunFolder(config, facts, workdir)
-    unseeded = dataclasses.replace(config, seed=0, slope_start="flat")  # one program for all
-    stages = make_stages(unseeded, fitted.model)
+    stages = make_stages(config, fitted.model)
     params, first, state = fitted.params, 0, None
     if resume:
         params, first, state = run.restore(stages, params)
@@ -92,7 +91,7 @@ def train(
         key_stage = jax.random.fold_in(key, 1 + index)
         key_chains = jax.random.fold_in(key, 2 + len(stages) + index)
         state = state if state is not None else loop.init_state(stage, params, key_chains)
-        chunks = loop.run_stage(unseeded, stage, params, state, train_data, held_out, key_stage)
+        chunks = loop.run_stage(config, stage, params, state, train_data, held_out, key_stage)
         for state, record in chunks:
             run.log(record)
             report(record)

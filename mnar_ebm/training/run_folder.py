@@ -131,4 +131,4 @@ class RunFolder:
 
 def _steps_before(stages: Sequence[Stage], index: int) -> int:
     """Return the number that the checkpoints of stage ``index`` count from."""
-    return sum(stage.num_steps + 1 for stage in stages[:index])
+    return sum(stage.pace.num_steps + 1 for stage in stages[:index])

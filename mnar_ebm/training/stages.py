@@ -6,8 +6,12 @@
 
 Each stage differentiates in ``trainable`` alone, a part of the parameters that ``select`` takes
 out and ``merge`` puts back. This is also the one place where a bound is negated into a loss.
+
+What a stage does is compiled. How long, how fast and with what decay it goes, its ``Pace``, is
+handed to the program as arrays: short trainings and long ones share their programs.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,6 +24,7 @@ from mnar_ebm.models import Model, Params, without_tilt
 from mnar_ebm.objectives import bounds, contrastive, negative_phase
 from mnar_ebm.samplers.importance import effective_sample_size
 from mnar_ebm.training.negatives import Info, make_negatives
+from mnar_ebm.training.pace import Pace
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
 Loss = tuple[Array, tuple[Info, PyTree]]
@@ -31,11 +36,9 @@ class Stage(NamedTuple):
 
     Attributes:
         name: ``base``, ``tilt`` or ``joint``.
-        num_steps: its length.
-        learning_rate: its peak learning rate.
-        schedule: ``cosine`` or ``constant``, as in ``Config``.
-        decays: rates of decoupled weight decay, each with the name on the path of the parameters
-            that it shrinks.
+        pace: how long and how fast it goes.
+        decayed: names on the paths of the parameters that weight decay shrinks, one for each of
+            ``pace.decays``.
         model: the model whose bound it raises.
         select: ``(params) -> trainable``.
         merge: ``(params, trainable) -> params``.
@@ -47,10 +50,8 @@ class Stage(NamedTuple):
     """
 
     name: str
-    num_steps: int
-    learning_rate: float
-    schedule: str
-    decays: tuple[tuple[float, str], ...]
+    pace: Pace
+    decayed: tuple[str, ...]
     model: Model
     select: Callable[[Params], PyTree]
     merge: Callable[[Params, PyTree], Params]
@@ -58,18 +59,58 @@ class Stage(NamedTuple):
     loss: Callable[[Key, Params, Batch, Batch, PyTree], Loss]
 
 
-@functools.lru_cache(maxsize=32)
 def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
-    """Return the stages that ``config`` asks for, in order; the same ones for equal settings."""
+    """Return the stages that ``config`` asks for, in order.
+
+    But for their pace they are the same ones for settings of equal ``program_of``.
+    """
+    mechanism_decay = config.mechanism_weight_decay
+    tilt_rate, schedule = config.tilt_learning_rate, config.schedule
+    paces = {
+        "base": Pace(
+            config.num_steps,
+            config.learning_rate,
+            schedule,
+            (config.weight_decay, mechanism_decay),
+        ),
+        "tilt": Pace(config.tilt_steps, tilt_rate, schedule, (config.tilt_weight_decay,)),
+        "joint": Pace(
+            config.joint_steps,
+            tilt_rate,
+            schedule,
+            (config.tilt_weight_decay, mechanism_decay),
+        ),
+    }
+    stages = _make_programs(program_of(config), model)
+    return tuple(stage._replace(pace=paces[stage.name]) for stage in stages)
+
+
+def program_of(config: Config) -> Config:
+    """Return the settings with those at 0 or 1 that no compiled program of training depends on."""
+    return dataclasses.replace(
+        config,
+        seed=0,
+        slope_start="flat",
+        schedule="constant",
+        num_steps=1,
+        tilt_steps=min(1, config.tilt_steps),
+        joint_steps=min(1, config.joint_steps),
+        learning_rate=1.0,
+        tilt_learning_rate=1.0,
+        weight_decay=0.0,
+        mechanism_weight_decay=0.0,
+        tilt_weight_decay=0.0,
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _make_programs(config: Config, model: Model) -> tuple[Stage, ...]:
     base_model = without_tilt(model)
-    mechanism_decay = (config.mechanism_weight_decay, "others")
     stages = [
         Stage(
             "base",
-            config.num_steps,
-            config.learning_rate,
-            config.schedule,
-            ((config.weight_decay, "encoder"), mechanism_decay),
+            Pace(),
+            ("encoder", "others"),
             base_model,
             select=lambda params: (params.base, params.mechanism),
             merge=lambda params, new: params._replace(base=new[0], mechanism=new[1]),
@@ -85,10 +126,8 @@ def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
         stages.append(
             Stage(
                 "tilt",
-                config.tilt_steps,
-                config.tilt_learning_rate,
-                config.schedule,
-                ((config.tilt_weight_decay, "kernel"),),
+                Pace(),
+                ("kernel",),
                 model,
                 select=lambda params: (params.energy, params.log_z),
                 merge=lambda params, new: params._replace(energy=new[0], log_z=new[1]),
@@ -102,10 +141,8 @@ def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
         stages.append(
             Stage(
                 "joint",
-                config.joint_steps,
-                config.tilt_learning_rate,
-                config.schedule,
-                ((config.tilt_weight_decay, "kernel"), mechanism_decay),
+                Pace(),
+                ("kernel", "others"),
                 model,
                 select=lambda params: (params.base, params.mechanism, params.energy),
                 merge=lambda params, new: params._replace(

@@ -45,7 +45,7 @@ def fine_tune(fitted: FittedModel, unbiased: Table) -> FittedModel:
         validation_fraction=0.2,
     )
     ignoring = training.fitted.restore(config, fitted.facts, fitted.params._replace(mechanism={}))
-    (stage,) = make_stages(dataclasses.replace(config, seed=0), ignoring.model)
+    (stage,) = make_stages(config, ignoring.model)
     x, mask = fitted.standardise(unbiased.x)
     rows, held_out = (
         Batch(jnp.asarray(x[part]), jnp.asarray(mask[part]))

@@ -1,0 +1,67 @@
+"""How long, how fast and with what decay a stage goes: what its program is handed as arrays."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mnar_ebm.types import Array, PyTree
+
+
+class Pace(NamedTuple):
+    """How long and how fast a stage goes.
+
+    Attributes:
+        num_steps: its length.
+        learning_rate: its peak learning rate.
+        schedule: ``cosine`` or ``constant``, as in ``Config``.
+        decays: rates of decoupled weight decay, of ``Stage.decayed`` in turn.
+    """
+
+    num_steps: int = 1
+    learning_rate: float = 1.0
+    schedule: str = "constant"
+    decays: tuple[float, ...] = ()
+
+    def rates(self, steps: Array) -> Array:
+        """Return the learning rate of each step: constant, or warmed up, then decayed to 0. [S]."""
+        if self.schedule == "constant":
+            return jnp.full(steps.shape, self.learning_rate, float)
+        warmup = min(100, self.num_steps // 10)
+        schedule = optax.warmup_cosine_decay_schedule(
+            init_value=0.0,
+            peak_value=self.learning_rate,
+            warmup_steps=warmup,
+            decay_steps=max(self.num_steps, warmup + 1),
+        )
+        return jnp.asarray(schedule(steps), float)  # float: not weakly typed
+
+
+def make_optimiser(
+    decayed: Sequence[str], decays: Sequence[Array | float] = (), rate: Array | float = 0.0
+) -> optax.GradientTransformation:
+    """Return Adam with decoupled weight decay, at one learning rate; its state is that of any.
+
+    Args:
+        decayed: names on the paths of the parameters that are shrunk.
+        decays: their rates of decay; 0 if none is told.
+        rate: the learning rate.
+    """
+    shrunk = [
+        optax.add_decayed_weights(decay, _is_in(name))
+        for name, decay in zip(decayed, decays or (0.0,) * len(decayed), strict=True)
+    ]
+    return optax.chain(optax.scale_by_adam(), *shrunk, optax.scale_by_learning_rate(rate))
+
+
+def _is_in(name: str) -> Callable[[PyTree], PyTree]:
+    """Return the function that marks the leaves with ``name`` on their path."""
+
+    def marks(trainable: PyTree) -> PyTree:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: name in jax.tree_util.keystr(path), trainable
+        )
+
+    return marks

@@ -57,7 +57,10 @@ _ENUMS = {
         UNBIASED_ENERGIES,
         "Second energy, fitted to the unbiased rows; best: by the bound on folds of them.",
     ),
-    "standardise": (STANDARDISERS, "Bring columns to mean 0 and sd 1 over observed cells, or not."),
+    "standardise": (
+        STANDARDISERS,
+        "Bring columns to mean 0 and sd 1 over observed cells, bend skewed ones, too, or neither.",
+    ),
 }
 _SWITCHES = {
     "show_mask": "Let the encoder read the mask beside the row.",

@@ -15,6 +15,9 @@ MECHANISMS = (
     "linear",
     "nonlinear",
 )
+IGNORABLE = ("none", "mcar", "mar")
+"""Mechanisms that read no hidden value."""
+
 SIGNS = ("unknown", "high", "low")
 SLOPES = {"flat": 0.0, "high": 1.0, "low": -1.0}
 """Slope of each column's link to its own value, in standard units, that a start begins with."""
@@ -27,7 +30,7 @@ ENERGIES = ("additive", "network", "clusters")
 UNBIASED_ENERGIES = ("none", *ENERGIES, "best")
 NEGATIVE_PHASES = ("snis", "jensen", "nce", "cd", "pcd")
 SCHEDULES = ("cosine", "constant")
-STANDARDISERS = ("observed", "none")
+STANDARDISERS = ("observed", "yeo_johnson", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Config:
         hidden_dim: units in each hidden layer of encoder, decoder and energy.
         show_mask: whether the encoder reads the mask beside the row with zeros in its gaps.
         standardise: ``observed``, columns are brought to mean 0 and standard deviation 1 over
-            their observed cells; ``none``, they are taken as they are.
+            their observed cells; ``yeo_johnson``, skewed ones are bent towards normal first
+            (``data.power``), with a mechanism that reads no hidden value; ``none``, they are taken
+            as they are.
         num_importance_samples: K of the bound that is trained.
         batch_size: rows in a step; those of a smaller table come more than once.
         learning_rate: peak of Adam's schedule for the base.
@@ -189,6 +194,7 @@ class Config:
                 "held-out rows, got 0"
             )
         self._check_chains()
+        self._check_standardise()
 
     def _check_chains(self) -> None:
         if self.negative_phase not in ("cd", "pcd"):
@@ -202,6 +208,13 @@ class Config:
             raise ValueError(
                 f"replay_size: expected at least num_negatives={self.num_negatives}, "
                 f"got {self.replay_size}"
+            )
+
+    def _check_standardise(self) -> None:
+        if self.standardise == "yeo_johnson" and self.mechanism not in IGNORABLE:
+            raise ValueError(
+                f"standardise: expected observed or none with mechanism {self.mechanism}, whose "
+                "cut a bend that is fitted to what was seen would hide, got 'yeo_johnson'"
             )
 
     def model_fields(self) -> dict[str, Any]:

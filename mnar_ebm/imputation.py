@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm import _checks, sampling, targets
+from mnar_ebm.data.power import Bend
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import bounds
 from mnar_ebm.types import Array, Key, PyTree
@@ -78,6 +79,7 @@ def impute_row(
     mask: Array,
     num_samples: int,
     num_imputations: int,
+    bend: Bend | None = None,
 ) -> Imputation:
     """Impute one row by importance sampling in chunks; pure, for use under ``vmap`` or ``map``.
 
@@ -89,6 +91,7 @@ def impute_row(
         mask: ``True`` where observed. [D]
         num_samples: K, rounded up to whole chunks.
         num_imputations: M.
+        bend: of the columns, if they are bent: the mean is then that of values before they were.
 
     Returns:
         The imputation of the row, without the batch axis.
@@ -103,7 +106,7 @@ def impute_row(
         log_sum = jax.nn.logsumexp(drawn.log_w)
         log_total = jnp.logaddexp(running.log_total, log_sum)
         share = jnp.exp(log_sum - log_total)
-        chunk_mean = jax.nn.softmax(drawn.log_w) @ drawn.mean
+        chunk_mean = _weighted_mean(drawn, bend)
         # Each reservoir takes a draw from the new chunk with the chunk's share of all weight.
         chosen = jax.random.categorical(key_sir, drawn.log_w, shape=(num_imputations,))
         replace = jax.random.uniform(key_keep, (num_imputations, 1)) < share
@@ -124,27 +127,51 @@ def impute_row(
     )
     running, _ = jax.lax.scan(add_chunk, empty, jax.random.split(key, num_chunks))
     return Imputation(
-        mean=jnp.where(mask, x, running.mean),
+        mean=jnp.where(mask, x if bend is None else bend.invert(x), running.mean),
         draws=running.draws,
         bound=running.log_total - jnp.log(num_chunks * chunk_samples) - params.log_z,
         ess=jnp.exp(2.0 * running.log_total - running.log_total_square),
     )
 
 
+def _weighted_mean(drawn: bounds.Draws, bend: Bend | None) -> Array:
+    r"""Return the posterior mean, of values before they were bent. [D].
+
+    The mean of g(x), of a bent value x, is not g of its conditional mean m. But x_k - m_k has the
+    mean 0 given z_k, and most of what g(x_k) differs from g(m_k) by is linear in it:
+
+        sum_k \tilde w_k (g(x_k) - b (x_k - m_k)),
+        b = sum_k \tilde w_k (g(x_k) - g(m_k)) (x_k - m_k) / sum_k \tilde w_k (x_k - m_k)²
+
+    a control variate. It is sum_k \tilde w_k g(m_k) where g is linear.
+    """
+    weights = jax.nn.softmax(drawn.log_w)
+    if bend is None:
+        return weights @ drawn.mean
+    value, noise = bend.invert(drawn.x), drawn.x - drawn.mean
+    slope = weights @ ((value - bend.invert(drawn.mean)) * noise)
+    slope = slope / jnp.maximum(weights @ noise**2, jnp.finfo(noise.dtype).tiny)
+    return weights @ (value - slope * noise)
+
+
 def make_imputer(
     model: Model, num_samples: int, num_imputations: int
-) -> Callable[[Key, Params, _Rows, int], Imputation]:
-    """Return the jitted ``(key, params, rows, num_rows) -> Imputation`` of a fixed model.
+) -> Callable[[Key, Params, Bend | None, _Rows, int], Imputation]:
+    """Return the jitted ``(key, params, bend, rows, num_rows) -> Imputation`` of a fixed model.
 
     Rows are mapped one after the other, each with the same program, so that neither the number
     of rows nor what they hold changes the answer for one of them by a single bit.
     """
 
     @jax.jit
-    def imputer(key: Key, params: Params, rows: _Rows, num_rows: int) -> Imputation:
+    def imputer(
+        key: Key, params: Params, bend: Bend | None, rows: _Rows, num_rows: int
+    ) -> Imputation:
         def one(row: _Rows) -> Imputation:
             key_row = jax.random.fold_in(key, row.seed)
-            return impute_row(key_row, model, params, row.x, row.mask, num_samples, num_imputations)
+            return impute_row(
+                key_row, model, params, row.x, row.mask, num_samples, num_imputations, bend
+            )
 
         return _map_rows(one, rows, num_rows)
 
@@ -183,6 +210,7 @@ def impute(
     *,
     num_samples: int,
     num_imputations: int = 0,
+    bend: Bend | None = None,
 ) -> Imputation:
     """Impute any number of rows, in blocks of one shape, so that nothing is compiled twice.
 
@@ -194,6 +222,7 @@ def impute(
         mask: ``True`` where observed. [N, D]
         num_samples: K, importance samples for each row; memory does not grow with it.
         num_imputations: M, multiple imputations for each row, independent for equal rows.
+        bend: of the columns, if they are bent: the mean is then that of values before they were.
 
     Returns:
         The imputation of every row, as NumPy arrays, float32. Observed cells hold ``x``.
@@ -209,7 +238,7 @@ def impute(
     seeds, first = row_seeds(x, mask)
     if not num_imputations:
         seeds = seeds[first]
-    imputed = _in_blocks(functools.partial(imputer, key, params), x, mask, seeds)
+    imputed = _in_blocks(functools.partial(imputer, key, params, bend), x, mask, seeds)
     mean, bound, ess = (part[first] for part in (imputed.mean, imputed.bound, imputed.ess))
     return Imputation(mean, imputed.draws, bound, ess)
 

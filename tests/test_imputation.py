@@ -11,6 +11,7 @@ import pytest
 from mnar_ebm import imputation, metrics, models, sampling, training
 from mnar_ebm.config import Config
 from mnar_ebm.data import Standardiser
+from mnar_ebm.data.power import Bend
 from mnar_ebm.training.fitted import TableFacts
 
 quick = pytest.mark.usefixtures("quick_compile")
@@ -59,6 +60,35 @@ def impute(model, params, x, mask, seed=0):
     """Impute by enough samples for five standard errors; every use shares what is compiled."""
     key = jax.random.key(seed)
     return imputation.impute(key, model, params, x, mask, num_samples=2000, num_imputations=50)
+
+
+BEND = Bend(np.array([0.2, 1.0, 1.8, 0.5]), np.array([0.5, 0.0, 0.0, 0.1]), np.full(4, 0.8))
+
+
+@quick
+@pytest.mark.parametrize("mask", MASKS, ids=str)
+@pytest.mark.parametrize("is_tilted", [True, False])
+def test_the_mean_of_bent_values_is_that_of_what_they_were(mask, is_tilted):
+    """Beside quadrature, whether draws or conditional means stand for them; observed ones too."""
+    x, masks, laws = rows_with(mask)
+    model, params = tilted_model()
+    if not is_tilted:
+        model, params = oracles.make_linear_model(LINEAR, widen=1.3)
+        laws = [oracles.rows_of(LINEAR, oracles.joint(LINEAR)).given(mask, row[mask]) for row in x]
+    imputed = imputation.impute(
+        jax.random.key(1), model, params, x, masks, num_samples=2000, bend=BEND
+    )
+    nodes, weights = oracles.normal_nodes(60, 1)
+    missing = Bend(*(part[~mask] for part in BEND))
+    exact = np.array(
+        [
+            weights @ missing.invert(law.mean + nodes * np.sqrt(np.diag(law.covariance)))
+            for law in laws
+        ]
+    )
+    assert (np.abs(exact - missing.invert(np.array([law.mean for law in laws]))) > 0.01).any()
+    oracles.assert_mean(imputed.mean[:, ~mask] - exact, 0.0)
+    np.testing.assert_allclose(imputed.mean[:, mask], BEND.invert(x)[:, mask], rtol=1e-4)
 
 
 @quick

@@ -492,6 +492,25 @@ def test_columns_can_be_taken_as_they_are():
             np.testing.assert_array_equal(standard[mask], expected[mask].astype(np.float32))
 
 
+def test_skewed_columns_can_be_bent():
+    """A lognormal one becomes normal; what is imputed, drawn and sampled has its units again."""
+    x = np.exp(np.random.default_rng(0).normal(size=(200, 2)))
+    skewed = data.make_table("skewed", ("a", "b"), np.where(np.eye(200, 2) > 0, np.nan, x))
+    config = dataclasses.replace(CONFIG, standardise="yeo_johnson", num_steps=300, tilt="none")
+    fitted, _ = training.train(config, skewed)
+    standard, mask = fitted.standardise(skewed.x)
+    for column in range(2):
+        assert abs((standard[mask[:, column], column] ** 3).mean()) < 0.5  # it was above 2
+    imputed = fitted.impute(skewed.x, num_imputations=400, num_samples=4000)
+    for row, column in np.argwhere(~mask):
+        drawn = imputed.draws[row, :, column]
+        error = drawn.std() * np.sqrt(1 / 400 + 1 / imputed.ess[row])
+        assert abs(drawn.mean() - imputed.mean[row, column]) < 4 * error
+    sampled = fitted.sample(2000).x
+    assert (np.median(sampled, axis=0) < sampled.mean(axis=0) - 0.1).all()  # skewed, as they were
+    assert (np.abs(np.median(sampled, axis=0) - 1.0) < 0.3).all()
+
+
 def test_rows_are_split_by_the_seed():
     """Every row is trained on or held out."""
     config = dataclasses.replace(CONFIG, validation_fraction=0.25)
@@ -692,7 +711,14 @@ def test_a_table_that_cannot_be_trained_on_is_refused(settings, rows, message):
         ({"validation_fraction": 0.9}, "validation_fraction: expected a value from 0 to 0.5"),
         ({"validation_fraction": 0}, "validation_fraction: expected above 0 with a tilt, .* got 0"),
         ({"schedule": "step"}, "schedule: expected one of cosine, constant, got 'step'"),
-        ({"standardise": "yes"}, "standardise: expected one of observed, none, got 'yes'"),
+        (
+            {"standardise": "yes"},
+            "standardise: expected one of observed, yeo_johnson, none, got 'yes'",
+        ),
+        (
+            {"standardise": "yeo_johnson", "mechanism": "linear"},
+            "standardise: expected observed or none with mechanism linear, .* got 'yeo_johnson'",
+        ),
         ({"ema_decay": 1.0}, "ema_decay: expected a value from 0 to 0.9999, got 1.0"),
     ],
 )

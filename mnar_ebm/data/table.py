@@ -1,7 +1,7 @@
 """A table with missing cells, complete tables with cells hidden, and standard units."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from mnar_ebm import blocks as kinds
 from mnar_ebm.blocks import Block
 from mnar_ebm.data.atoms import Atoms
 from mnar_ebm.data.masks import mask_above_mean
+from mnar_ebm.data.power import Bend
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,16 +122,18 @@ def follow_up(table: Table, share: float, seed: int) -> tuple[Table, Table, Tabl
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Standardiser:
-    """The map to standard units, ``(x - mean) / scale``.
+    """The map to standard units, ``(x - mean) / scale``, bent after that if it has a ``bend``.
 
     Attributes:
         mean: the mean of each column, or its atom. [D]
         scale: the standard deviation of each column, 1 where the column is constant; of one with
             an atom, the root mean square distance of other values from it. [D]
+        bend: what makes skewed columns nearer to normal, if they are made so.
     """
 
     mean: np.ndarray
     scale: np.ndarray
+    bend: Bend | None = None
 
     @classmethod
     def fit(cls, x: np.ndarray, mask: np.ndarray, atoms: Atoms | None = None) -> "Standardiser":
@@ -163,19 +166,55 @@ class Standardiser:
         mean[columns], scale[columns] = 0.0, 1.0
         return Standardiser(mean, scale)
 
+    def straight(self) -> "Standardiser":
+        """Return the standardiser without its bend."""
+        return Standardiser(self.mean, self.scale)
+
+    def with_bend(
+        self, x: np.ndarray, mask: np.ndarray, columns: np.ndarray, atoms: Atoms | None = None
+    ) -> "Standardiser":
+        """Return the standardiser that bends some columns, too, as is best for the observed cells.
+
+        Args:
+            x: the values that it was fitted to; what a missing cell holds is never read. [N, D]
+            mask: ``True`` where observed. [N, D]
+            columns: indices of those to bend. [n]
+            atoms: of the columns, which stay where they are.
+        """
+        atom = np.full(x.shape[1], np.nan) if atoms is None else atoms.value
+        standard = self.straight().apply(x)
+        bend = Bend.fit(standard, mask & (x != atom), columns, ~np.isnan(atom))
+        return Standardiser(self.mean, self.scale, bend)
+
     def apply(self, x: np.ndarray) -> np.ndarray:
         """Return ``x`` [..., D] in standard units."""
-        return (x - self.mean) / self.scale
+        x = (x - self.mean) / self.scale
+        return x if self.bend is None else self.bend.apply(x)
 
     def invert(self, x: np.ndarray) -> np.ndarray:
         """Return standard ``x`` [..., D] in original units."""
+        x = x if self.bend is None else self.bend.invert(x)
         return x * self.scale + self.mean
 
-    def to_json(self) -> dict[str, list[float]]:
+    def log_derivative(self, x: np.ndarray) -> np.ndarray:
+        """Return the logarithm of the derivative of ``apply`` at ``x`` [..., D]."""
+        x = (x - self.mean) / self.scale
+        bent = 0.0 if self.bend is None else self.bend.log_derivative(x)
+        return bent - np.log(self.scale)
+
+    def to_json(self) -> dict[str, Any]:
         """Return lists of floats, which JSON keeps exactly."""
-        return {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+        fields: dict[str, Any] = {"mean": self.mean.tolist(), "scale": self.scale.tolist()}
+        if self.bend is not None:
+            fields["bend"] = {name: part.tolist() for name, part in self.bend._asdict().items()}
+        return fields
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Sequence[float]]) -> "Standardiser":
-        """Return the standardiser that ``to_json`` described."""
-        return cls(np.asarray(fields["mean"]), np.asarray(fields["scale"]))
+    def from_json(cls, fields: Mapping[str, Any]) -> "Standardiser":
+        """Return the standardiser that ``to_json`` described; before it knew of bends, too."""
+        bend = fields.get("bend")
+        return cls(
+            np.asarray(fields["mean"]),
+            np.asarray(fields["scale"]),
+            Bend(**{name: np.asarray(part) for name, part in bend.items()}) if bend else None,
+        )

@@ -108,13 +108,15 @@ def _describe_numeric(
     terms: tuple[np.ndarray, np.ndarray],
 ) -> Column:
     slope, intercept = terms[0][index], terms[1][index]
-    mean, scale = fitted.facts.standardiser.mean[index], fitted.facts.standardiser.scale[index]
+    standardiser = fitted.facts.standardiser
+    mean, scale = standardiser.mean[index], standardiser.scale[index]
     observed = table.x[table.mask[:, index], index]
     missing_share = 1.0 - len(observed) / len(table.x)
     counts, edges = np.histogram(observed, bins=NUM_BINS)
     grid = np.linspace(observed.min() - scale, observed.max() + scale, NUM_GRID)
     own = slice(index, index + 1)
-    probability = _probability(fitted, center, own, ((grid - mean) / scale)[:, None])
+    standard = standardiser.apply(np.tile(grid[:, None], len(center)))[:, own]
+    probability = _probability(fitted, center, own, standard)
     two_sd = 2.0 * observed.std() / scale
     low, high = _probability(fitted, center, own, center[index] + np.array([[-two_sd], [two_sd]]))
     with np.errstate(divide="ignore"):

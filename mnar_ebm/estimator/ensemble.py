@@ -65,10 +65,10 @@ class Ensemble(NamedTuple):
         bounds = [answer.bound for answer in self._ask(self.models, x)]
         bound = logsumexp(bounds, axis=0) - np.log(len(bounds))
         facts = self.models[0].facts
-        # dx = scale d(standard x) turns a density of standard values into one of values.
+        # The derivative of standard values turns their density into one of values.
         is_density = ~np.isnan(x) & ~facts.is_atom(x)
-        log_scale = np.where(is_density, np.log(facts.standardiser.scale), 0.0)
-        return float(np.mean(bound - log_scale.sum(axis=1)))
+        log_derivative = np.where(is_density, facts.standardiser.log_derivative(x), 0.0)
+        return float(np.mean(bound + log_derivative.sum(axis=1)))
 
     def _ask(
         self, models: Sequence[FittedModel], x: np.ndarray, num_imputations: int = 0

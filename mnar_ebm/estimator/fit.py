@@ -1,10 +1,11 @@
 """From settings and a table to the model that is kept, and what there is to tell of it."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mnar_ebm.config import Config
+from mnar_ebm.config import IGNORABLE, Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import selection
 from mnar_ebm.estimator.columns import ColumnType
@@ -114,18 +115,21 @@ def choose_model(
     """Train the candidates and take one.
 
     Mechanisms are compared under the last decoder, which takes most shapes: under one that takes
-    few, a mechanism that cuts off a tail would pass for the skew of a column. The mechanism taken
-    is then trained with every decoder (``selection.choose_decoder``).
+    few, a mechanism that cuts off a tail would pass for the skew of a column. For the same reason
+    no column is bent (``data.power``) but under a mechanism that reads no hidden value, when it is
+    taken. The mechanism taken is then trained with every decoder (``selection.choose_decoder``).
 
     Raises:
         NonFiniteLossError: no mechanism had a finite loss.
     """
+    train = functools.cache(train)  # what was compared is not trained again
     names: tuple[str, ...] = (mechanism,)
     reason = "as asked"
     if mechanism == "auto":
         names, reason = selection.candidate_mechanisms(table)
     deep = dataclasses.replace(config, decoder=decoders[-1])
-    configs = {name: dataclasses.replace(deep, mechanism=name) for name in names}
+    is_bent = len(names) == 1 and names[0] in IGNORABLE
+    configs = {name: _with_mechanism(deep, name, is_bent) for name in names}
     trained, lost = try_all(train, configs)
     if not trained:
         raise lost[names[0]]
@@ -134,20 +138,25 @@ def choose_model(
         chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
     elif lost:
         reason = "no other mechanism had a finite loss"
-    kept = trained[chosen]
     candidates = tuple(
         Candidate(
             name,
             float(one.row_bounds.mean()),
-            *difference(one.row_bounds, kept.row_bounds),
+            *difference(one.row_bounds, trained[chosen].row_bounds),
         )
         for name, one in trained.items()
     )
+    settled = _with_mechanism(deep, chosen, chosen in IGNORABLE)
+    by_decoder = {name: dataclasses.replace(settled, decoder=name) for name in decoders}
+    found, also_lost = try_all(train, by_decoder)
+    kept, why = selection.choose_decoder(chosen, found or {decoders[-1]: trained[chosen]}, table)
     if len(decoders) > 1:
-        configs = {
-            name: dataclasses.replace(configs[chosen], decoder=name) for name in decoders[:-1]
-        }
-        simpler, also_lost = try_all(train, configs)
-        kept, why = selection.choose_decoder(chosen, {**simpler, decoders[-1]: kept}, table)
-        reason, lost = "; ".join(filter(None, [reason, why])), lost | also_lost
-    return Choice(kept, reason, candidates, lost)
+        reason = "; ".join(filter(None, [reason, why]))
+    return Choice(kept, reason, candidates, lost | also_lost)
+
+
+def _with_mechanism(config: Config, mechanism: str, is_bent: bool) -> Config:
+    """Return the settings with a mechanism, and without a bend if there is to be none."""
+    straight = "observed" if config.standardise == "yeo_johnson" else config.standardise
+    standardise = config.standardise if is_bent else straight
+    return dataclasses.replace(config, mechanism=mechanism, standardise=standardise)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mnar_ebm.config import Config
+from mnar_ebm.config import IGNORABLE, Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import gaps
 from mnar_ebm.training import (
@@ -29,9 +29,6 @@ from mnar_ebm.training.held_out import (
     simplest_of,
 )
 from mnar_ebm.training.loop import try_all
-
-IGNORABLE = ("none", "mcar", "mar")
-"""Mechanisms that read no hidden value."""
 
 
 class Trained(NamedTuple):

@@ -56,12 +56,13 @@ def make_config(imputer: Any, table: Table) -> Config:
         "likelihood": "two_part",
         "slope_start": "best",
         "energy_bound": 2.0,
+        "standardise": "yeo_johnson",  # under mechanisms that read no hidden value
     }
     return Config(
         **{
             **sizes,
             **settings,
-            "mechanism": "mcar" if imputer.mechanism == "auto" else imputer.mechanism,
+            "mechanism": "mcar",  # until one is taken
             "tilt": imputer.tilt,
             "num_steps": imputer.max_iter,
             "tilt_steps": -(-imputer.max_iter // 3),

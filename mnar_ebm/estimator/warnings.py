@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mnar_ebm.config import IGNORABLE
 from mnar_ebm.estimator.describe import NO_LINK
 from mnar_ebm.estimator.report import Column, LevelColumn, Report
-from mnar_ebm.estimator.selection import IGNORABLE
 from mnar_ebm.training import TiltReport
 
 MIN_HELD_OUT = 30

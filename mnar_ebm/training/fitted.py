@@ -89,7 +89,11 @@ def table_facts(config: Config, table: Table) -> TableFacts:
         if config.likelihood == "two_part":
             atoms = find_atoms(table.x, table.mask)
         standardiser = Standardiser.fit(table.x, table.mask, atoms)
-        standardiser = standardiser.leave(kinds.columns_of(kinds.discrete(table.blocks)))
+        discrete = kinds.columns_of(kinds.discrete(table.blocks))
+        standardiser = standardiser.leave(discrete)
+        if config.standardise == "yeo_johnson":
+            numeric = np.setdiff1d(np.arange(len(table.columns)), discrete)
+            standardiser = standardiser.with_bend(table.x, table.mask, numeric, atoms)
     least = 0.5 / len(table.x)
     missing_rate = np.clip(1.0 - table.mask.mean(axis=0), least, 1.0 - least)
     observed_columns = tuple(int(column) for column in np.flatnonzero(table.mask.all(axis=0)))
@@ -212,12 +216,13 @@ class FittedModel(NamedTuple):
             mask,
             num_samples=self.config.num_imputation_samples if num_samples is None else num_samples,
             num_imputations=num_imputations,
+            bend=self.facts.standardiser.bend,
         )
         self._check_bounds(imputed.bound, x, standard)
-        invert = self.facts.standardiser.invert
+        standardiser = self.facts.standardiser
         return imputed._replace(
-            mean=np.where(mask, x, invert(imputed.mean)),
-            draws=np.where(mask[:, None], x[:, None], invert(imputed.draws)),
+            mean=np.where(mask, x, standardiser.straight().invert(imputed.mean)),
+            draws=np.where(mask[:, None], x[:, None], standardiser.invert(imputed.draws)),
         )
 
     def _check_bounds(self, bound: np.ndarray, x: np.ndarray, standard: np.ndarray) -> None:

@@ -90,7 +90,7 @@ def hidden_cell_scores(fitted: FittedModel, table: Table) -> np.ndarray:
     whole_blocks = kinds.spread(table.blocks, kinds.one_each(table.blocks, drawn))
     is_hidden = mask & whole_blocks & (has_gap | ~has_gap.any())
     filled = fitted.impute(np.where(is_hidden, np.nan, table.x[rows]), seed=fitted.config.seed)
-    error = fitted.standardise(filled.mean)[0] - fitted.standardise(table.x[rows])[0]
+    error = (filled.mean - table.x[rows]) / fitted.facts.standardiser.scale
     return -np.where(is_hidden, error**2, 0.0).sum(axis=1)
 
 

@@ -1,0 +1,100 @@
+"""Yeo and Johnson's transform: beside scikit-learn's, there and back, and what it is fitted to."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.preprocessing import PowerTransformer
+
+from mnar_ebm import data
+from mnar_ebm.data.power import Bend
+
+POWERS = np.array([0.001, 0.5, 1.0, 1.6, 1.999])
+GRID = np.tile(np.linspace(-6, 6, 121)[:, None], len(POWERS))
+MAP = Bend(POWERS, np.zeros(5), np.ones(5))
+
+
+def rows(seed=0):
+    """Return a skewed column, one skewed the other way, a normal one and an amount. [N, 4]."""
+    rng = np.random.default_rng(seed)
+    amount = np.where(rng.random(3000) < 0.3, 0.0, rng.lognormal(size=3000))
+    return np.stack(
+        [rng.lognormal(size=3000), -rng.gamma(2, size=3000), *rng.normal(5, 2, (1, 3000)), amount],
+        axis=1,
+    )
+
+
+def test_the_map_is_that_of_scikit_learn():
+    """At powers of both sides of 1, on both sides of 0."""
+    theirs = PowerTransformer(standardize=False).fit(GRID + np.arange(121)[:, None] % 2)
+    theirs.lambdas_ = POWERS
+    np.testing.assert_allclose(MAP.apply(GRID), theirs.transform(GRID), rtol=1e-6)
+    np.testing.assert_array_equal(MAP.apply(GRID)[:, 2], GRID[:, 2])
+
+
+def test_it_comes_back():
+    """In double precision and, in JAX, in single; 0, where an atom is, to the bit."""
+    bend = Bend(POWERS, np.linspace(-1, 1, 5), np.linspace(0.5, 2, 5))
+    np.testing.assert_allclose(bend.invert(bend.apply(GRID)), GRID, rtol=1e-9, atol=1e-12)
+    single = bend.invert(jnp.asarray(bend.apply(GRID), jnp.float32))
+    np.testing.assert_allclose(single, GRID, rtol=1e-3, atol=1e-5)
+    assert (MAP.invert(MAP.apply(np.zeros(5))) == 0).all()
+
+
+def test_its_derivative_is_its_own():
+    """Central differences agree, off 0, where the second derivative jumps."""
+    bend, step = Bend(POWERS, np.zeros(5), np.full(5, 3.0)), 1e-5
+    points = GRID[np.abs(GRID[:, 0]) > 0.05]
+    slope = (bend.apply(points + step) - bend.apply(points - step)) / (2 * step)
+    np.testing.assert_allclose(bend.log_derivative(points), np.log(slope), atol=1e-6)
+
+
+def test_the_power_is_the_likeliest():
+    """That of scikit-learn, where it lies in (0, 2)."""
+    x = data.Standardiser.fit(rows(), np.ones((3000, 4), bool)).apply(rows())[:, 1:3]
+    bend = Bend.fit(x, np.ones_like(x, bool), np.arange(2), np.zeros(2, bool))
+    np.testing.assert_allclose(bend.power, PowerTransformer().fit(x).lambdas_, atol=1e-3)
+
+
+def test_a_bent_table_is_nearer_to_normal_and_comes_back():
+    """Skewness shrinks; means are 0 and deviations 1; atoms, and columns left out, stay."""
+    x, mask = rows(), np.random.default_rng(1).random((3000, 4)) < 0.8
+    atoms = data.find_atoms(x, mask)
+    assert atoms.side == (0, 0, 0, 1)
+    straight = data.Standardiser.fit(x, mask, atoms)
+    bent = straight.with_bend(x, mask, np.array([0, 1, 3]), atoms)
+    hidden = np.where(mask, x, np.nan)
+    bent_again = straight.with_bend(hidden, mask, np.array([0, 1, 3]), atoms)
+    np.testing.assert_array_equal(bent.bend.power, bent_again.bend.power)  # reads no hidden value
+
+    standard = np.where(mask, bent.apply(x), np.nan)
+    np.testing.assert_allclose(np.nanmean(standard[:, :3], axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(np.nanstd(standard[:, :3], axis=0), 1, rtol=1e-12)
+    for column in (0, 1):
+        before, after = (
+            (z[mask[:, column], column] ** 3).mean() for z in (straight.apply(x), standard)
+        )
+        assert abs(after) < 0.5 * abs(before)
+    np.testing.assert_array_equal(bent.apply(x)[:, 2], straight.apply(x)[:, 2])
+    np.testing.assert_array_equal(bent.apply(x)[:, 3] == 0, x[:, 3] == 0)
+    assert (bent.invert(bent.apply(x))[x[:, 3] == 0, 3] == 0).all()
+    np.testing.assert_allclose(bent.invert(bent.apply(x)), x, rtol=1e-8, atol=1e-10)
+
+
+def test_a_bend_survives_json_exactly():
+    """And a standardiser without one is described as before there were any."""
+    x = rows()
+    straight = data.Standardiser.fit(x, np.ones_like(x, bool))
+    bent = straight.with_bend(x, np.ones_like(x, bool), np.arange(4))
+    again = data.Standardiser.from_json(json.loads(json.dumps(bent.to_json())))
+    np.testing.assert_array_equal(again.apply(x), bent.apply(x))
+    assert set(straight.to_json()) == {"mean", "scale"}
+
+
+@pytest.mark.parametrize("values", [[3.0, 3.0], [0.0, 1.0, 1.0]], ids=["constant", "binary"])
+def test_two_values_have_no_shape(values):
+    """Their column stays as it is, but for its units."""
+    x = np.array(values)[:, None]
+    bend = Bend.fit(x, np.ones_like(x, bool), np.arange(1), np.zeros(1, bool))
+    assert bend.power == 1.0 and np.isfinite(bend.apply(x)).all()

@@ -106,7 +106,7 @@ def impute_row(
         log_sum = jax.nn.logsumexp(drawn.log_w)
         log_total = jnp.logaddexp(running.log_total, log_sum)
         share = jnp.exp(log_sum - log_total)
-        chunk_mean = _weighted_mean(drawn, bend)
+        chunk_mean = bounds.posterior_mean(drawn, bend)
         # Each reservoir takes a draw from the new chunk with the chunk's share of all weight.
         chosen = jax.random.categorical(key_sir, drawn.log_w, shape=(num_imputations,))
         replace = jax.random.uniform(key_keep, (num_imputations, 1)) < share
@@ -132,26 +132,6 @@ def impute_row(
         bound=running.log_total - jnp.log(num_chunks * chunk_samples) - params.log_z,
         ess=jnp.exp(2.0 * running.log_total - running.log_total_square),
     )
-
-
-def _weighted_mean(drawn: bounds.Draws, bend: Bend | None) -> Array:
-    r"""Return the posterior mean, of values before they were bent. [D].
-
-    The mean of g(x), of a bent value x, is not g of its conditional mean m. But x_k - m_k has the
-    mean 0 given z_k, and most of what g(x_k) differs from g(m_k) by is linear in it:
-
-        sum_k \tilde w_k (g(x_k) - b (x_k - m_k)),
-        b = sum_k \tilde w_k (g(x_k) - g(m_k)) (x_k - m_k) / sum_k \tilde w_k (x_k - m_k)²
-
-    a control variate. It is sum_k \tilde w_k g(m_k) where g is linear.
-    """
-    weights = jax.nn.softmax(drawn.log_w)
-    if bend is None:
-        return weights @ drawn.mean
-    value, noise = bend.invert(drawn.x), drawn.x - drawn.mean
-    slope = weights @ ((value - bend.invert(drawn.mean)) * noise)
-    slope = slope / jnp.maximum(weights @ noise**2, jnp.finfo(noise.dtype).tiny)
-    return weights @ (value - slope * noise)
 
 
 def make_imputer(

@@ -42,7 +42,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             if nothing that was observed predicts the gaps, completely at random
             (``estimator.gaps``); else the held-out bound decides between values missing at random
             given the columns without gaps, if there are any, self-masking and a linear mechanism of
-            the whole row. For gaps at random a deep decoder is taken if it fills cells better.
+            the whole row. For gaps at random a deep decoder is taken if it fills cells better, and
+            skewed columns are bent towards normal (``data.power``).
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm import models
+from mnar_ebm.data.power import Bend
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import none as ignore
 from mnar_ebm.models import Model, Params
@@ -117,6 +118,31 @@ def importance_bound(log_w: Array, log_z: Array | float = 0.0) -> Array:
     """Return log mean_k w_k - log Z, the importance-weighted bound. [K] -> []."""
     chex.assert_rank(log_w, 1)
     return log_mean_exp(log_w) - log_z
+
+
+def posterior_mean(draws: Draws, bend: Bend | None = None) -> Array:
+    r"""Return the weighted mean of a row, of values before they were bent, if they were. [D].
+
+    The mean of g(x), of a bent value x, is not g of its conditional mean m. But x_k - m_k has the
+    mean 0 given z_k, and most of what g(x_k) differs from g(m_k) by is linear in it:
+
+        sum_k \tilde w_k (g(x_k) - b (x_k - m_k)),
+        b = sum_k \tilde w_k (g(x_k) - g(m_k)) (x_k - m_k) / sum_k \tilde w_k (x_k - m_k)²
+
+    with the normalised weights \tilde w_k: a control variate. Where g is linear, or there is none,
+    it is sum_k \tilde w_k g(m_k).
+
+    Args:
+        draws: of one row. [K, ...]
+        bend: of the columns, if they are bent; g is its inverse.
+    """
+    weights = jax.nn.softmax(draws.log_w)
+    if bend is None:
+        return weights @ draws.mean
+    value, noise = bend.invert(draws.x), draws.x - draws.mean
+    slope = weights @ ((value - bend.invert(draws.mean)) * noise)
+    slope = slope / jnp.maximum(weights @ noise**2, jnp.finfo(noise.dtype).tiny)
+    return weights @ (value - slope * noise)
 
 
 def batch_draws(key: Key, model: Model, params: Params, batch: Batch, num_samples: int) -> Draws:

@@ -42,8 +42,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             if nothing that was observed predicts the gaps, completely at random
             (``estimator.gaps``); else the held-out bound decides between values missing at random
             given the columns without gaps, if there are any, self-masking and a linear mechanism of
-            the whole row. For gaps at random a deep decoder is taken if it fills cells better, and
-            skewed columns are bent towards normal (``data.power``).
+            the whole row. For gaps at random a deep decoder is taken if it fills cells better.
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.
@@ -53,7 +52,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         num_models: fits of the model that is taken, with seeds of their own: means are averaged
             over them and draws are of each in turn (``estimator.ensemble``).
         num_samples: importance samples behind every row, of each fit.
-        settings: other fields of ``Config``, by name.
+        settings: other fields of ``Config``, by name; ``standardise="yeo_johnson"`` holds where the
+            mechanism taken reads no hidden value.
         min_value: least imputed value; a number, or one for each column, not read of levels.
         max_value: largest imputed value, as ``min_value``.
         keep_empty_features: whether columns without a value in ``fit`` are kept, as zeros, or

@@ -56,7 +56,6 @@ def make_config(imputer: Any, table: Table) -> Config:
         "likelihood": "two_part",
         "slope_start": "best",
         "energy_bound": 2.0,
-        "standardise": "yeo_johnson",  # under mechanisms that read no hidden value
     }
     return Config(
         **{

@@ -6,6 +6,9 @@ It is smooth, leaves 0 where it is, and with p in (0, 2) maps the numbers onto t
 whatever a model draws has a value; p = 1 changes nothing. Its derivative is (1 + |x|)^(q - 1). The
 power is the one under which a normal column has the highest likelihood.
 
+Beyond the values that were seen the inverse would go on as an exponential, with means to match.
+What is brought back is kept within their range.
+
 References:
     I.-K. Yeo, R. A. Johnson, "A new family of power transformations to improve normality or
     symmetry", Biometrika 87, 2000, eq. 2.1.
@@ -27,11 +30,15 @@ class Bend(NamedTuple):
         power: p of each column. [D]
         centre: the mean of psi of each column; 0 of one with an atom, which stays at 0. [D]
         spread: its standard deviation, or its root mean square distance from the atom. [D]
+        low: least bent value that ``invert`` tells apart. [D]
+        high: largest. [D]
     """
 
     power: Any
     centre: Any
     spread: Any
+    low: Any = -np.inf
+    high: Any = np.inf
 
     @classmethod
     def fit(
@@ -46,22 +53,27 @@ class Bend(NamedTuple):
             has_atom: which have an atom. [D]
         """
         power, centre, spread = np.ones(x.shape[1]), np.zeros(x.shape[1]), np.ones(x.shape[1])
+        low, high = np.full(x.shape[1], -np.inf), np.full(x.shape[1], np.inf)
         for column in columns:
             values = x[mask[:, column], column]
             power[column] = _fit_power(values)
             bent = _psi(values, power[column])
             centre[column] = 0.0 if has_atom[column] else bent.mean()
             spread[column] = np.sqrt(np.mean((bent - centre[column]) ** 2)) or 1.0
-        return cls(power, centre, spread)
+            seen = np.append(bent, 0.0) if has_atom[column] else bent
+            low[column], high[column] = (
+                (edge - centre[column]) / spread[column] for edge in (seen.min(), seen.max())
+            )
+        return cls(power, centre, spread, low, high)
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """Return values [..., D] bent."""
         return (_psi(x, self.power) - self.centre) / self.spread
 
     def invert(self, x: Any) -> Any:
-        """Return the values that ``x`` [..., D] were before they were bent."""
-        x = x * self.spread + self.centre
+        """Return the values that ``x`` [..., D] were before they were bent, within their range."""
         xp = x.__array_namespace__()  # of NumPy or of JAX
+        x = xp.clip(x, self.low, self.high) * self.spread + self.centre
         q = xp.where(x < 0, 2.0 - self.power, self.power)
         straight = xp.sign(x) * xp.expm1(xp.log1p(q * xp.abs(x)) / q)
         return xp.where(self.power == 1.0, x, straight)  # to the bit

@@ -42,6 +42,20 @@ def test_it_comes_back():
     assert (MAP.invert(MAP.apply(np.zeros(5))) == 0).all()
 
 
+def test_what_is_brought_back_keeps_to_what_was_seen():
+    """Of columns that are bent, the atom among it; a column that is left out goes on."""
+    x = rows()
+    mask = np.ones_like(x, bool)
+    bent = data.Standardiser.fit(x, mask).with_bend(x, mask, np.array([0, 1, 3]))
+    far = bent.invert(np.array([[-50.0] * 4, [50.0] * 4]))
+    np.testing.assert_allclose(far[:, [0, 1, 3]], np.stack([x.min(0), x.max(0)])[:, [0, 1, 3]])
+    assert far[0, 2] < x[:, 2].min() - 50 and far[1, 2] > x[:, 2].max() + 50
+    atoms = data.find_atoms(x, mask)
+    bent = data.Standardiser.fit(x, mask, atoms).with_bend(x, mask, np.array([3]), atoms)
+    far = bent.invert(np.array([[-50.0] * 4, [50.0] * 4]))[:, 3]
+    np.testing.assert_allclose(far, [0.0, x[:, 3].max()])
+
+
 def test_its_derivative_is_its_own():
     """Central differences agree, off 0, where the second derivative jumps."""
     bend, step = Bend(POWERS, np.zeros(5), np.full(5, 3.0)), 1e-5

@@ -13,11 +13,11 @@ from mnar_ebm.training import held_out
 NUM_ROWS = 4000
 
 
-def fill_with(value):
-    """Return a model that fills every gap with a value, of a table in standard units."""
+def fill_with(value, scale=1.0):
+    """Return a model that fills every gap with a value, of a table in units of a scale."""
     return SimpleNamespace(
         config=Config(validation_fraction=0.5),
-        facts=SimpleNamespace(standardiser=data.Standardiser.identity(4)),
+        facts=SimpleNamespace(standardiser=data.Standardiser(np.zeros(4), np.full(4, scale))),
         impute=lambda x, seed: SimpleNamespace(mean=np.where(np.isnan(x), value, x)),
     )
 
@@ -39,6 +39,9 @@ def test_cells_of_columns_with_gaps_are_hidden():
     np.testing.assert_array_equal(
         held_out.hidden_cell_scores(fill_with(2.0), make_table([1, 1, 1, 1])), scores / 4
     )  # the same cells
+    np.testing.assert_array_equal(
+        held_out.hidden_cell_scores(fill_with(3.0, scale=2.0), make_table([1, 1, 1, 1])), scores / 4
+    )  # in standard units
 
 
 def test_cells_of_any_column_are_hidden_where_none_has_a_gap():

@@ -2,8 +2,8 @@ r"""Yeo and Johnson's power transform: what it makes of a skewed column is neare
 
     psi(x) = sign(x) ((1 + |x|)^q - 1) / q,      q = p for x >= 0, 2 - p for x < 0
 
-It is smooth, leaves 0 where it is, and with p in (0, 2) maps the numbers onto the numbers, so that
-whatever a model draws has a value; p = 1 changes nothing. Its derivative is (1 + |x|)^(q - 1). The
+It is smooth, leaves 0 where it is, and with p in (0, 2) maps the numbers onto the numbers; p = 1
+changes nothing. Its derivative is (1 + |x|)^(q - 1). The
 power is the one under which a normal column has the highest likelihood.
 
 Beyond the values that were seen the inverse would go on as an exponential, with means to match.

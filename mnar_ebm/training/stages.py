@@ -91,6 +91,7 @@ def program_of(config: Config) -> Config:
         config,
         seed=0,
         slope_start="flat",
+        standardise="observed",
         schedule="constant",
         num_steps=1,
         tilt_steps=min(1, config.tilt_steps),

@@ -197,6 +197,11 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
 
 def check_unbiased(config: Config, facts: TableFacts, unbiased: Table) -> None:
     """Raise ``ValueError`` unless a model of ``config`` can be trained with these rows."""
+    if config.standardise == "yeo_johnson":
+        raise ValueError(
+            "standardise: expected observed or none with unbiased rows, which may lie beyond the "
+            "range of the others that a bend keeps to, got 'yeo_johnson'"
+        )
     if unbiased.columns != facts.columns:
         raise ValueError(
             f"unbiased: expected the columns {', '.join(facts.columns)}, "

@@ -64,6 +64,16 @@ def test_its_derivative_is_its_own():
     np.testing.assert_allclose(bend.log_derivative(points), np.log(slope), atol=1e-6)
 
 
+def test_the_derivative_of_standard_units_is_that_of_all_of_their_steps():
+    """Centring, scaling and bending, by central differences."""
+    x = rows()
+    mask = np.ones_like(x, bool)
+    bent = data.Standardiser.fit(x, mask).with_bend(x, mask, np.array([0, 1, 3]))
+    points = np.quantile(x, [0.2, 0.6, 0.9], axis=0)
+    slope = (bent.apply(points + 1e-5) - bent.apply(points - 1e-5)) / 2e-5
+    np.testing.assert_allclose(bent.log_derivative(points), np.log(slope), atol=1e-6)
+
+
 def test_the_power_is_the_likeliest():
     """That of scikit-learn, where it lies in (0, 2)."""
     x = data.Standardiser.fit(rows(), np.ones((3000, 4), bool)).apply(rows())[:, 1:3]

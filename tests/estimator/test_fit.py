@@ -5,6 +5,7 @@ import pytest
 
 from mnar_ebm.config import Config
 from mnar_ebm.estimator import fit, selection
+from mnar_ebm.training.stages import program_of
 
 DECODERS = ("linear", "linear_mlp")
 NAMES = ("mar", "selfmasking_probit", "linear")
@@ -49,6 +50,12 @@ def test_one_mechanism_alone_is_fitted_bent_at_once(monkeypatch):
     trained, kept = choose(monkeypatch, "mcar", names=("mcar",))
     assert trained == [("mcar", name, "yeo_johnson") for name in reversed(DECODERS)]
     assert kept == ("mcar", "linear", "yeo_johnson")
+
+
+def test_a_bent_column_compiles_no_program_of_training_anew():
+    """The programs are those of standard units."""
+    bent, straight = (Config(mechanism="mcar", standardise=s) for s in ("yeo_johnson", "observed"))
+    assert program_of(bent) == program_of(straight)
 
 
 @pytest.mark.parametrize("standardise", ["observed", "none"])

@@ -115,7 +115,7 @@ def _draw_by_chains(
 def _log_density(fitted: FittedModel, x: np.ndarray, seed: int) -> np.ndarray:
     """Return log p(x) of complete rows in original units, by importance sampling. [N]."""
     bound = fitted.impute(x, num_samples=1000, seed=seed).bound
-    return bound - np.log(fitted.facts.standardiser.scale).sum()
+    return bound + fitted.facts.standardiser.log_derivative(x).sum(axis=1)
 
 
 def _component_shares(fitted: FittedModel, truth: GaussianMixture, x: jax.Array) -> list[float]:

@@ -59,7 +59,7 @@ _ENUMS = {
     ),
     "standardise": (
         STANDARDISERS,
-        "Bring columns to mean 0 and sd 1 over observed cells, bend skewed ones, too, or neither.",
+        "Bring columns to mean 0 and sd 1 over observed cells, bend them, too, or neither.",
     ),
 }
 _SWITCHES = {

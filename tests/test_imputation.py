@@ -11,7 +11,7 @@ import pytest
 from mnar_ebm import imputation, metrics, models, sampling, training
 from mnar_ebm.config import Config
 from mnar_ebm.data import Standardiser
-from mnar_ebm.data.power import Bend
+from mnar_ebm.data.power import FARTHEST, Bend
 from mnar_ebm.training.fitted import TableFacts
 
 quick = pytest.mark.usefixtures("quick_compile")
@@ -62,7 +62,13 @@ def impute(model, params, x, mask, seed=0):
     return imputation.impute(key, model, params, x, mask, num_samples=2000, num_imputations=50)
 
 
-BEND = Bend(np.array([0.2, 1.0, 1.8, 0.5]), np.array([0.5, 0.0, 0.0, 0.1]), np.full(4, 0.8))
+BEND = Bend(
+    np.array([0.2, 1.0, 1.8, 0.5]),
+    np.array([0.5, 0.0, 0.0, 0.1]),
+    np.full(4, 0.8),
+    np.array([-FARTHEST, -FARTHEST, -1.0, -2.0]),
+    np.array([FARTHEST, FARTHEST, 1.5, 0.5]),
+)
 
 
 @quick
@@ -79,7 +85,7 @@ def test_the_mean_of_bent_values_is_that_of_what_they_were(mask, is_tilted):
         jax.random.key(1), model, params, x, masks, num_samples=2000, bend=BEND
     )
     nodes, weights = oracles.normal_nodes(60, 1)
-    missing = Bend(*(part[~mask] for part in BEND[:3]))
+    missing = Bend(*(part[~mask] for part in BEND))
     exact = np.array(
         [
             weights @ missing.invert(law.mean + nodes * np.sqrt(np.diag(law.covariance)))

@@ -410,6 +410,24 @@ def test_a_rate_warms_up_and_decays_or_is_constant():
     np.testing.assert_array_equal(pace.Pace(2000, 3.0, "constant").rates(steps), 3.0)
 
 
+@pytest.mark.parametrize("schedule, moves", [("constant", True), ("cosine", False)])
+def test_a_constant_rate_does_not_decay(schedule, moves):
+    """Beyond the stage's last step a decayed rate moves nothing; a constant one still does."""
+    config = dataclasses.replace(CONFIG, tilt="none", schedule=schedule)
+    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+    (base,) = stages.make_stages(config, fitted.model)
+    params = base.select(fitted.params)
+    gradient, state = (
+        jax.tree.map(jnp.ones_like, params),
+        loop.init_state(base, fitted.params, jax.random.key(0)).opt_state,
+    )
+    for rate in base.pace.rates(jnp.arange(config.num_steps + 1)):
+        optimiser = pace.make_optimiser(base.decayed, base.pace.decays, rate)
+        updates, state = optimiser.update(gradient, state, params)
+    sizes = np.concatenate([np.abs(leaf).ravel() for leaf in jax.tree.leaves(updates)])
+    np.testing.assert_allclose(sizes, config.learning_rate * moves, rtol=1e-4, atol=1e-12)
+
+
 def test_what_a_linear_mechanism_reads_of_other_columns_decays_alone():
     """Without a gradient it moves by -rate decay w; nothing else moves."""
     config = dataclasses.replace(
@@ -417,7 +435,7 @@ def test_what_a_linear_mechanism_reads_of_other_columns_decays_alone():
     )
     fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
     (base,) = stages.make_stages(config, fitted.model)
-    optimiser = loop.make_optimiser(base.decayed, base.pace.decays, config.learning_rate)
+    optimiser = pace.make_optimiser(base.decayed, base.pace.decays, config.learning_rate)
     params = jax.tree.map(jnp.ones_like, base.select(fitted.params))
     gradient = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimiser.update(gradient, optimiser.init(params), params)

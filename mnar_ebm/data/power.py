@@ -3,8 +3,8 @@ r"""Yeo and Johnson's power transform: what it makes of a skewed column is neare
     psi(x) = sign(x) ((1 + |x|)^q - 1) / q,      q = p for x >= 0, 2 - p for x < 0
 
 It is smooth, leaves 0 where it is, and with p in (0, 2) maps the numbers onto the numbers; p = 1
-changes nothing. Its derivative is (1 + |x|)^(q - 1). The
-power is the one under which a normal column has the highest likelihood.
+changes nothing. Its derivative is (1 + |x|)^(q - 1). The power is the one under which a normal
+column has the highest likelihood.
 
 Beyond the values that were seen the inverse would go on as an exponential, with means to match.
 What is brought back is kept within their range.
@@ -22,6 +22,9 @@ from scipy import optimize, stats
 LEAST, MOST = 0.001, 1.999
 """Powers; 0 and 2, whose transforms are logarithms, are their limits."""
 
+FARTHEST = float(np.finfo(np.float32).max)
+"""Limit of columns that have none: finite, for JSON."""
+
 
 class Bend(NamedTuple):
     """The map ``(psi(x) - centre) / spread`` of columns, of NumPy or JAX arrays.
@@ -30,15 +33,15 @@ class Bend(NamedTuple):
         power: p of each column. [D]
         centre: the mean of psi of each column; 0 of one with an atom, which stays at 0. [D]
         spread: its standard deviation, or its root mean square distance from the atom. [D]
-        low: least bent value that ``invert`` tells apart. [D]
-        high: largest. [D]
+        low: least bent value that was seen: ``invert`` takes those below it for it. [D]
+        high: largest, as ``low``. [D]
     """
 
     power: Any
     centre: Any
     spread: Any
-    low: Any = -np.inf
-    high: Any = np.inf
+    low: Any
+    high: Any
 
     @classmethod
     def fit(
@@ -53,7 +56,7 @@ class Bend(NamedTuple):
             has_atom: which have an atom. [D]
         """
         power, centre, spread = np.ones(x.shape[1]), np.zeros(x.shape[1]), np.ones(x.shape[1])
-        low, high = np.full(x.shape[1], -np.inf), np.full(x.shape[1], np.inf)
+        low, high = np.full(x.shape[1], -FARTHEST), np.full(x.shape[1], FARTHEST)
         for column in columns:
             values = x[mask[:, column], column]
             power[column] = _fit_power(values)

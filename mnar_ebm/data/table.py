@@ -128,7 +128,7 @@ class Standardiser:
         mean: the mean of each column, or its atom. [D]
         scale: the standard deviation of each column, 1 where the column is constant; of one with
             an atom, the root mean square distance of other values from it. [D]
-        bend: what makes skewed columns nearer to normal, if they are made so.
+        bend: what makes columns nearer to normal, if they are made so.
     """
 
     mean: np.ndarray

@@ -86,7 +86,7 @@ def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
 
 
 def program_of(config: Config) -> Config:
-    """Return the settings with those at 0 or 1 that no compiled program of training depends on."""
+    """Return the settings with those fixed that no compiled program of training depends on."""
     return dataclasses.replace(
         config,
         seed=0,

@@ -8,11 +8,12 @@ import pytest
 from sklearn.preprocessing import PowerTransformer
 
 from mnar_ebm import data
-from mnar_ebm.data.power import Bend
+from mnar_ebm.data.power import FARTHEST, Bend
 
 POWERS = np.array([0.001, 0.5, 1.0, 1.6, 1.999])
 GRID = np.tile(np.linspace(-6, 6, 121)[:, None], len(POWERS))
-MAP = Bend(POWERS, np.zeros(5), np.ones(5))
+LIMITS = (np.full(5, -FARTHEST), np.full(5, FARTHEST))
+MAP = Bend(POWERS, np.zeros(5), np.ones(5), *LIMITS)
 
 
 def rows(seed=0):
@@ -35,7 +36,7 @@ def test_the_map_is_that_of_scikit_learn():
 
 def test_it_comes_back():
     """In double precision and, in JAX, in single; 0, where an atom is, to the bit."""
-    bend = Bend(POWERS, np.linspace(-1, 1, 5), np.linspace(0.5, 2, 5))
+    bend = Bend(POWERS, np.linspace(-1, 1, 5), np.linspace(0.5, 2, 5), *LIMITS)
     np.testing.assert_allclose(bend.invert(bend.apply(GRID)), GRID, rtol=1e-9, atol=1e-12)
     single = bend.invert(jnp.asarray(bend.apply(GRID), jnp.float32))
     np.testing.assert_allclose(single, GRID, rtol=1e-3, atol=1e-5)
@@ -58,7 +59,7 @@ def test_what_is_brought_back_keeps_to_what_was_seen():
 
 def test_its_derivative_is_its_own():
     """Central differences agree, off 0, where the second derivative jumps."""
-    bend, step = Bend(POWERS, np.zeros(5), np.full(5, 3.0)), 1e-5
+    bend, step = Bend(POWERS, np.zeros(5), np.full(5, 3.0), *LIMITS), 1e-5
     points = GRID[np.abs(GRID[:, 0]) > 0.05]
     slope = (bend.apply(points + step) - bend.apply(points - step)) / (2 * step)
     np.testing.assert_allclose(bend.log_derivative(points), np.log(slope), atol=1e-6)
@@ -110,9 +111,12 @@ def test_a_bend_survives_json_exactly():
     """And a standardiser without one is described as before there were any."""
     x = rows()
     straight = data.Standardiser.fit(x, np.ones_like(x, bool))
-    bent = straight.with_bend(x, np.ones_like(x, bool), np.arange(4))
-    again = data.Standardiser.from_json(json.loads(json.dumps(bent.to_json())))
+    bent = straight.with_bend(x, np.ones_like(x, bool), np.array([0, 1, 3]))
+    text = json.dumps(bent.to_json(), allow_nan=False)  # strict JSON has no infinity
+    again = data.Standardiser.from_json(json.loads(text))
     np.testing.assert_array_equal(again.apply(x), bent.apply(x))
+    far = np.array([[-1e9] * 4, [1e9] * 4])
+    np.testing.assert_array_equal(again.invert(far), bent.invert(far))
     assert set(straight.to_json()) == {"mean", "scale"}
 
 

@@ -16,7 +16,6 @@ from mnar_ebm.estimator.warnings import find_warnings
 from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.held_out import difference
 from mnar_ebm.training.loop import try_all
-from mnar_ebm.training.unbiased import check_unbent
 
 Train = Callable[[Config], Trained]
 
@@ -70,8 +69,6 @@ def fit_table(
         ValueError: mechanism, settings and table do not go together.
         NonFiniteLossError: no candidate had a finite loss; those that had none are left out.
     """
-    if unbiased is not None:
-        check_unbent(config)  # before anything is trained
 
     def tell_step(line: str) -> None:
         tell(2, f"MNARImputer: {line}")

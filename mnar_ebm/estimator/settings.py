@@ -56,6 +56,7 @@ def make_config(imputer: Any, table: Table) -> Config:
         "likelihood": "two_part",
         "slope_start": "best",
         "energy_bound": 2.0,
+        "standardise": "yeo_johnson",  # under a mechanism that reads no hidden value
     }
     return Config(
         **{

@@ -195,18 +195,8 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
     return restore(config, fitted.facts._replace(second_energy=chosen.kind), params), report
 
 
-def check_unbent(config: Config) -> None:
-    """Raise ``ValueError`` if columns are bent, which does not go with unbiased rows."""
-    if config.standardise == "yeo_johnson":
-        raise ValueError(
-            "standardise: expected observed or none with unbiased rows, which may lie beyond the "
-            "range of the others that a bend keeps to, got 'yeo_johnson'"
-        )
-
-
 def check_unbiased(config: Config, facts: TableFacts, unbiased: Table) -> None:
     """Raise ``ValueError`` unless a model of ``config`` can be trained with these rows."""
-    check_unbent(config)
     if unbiased.columns != facts.columns:
         raise ValueError(
             f"unbiased: expected the columns {', '.join(facts.columns)}, "

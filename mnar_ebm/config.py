@@ -58,8 +58,8 @@ class Config:
         show_mask: whether the encoder reads the mask beside the row with zeros in its gaps.
         standardise: ``observed``, columns are brought to mean 0 and standard deviation 1 over
             their observed cells; ``yeo_johnson``, and those of three values or more bent to normal
-            (``data.power``), with a mechanism that reads no hidden value, and what is drawn keeps
-            to their range; ``none``, they are taken as they are.
+            (``data.power``), with a mechanism that reads no hidden value; ``none``, they are taken
+            as they are.
         num_importance_samples: K of the bound that is trained.
         batch_size: rows in a step; those of a smaller table come more than once.
         learning_rate: peak of Adam's schedule for the base.

@@ -529,13 +529,6 @@ def test_skewed_columns_can_be_bent():
     assert (np.median(sampled, axis=0) < sampled.mean(axis=0) - 0.1).all()
 
 
-def test_bent_columns_do_not_go_with_unbiased_rows():
-    """In one line, before anything is trained."""
-    config = dataclasses.replace(CONFIG, standardise="yeo_johnson")
-    with pytest.raises(ValueError, match="standardise: expected observed or none with unbiased"):
-        training.train(config, table(), unbiased=table())
-
-
 def test_rows_are_split_by_the_seed():
     """Every row is trained on or held out."""
     config = dataclasses.replace(CONFIG, validation_fraction=0.25)

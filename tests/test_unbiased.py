@@ -179,6 +179,20 @@ def test_unbiased_rows_may_have_gaps():
     assert fitted.facts.second_energy == "additive"
 
 
+def test_bent_columns_are_tilted_to_rows_beyond_what_was_selected():
+    """A bend that is fitted to the selected rows goes on where only the others are."""
+    config = dataclasses.replace(CONFIG, standardise="yeo_johnson")
+    selected, unbiased = np.exp(rows_of(0, 1000, 0.0)), np.exp(rows_of(1, 200, SHIFT))
+    selected = selected[selected[:, 0] < 3]
+    start, _ = training.train(config, table_of(selected))
+    fitted, report = training.debias(start, table_of(unbiased))
+    assert (unbiased[:, 0] > 3).sum() > 50
+    assert report.gain > 2 * report.gain_standard_error
+    before, after = (one.sample(20000).x.mean(axis=0) for one in (start, fitted))
+    truth = unbiased.mean(axis=0)
+    assert (np.abs(after - truth) < np.abs(before - truth)).all()
+
+
 @pytest.mark.slow
 def test_without_folds_the_energy_is_taken_as_it_fits():
     """Few rows that folds do not trust are followed whole; the gain is said to be theirs."""

@@ -52,8 +52,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         num_models: fits of the model that is taken, with seeds of their own: means are averaged
             over them and draws are of each in turn (``estimator.ensemble``).
         num_samples: importance samples behind every row, of each fit.
-        settings: other fields of ``Config``, by name; ``standardise="yeo_johnson"`` holds where the
-            mechanism taken reads no hidden value.
+        settings: other fields of ``Config``, by name. ``standardise`` is ``yeo_johnson`` by
+            default, which holds where the mechanism taken reads no hidden value.
         min_value: least imputed value; a number, or one for each column, not read of levels.
         max_value: largest imputed value, as ``min_value``.
         keep_empty_features: whether columns without a value in ``fit`` are kept, as zeros, or

@@ -42,7 +42,7 @@ class Imputation(NamedTuple):
     """What importance sampling says of a batch of rows: arrays of JAX, or of NumPy from ``impute``.
 
     Attributes:
-        mean: posterior mean; observed cells as they came. [B, D]
+        mean: posterior mean; observed cells as they came, but for a ``bend``. [B, D]
         draws: multiple imputations; observed cells as they came. [B, M, D]
         bound: the importance-weighted bound of each row, less log Z, in nats. [B]
         ess: effective number of draws behind each row, in [1, K]. [B]
@@ -205,8 +205,8 @@ def impute(
         bend: of the columns, if they are bent: the mean is then that of values before they were.
 
     Returns:
-        The imputation of every row, as NumPy arrays, float32. Observed cells hold ``x``. Draws are
-        in standard units, as ``x`` is; so is the mean, unless there is a bend.
+        The imputation of every row, as NumPy arrays, float32. Draws are in standard
+        units, as ``x`` is, which observed cells hold; so is the mean, unless there is a bend.
 
     Raises:
         TypeError: K or M is not a whole number.

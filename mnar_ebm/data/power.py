@@ -49,7 +49,8 @@ class Bend(NamedTuple):
         Args:
             x: values in standard units; 0 is the atom of a column that has one. [N, D]
             mask: ``True`` where the value is read: observed, and not at an atom. [N, D]
-            columns: indices of those that are bent if they have a shape, of three values. [n]
+            columns: indices of those that are bent, if they have a shape: three values or more, and
+                of unit size, which one that is constant up to rounding is not. [n]
             has_atom: which have an atom. [D]
         """
         num_columns = x.shape[1]
@@ -57,7 +58,7 @@ class Bend(NamedTuple):
         low, high = np.zeros(num_columns), np.zeros(num_columns)
         for column in columns:
             values = x[mask[:, column], column]
-            if len(np.unique(values)) < 3:
+            if len(np.unique(values)) < 3 or not np.isclose(np.mean(values**2), 1.0):
                 continue
             power[column] = _fit_power(values)
             bent = _psi(values, power[column])

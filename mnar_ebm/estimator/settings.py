@@ -14,6 +14,15 @@ SMALL_TABLE = 200
 DECODERS = ("linear", "linear_mlp")
 """Decoders to choose from, the simplest first."""
 
+DEFAULTS = {
+    "validation_fraction": 0.2,
+    "likelihood": "two_part",
+    "slope_start": "best",
+    "energy_bound": 2.0,
+    "standardise": "yeo_johnson",  # under a mechanism that reads no hidden value
+}
+"""Fields of ``Config`` that are the same for every table, unless ``settings`` names them."""
+
 OWN = ("mechanism", "tilt", "num_steps", "tilt_steps", "num_imputation_samples", "seed")
 """Fields that parameters of the imputer have names for."""
 
@@ -46,21 +55,17 @@ def make_config(imputer: Any, table: Table) -> Config:
             raise ValueError(f"settings: expected some of {', '.join(known)}, got {name!r}")
     # Without held-out rows there is nothing to compare mechanisms on.
     _checks.check_between(
-        "validation_fraction", settings.get("validation_fraction", 0.2), 0.01, 0.5
+        "validation_fraction", (DEFAULTS | settings)["validation_fraction"], 0.01, 0.5
     )
     is_small = len(table.x) < SMALL_TABLE
     sizes = {
         "hidden_dim": 32 if is_small else 128,
         "batch_size": 32 if is_small else 128,
-        "validation_fraction": 0.2,
-        "likelihood": "two_part",
-        "slope_start": "best",
-        "energy_bound": 2.0,
-        "standardise": "yeo_johnson",  # under a mechanism that reads no hidden value
     }
     return Config(
         **{
             **sizes,
+            **DEFAULTS,
             **settings,
             "mechanism": "mcar",  # until one is taken
             "tilt": imputer.tilt,

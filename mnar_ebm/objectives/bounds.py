@@ -130,8 +130,7 @@ def posterior_mean(draws: Draws, bend: Bend | None = None) -> Array:
         b = sum_k \tilde w_k (g(x_k) - g(m_k)) (x_k - m_k) / sum_k \tilde w_k (x_k - m_k)²
 
     with the normalised weights \tilde w_k: a control variate. Where g is linear, or there is none,
-    it is sum_k \tilde w_k g(m_k); towards that it is biased where few draws carry the weight. (With
-    the limits of its range, g is linear between them.)
+    it is sum_k \tilde w_k g(m_k); towards that it is biased where few draws carry the weight.
 
     Args:
         draws: of one row. [K, ...]

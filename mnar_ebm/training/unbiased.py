@@ -175,7 +175,8 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
         for kind, tilt in tilts.items()
     }
     chosen = _choose(fits) if config.unbiased_folds else _as_it_fits(fits)
-    tell = functools.partial(_report, unbiased.columns, batch, pools, config.unbiased_folds)
+    drawn = fitted.facts.standardiser.invert(np.asarray(pools.to_judge.x, np.float64))
+    tell = functools.partial(_report, unbiased, drawn, pools, config.unbiased_folds)
     if chosen is None:
         return fitted, tell(pools.to_judge.log_w)
     fit, scale = fits[chosen.kind], CANDIDATES[chosen.scale]
@@ -252,7 +253,7 @@ def _as_it_fits(fits: dict[str, Fits]) -> _Choice:
 
 
 def mean_errors(
-    columns: Sequence[str], rows: Batch, draws: Array, log_w: Array
+    columns: Sequence[str], rows: np.ndarray, draws: np.ndarray, log_w: Array
 ) -> dict[str, float]:
     r"""Return the weighted mean of draws less that of rows, in standard errors, by column.
 
@@ -262,15 +263,14 @@ def mean_errors(
 
     Args:
         columns: the D names.
-        rows: a sample, which may have gaps. [n, D]
-        draws: of a base. [P, D]
+        rows: a sample, in original units; NaN in its gaps. [n, D]
+        draws: of a base, in original units. [P, D]
         log_w: their log-weights. [P]
     """
-    x, mask = np.asarray(rows.x, np.float64), np.asarray(rows.mask)
-    differ = np.where(mask, x, np.inf).min(axis=0) < np.where(mask, x, -np.inf).max(axis=0)
-    shown = np.where(mask, x, np.nan)[:, differ]
-    variance = np.nanvar(shown, axis=0, ddof=1) / mask.sum(axis=0)[differ]
-    values, weights = np.asarray(draws)[:, differ], np.exp(normalise(log_w))
+    differ = np.fmin.reduce(rows) < np.fmax.reduce(rows)
+    shown = rows[:, differ]
+    variance = np.nanvar(shown, axis=0, ddof=1) / np.isfinite(shown).sum(axis=0)
+    values, weights = draws[:, differ], np.exp(normalise(log_w))
     expected = weights @ values
     noise = weights**2 @ (values - expected) ** 2
     errors = (expected - np.nanmean(shown, axis=0)) / np.sqrt(variance + noise)
@@ -279,8 +279,8 @@ def mean_errors(
 
 
 def _report(
-    columns: Sequence[str],
-    rows: Batch,
+    unbiased: Table,
+    drawn: np.ndarray,
     pools: Pools,
     num_folds: int,
     log_w: Array,
@@ -304,5 +304,5 @@ def _report(
         pareto_k=diagnostics.pareto_k(log_w) if np.ptp(log_w) > 0 else None,
         log_weights=np.asarray(log_w),
         row_bounds=np.asarray(pools.row_bounds),
-        mean_errors=mean_errors(columns, rows, pools.to_judge.x, log_w),
+        mean_errors=mean_errors(unbiased.columns, unbiased.x, drawn, log_w),
     )

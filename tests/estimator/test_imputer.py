@@ -54,6 +54,11 @@ def quick_fit(**settings):
     )
 
 
+def test_columns_are_not_bent_where_hidden_values_are_read():
+    """What was seen does not tell how they would have to be."""
+    assert all(one.facts.standardiser.bend is None for one in quick_fit().ensemble_.models)
+
+
 def test_the_simplest_is_taken_within_two_standard_errors():
     """And not beyond; one row alone tells nothing."""
     rng = np.random.default_rng(0)
@@ -126,7 +131,11 @@ def test_it_works_in_a_pipeline_and_a_grid_search():
     x = hide("high")
     target = complete_rows() @ [1.0, 0.1, 1.0]
     imputer = MNARImputer(
-        mechanism="selfmasking_probit", max_iter=200, num_models=2, random_state=0
+        mechanism="selfmasking_probit",
+        max_iter=200,
+        num_models=2,
+        settings={"standardise": "observed"},
+        random_state=0,
     )
     pipeline = make_pipeline(StandardScaler(), imputer, LinearRegression())
     assert pipeline.fit(x, target).score(x, target) > 0.5

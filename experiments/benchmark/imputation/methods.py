@@ -11,6 +11,7 @@ import numpy as np
 from experiments import settings
 from experiments.benchmark.imputation import peers
 from mnar_ebm import Config, MNARImputer, data, training
+from mnar_ebm.estimator.settings import DEFAULTS
 from mnar_ebm.models import Model
 from mnar_ebm.types import Array, DecoderOutput, PyTree
 
@@ -161,6 +162,7 @@ def describe(name: str, options: Options) -> dict[str, Any]:
     described: dict[str, Any] = {"num_imputations": options.num_imputations}
     if name == "imputer":
         described |= {key: str(value) for key, value in MNARImputer().get_params().items()}
+        described |= DEFAULTS
     flagfile = "paper_deep" if name == "notmiwae_pytorch" else name
     if flagfile in OURS:
         config = settings.config_from_flagfile(f"table1/{flagfile}.cfg")

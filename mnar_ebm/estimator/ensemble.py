@@ -64,11 +64,7 @@ class Ensemble(NamedTuple):
         """Return the mean bound of rows, of values in their original units, in nats. [N, D]."""
         bounds = [answer.bound for answer in self._ask(self.models, x)]
         bound = logsumexp(bounds, axis=0) - np.log(len(bounds))
-        facts = self.models[0].facts
-        # The derivative of standard values turns their density into one of values.
-        is_density = ~np.isnan(x) & ~facts.is_atom(x)
-        log_derivative = np.where(is_density, facts.standardiser.log_derivative(x), 0.0)
-        return float(np.mean(bound + log_derivative.sum(axis=1)))
+        return float(np.mean(bound + self.models[0].facts.log_derivative(x)))
 
     def _ask(
         self, models: Sequence[FittedModel], x: np.ndarray, num_imputations: int = 0

@@ -115,9 +115,10 @@ def choose_model(
     """Train the candidates and take one.
 
     Mechanisms are compared under the last decoder, which takes most shapes: under one that takes
-    few, a mechanism that cuts off a tail would pass for the skew of a column. For the same reason
-    no column is bent (``data.power``) but under a mechanism that reads no hidden value, when it is
-    taken. The mechanism taken is then trained with every decoder (``selection.choose_decoder``).
+    few, a mechanism that cuts off a tail would pass for the skew of a column. So it would beside
+    a straight column, hence one that reads no hidden value is compared bent (``data.power``), if
+    columns are to be; the others take them straight. The mechanism taken is then trained with
+    every decoder (``selection.choose_decoder``).
 
     Raises:
         NonFiniteLossError: no mechanism had a finite loss.
@@ -128,8 +129,7 @@ def choose_model(
     if mechanism == "auto":
         names, reason = selection.candidate_mechanisms(table)
     deep = dataclasses.replace(config, decoder=decoders[-1])
-    is_bent = len(names) == 1 and names[0] in IGNORABLE
-    configs = {name: _with_mechanism(deep, name, is_bent) for name in names}
+    configs = {name: _with_mechanism(deep, name) for name in names}
     trained, lost = try_all(train, configs)
     if not trained:
         raise lost[names[0]]
@@ -146,8 +146,7 @@ def choose_model(
         )
         for name, one in trained.items()
     )
-    settled = _with_mechanism(deep, chosen, chosen in IGNORABLE)
-    by_decoder = {name: dataclasses.replace(settled, decoder=name) for name in decoders}
+    by_decoder = {name: dataclasses.replace(configs[chosen], decoder=name) for name in decoders}
     found, also_lost = try_all(train, by_decoder)
     kept, why = selection.choose_decoder(chosen, found or {decoders[-1]: trained[chosen]}, table)
     if len(decoders) > 1:
@@ -155,8 +154,8 @@ def choose_model(
     return Choice(kept, reason, candidates, lost | also_lost)
 
 
-def _with_mechanism(config: Config, mechanism: str, is_bent: bool) -> Config:
-    """Return the settings with a mechanism, and without a bend if there is to be none."""
-    straight = "observed" if config.standardise == "yeo_johnson" else config.standardise
-    standardise = config.standardise if is_bent else straight
+def _with_mechanism(config: Config, mechanism: str) -> Config:
+    """Return the settings with a mechanism, and without a bend where it reads hidden values."""
+    is_straight = config.standardise == "yeo_johnson" and mechanism not in IGNORABLE
+    standardise = "observed" if is_straight else config.standardise
     return dataclasses.replace(config, mechanism=mechanism, standardise=standardise)

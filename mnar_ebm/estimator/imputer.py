@@ -242,9 +242,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         It is a log-density of numbers and a log-probability of levels and atoms, of the mixture of
         all fits.
-        Higher is better, on rows that ``fit`` did not see. To compare mechanisms, fit them with
-        ``settings={"standardise": "observed"}``, for those that read no hidden value would bend;
-        ``none`` has the bound of x_obs alone, not to be compared.
+        Higher is better, on rows that ``fit`` did not see; of the mechanism ``none`` it is the
+        bound of x_obs alone, and not to be compared with that of others.
 
         Args:
             X: table with the columns of ``fit``. [N, D]

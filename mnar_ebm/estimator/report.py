@@ -16,7 +16,7 @@ class Candidate:
 
     Attributes:
         mechanism: its name.
-        bound: held-out bound of (x_obs, s), in nats a row, of values in standard units.
+        bound: held-out bound of (x_obs, s), in nats a row, of values in their units.
         difference: that less the bound of the mechanism taken.
         standard_error: of the difference, over held-out rows.
     """

@@ -38,7 +38,7 @@ class Trained(NamedTuple):
         fitted: the model.
         tilt: what the choice of its tilt's scale found.
         num_steps: steps of training, of all stages.
-        row_bounds: bound of each held-out row, in nats and standard units. [N]
+        row_bounds: bound of each held-out row, in nats, of values in their units. [N]
     """
 
     fitted: FittedModel
@@ -78,8 +78,9 @@ def train_candidate(
         )
 
     fitted, tilt = train(config, table, unbiased=unbiased, report=note)
-    _, imputed = impute_held_out(fitted, table)
-    return Trained(fitted, tilt, sum(steps.values()), imputed.bound)
+    rows, imputed = impute_held_out(fitted, table)
+    row_bounds = imputed.bound + fitted.facts.log_derivative(table.x[rows])
+    return Trained(fitted, tilt, sum(steps.values()), row_bounds)
 
 
 def median_ess(fitted: FittedModel, table: Table) -> float:

@@ -47,6 +47,17 @@ class TableFacts(NamedTuple):
         has_atom = np.array(self.atom_side or [0] * len(self.columns)) != 0
         return has_atom & (x == self.standardiser.mean)
 
+    def log_derivative(self, x: np.ndarray) -> np.ndarray:
+        """Return what turns the density of rows in standard units into that of rows ``x``. [N].
+
+        It is the sum of the log-derivatives of standard values, of observed cells off the atoms.
+
+        Args:
+            x: rows in original units; NaN in their gaps. [N, D]
+        """
+        is_density = ~np.isnan(x) & ~self.is_atom(x)
+        return np.where(is_density, self.standardiser.log_derivative(x), 0.0).sum(axis=1)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain lists, which JSON keeps exactly."""
         return {

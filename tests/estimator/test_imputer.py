@@ -134,7 +134,6 @@ def test_it_works_in_a_pipeline_and_a_grid_search():
         mechanism="selfmasking_probit",
         max_iter=200,
         num_models=2,
-        settings={"standardise": "observed"},
         random_state=0,
     )
     pipeline = make_pipeline(StandardScaler(), imputer, LinearRegression())

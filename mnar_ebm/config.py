@@ -58,8 +58,8 @@ class Config:
         show_mask: whether the encoder reads the mask beside the row with zeros in its gaps.
         standardise: ``observed``, columns are brought to mean 0 and standard deviation 1 over
             their observed cells; ``yeo_johnson``, and those of three values or more bent to normal
-            (``data.power``), with a mechanism that reads no hidden value; ``none``, they are taken
-            as they are.
+            (``data.power``), which goes with mechanisms that read no hidden value, for beside
+            others it follows the cut that they make; ``none``, they are taken as they are.
         num_importance_samples: K of the bound that is trained.
         batch_size: rows in a step; those of a smaller table come more than once.
         learning_rate: peak of Adam's schedule for the base.
@@ -194,7 +194,6 @@ class Config:
                 "held-out rows, got 0"
             )
         self._check_chains()
-        self._check_standardise()
 
     def _check_chains(self) -> None:
         if self.negative_phase not in ("cd", "pcd"):
@@ -208,13 +207,6 @@ class Config:
             raise ValueError(
                 f"replay_size: expected at least num_negatives={self.num_negatives}, "
                 f"got {self.replay_size}"
-            )
-
-    def _check_standardise(self) -> None:
-        if self.standardise == "yeo_johnson" and self.mechanism not in IGNORABLE:
-            raise ValueError(
-                f"standardise: expected observed or none with mechanism {self.mechanism}, whose "
-                "cut a bend that is fitted to what was seen would hide, got 'yeo_johnson'"
             )
 
     def model_fields(self) -> dict[str, Any]:

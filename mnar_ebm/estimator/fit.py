@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from mnar_ebm.config import IGNORABLE, Config
@@ -115,10 +115,10 @@ def choose_model(
     """Train the candidates and take one.
 
     Mechanisms are compared under the last decoder, which takes most shapes: under one that takes
-    few, a mechanism that cuts off a tail would pass for the skew of a column. So it would beside
-    a straight column, hence one that reads no hidden value is compared bent (``data.power``), if
-    columns are to be; the others take them straight. The mechanism taken is then trained with
-    every decoder (``selection.choose_decoder``).
+    few, a mechanism that cuts off a tail would pass for the skew of a column. For the same reason
+    one that reads hidden values is checked with columns bent (``_check_bent``). The mechanism taken
+    is then trained with every decoder (``selection.choose_decoder``), bent only if it reads no
+    hidden value: a bend is fitted to what was seen, and follows the cut.
 
     Raises:
         NonFiniteLossError: no mechanism had a finite loss.
@@ -129,13 +129,15 @@ def choose_model(
     if mechanism == "auto":
         names, reason = selection.candidate_mechanisms(table)
     deep = dataclasses.replace(config, decoder=decoders[-1])
-    configs = {name: _with_mechanism(deep, name) for name in names}
+    configs = {name: _with_mechanism(deep, name, is_bent=len(names) == 1) for name in names}
     trained, lost = try_all(train, configs)
     if not trained:
         raise lost[names[0]]
     chosen = next(iter(trained))
     if len(trained) > 1:
         chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
+        if config.standardise == "yeo_johnson" and names[0] in trained:
+            chosen, reason = _check_bent(chosen, reason, names[0], trained, configs, train)
     elif lost:
         reason = "no other mechanism had a finite loss"
     candidates = tuple(
@@ -146,7 +148,8 @@ def choose_model(
         )
         for name, one in trained.items()
     )
-    by_decoder = {name: dataclasses.replace(configs[chosen], decoder=name) for name in decoders}
+    settled = _with_mechanism(deep, chosen, is_bent=True)
+    by_decoder = {name: dataclasses.replace(settled, decoder=name) for name in decoders}
     found, also_lost = try_all(train, by_decoder)
     kept, why = selection.choose_decoder(chosen, found or {decoders[-1]: trained[chosen]}, table)
     if len(decoders) > 1:
@@ -154,8 +157,46 @@ def choose_model(
     return Choice(kept, reason, candidates, lost | also_lost)
 
 
-def _with_mechanism(config: Config, mechanism: str) -> Config:
-    """Return the settings with a mechanism, and without a bend where it reads hidden values."""
-    is_straight = config.standardise == "yeo_johnson" and mechanism not in IGNORABLE
+def _check_bent(
+    chosen: str,
+    reason: str,
+    simplest: str,
+    trained: Mapping[str, Trained],
+    configs: Mapping[str, Config],
+    train: Train,
+) -> tuple[str, str]:
+    """Return the mechanism to take, and why, once the skew of columns may be bent away.
+
+    One that reads hidden values stays if its bound is above that of the simplest with columns bent;
+    else both are compared bent, by the same rule.
+
+    Args:
+        chosen: the mechanism that was taken with columns straight.
+        reason: why.
+        simplest: one that reads no hidden value.
+        trained: what was compared, straight.
+        configs: their settings.
+        train: trains others.
+    """
+    if chosen in IGNORABLE:
+        return chosen, reason
+    bent = {
+        name: dataclasses.replace(configs[name], standardise="yeo_johnson")
+        for name in (simplest, chosen)
+    }
+    without, _ = try_all(train, {simplest: bent[simplest]})
+    if not without:
+        return chosen, reason
+    rise = difference(without[simplest].row_bounds, trained[chosen].row_bounds)
+    if rise.mean <= 0:
+        return chosen, f"{reason}; that of {simplest} with columns bent towards normal is no higher"
+    both, _ = try_all(train, bent)
+    chosen, why = selection.choose({name: one.row_bounds for name, one in both.items()})
+    return chosen, f"with columns bent towards normal, where bounds are higher, {why}"
+
+
+def _with_mechanism(config: Config, mechanism: str, is_bent: bool) -> Config:
+    """Return the settings with a mechanism; bent, if asked, only if it reads no hidden value."""
+    is_straight = config.standardise == "yeo_johnson" and not (is_bent and mechanism in IGNORABLE)
     standardise = "observed" if is_straight else config.standardise
     return dataclasses.replace(config, mechanism=mechanism, standardise=standardise)

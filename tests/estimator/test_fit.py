@@ -11,13 +11,14 @@ DECODERS = ("linear", "linear_mlp")
 NAMES = ("mar", "selfmasking_probit", "linear")
 
 
-def choose(monkeypatch, highest, names=NAMES, **settings):
-    """Return what is trained, in turn, and what is taken; one mechanism has the highest bound."""
+def choose(monkeypatch, bounds, names=NAMES, **settings):
+    """Return what is trained, in turn, what is taken and why; bounds that are not told are 0."""
     trained = []
 
     def train(config):
         trained.append((config.mechanism, config.decoder, config.standardise))
-        return selection.Trained(config, None, 1, np.full(9, float(config.mechanism == highest)))
+        bound = bounds.get((config.mechanism, config.standardise), 0.0)
+        return selection.Trained(config, None, 1, np.full(9, bound))
 
     monkeypatch.setattr(selection, "candidate_mechanisms", lambda table: (names, ""))
     monkeypatch.setattr(selection, "hidden_cell_scores", lambda fitted, table: np.zeros(9))
@@ -25,28 +26,42 @@ def choose(monkeypatch, highest, names=NAMES, **settings):
     choice = fit.choose_model(config, "auto", DECODERS, None, train)
     kept = choice.kept.fitted
     assert [one.mechanism for one in choice.candidates] == list(names)
-    return trained, (kept.mechanism, kept.decoder, kept.standardise)
+    return trained, (kept.mechanism, kept.decoder, kept.standardise), choice.reason
 
 
-def test_a_mechanism_that_reads_no_hidden_value_is_compared_and_fitted_bent(monkeypatch):
-    """What was compared is not trained again."""
-    trained, kept = choose(monkeypatch, "mar")
-    assert trained[0] == ("mar", "linear_mlp", "yeo_johnson")
-    assert trained[1:3] == [(name, "linear_mlp", "observed") for name in NAMES[1:]]
-    assert trained[3:] == [("mar", "linear", "yeo_johnson")]
+def test_mechanisms_are_compared_straight_and_one_that_reads_no_hidden_value_is_fitted_bent(
+    monkeypatch,
+):
+    """What was compared is not what is kept, so both decoders are trained."""
+    trained, kept, _ = choose(monkeypatch, {("mar", "observed"): 1.0})
+    assert trained[:3] == [(name, "linear_mlp", "observed") for name in NAMES]
+    assert trained[3:] == [("mar", decoder, "yeo_johnson") for decoder in DECODERS]
     assert kept == ("mar", "linear", "yeo_johnson")
 
 
 @pytest.mark.parametrize("name", NAMES[1:])
-def test_a_mechanism_that_reads_hidden_values_is_never_fitted_bent(monkeypatch, name):
-    """And what was compared is not trained again."""
-    trained, kept = choose(monkeypatch, name)
-    assert trained[3:] == [(name, "linear", "observed")] and kept == trained[3]
+def test_a_mechanism_that_reads_hidden_values_is_fitted_straight(monkeypatch, name):
+    """Where a bend without it does no better; what was compared is not trained again."""
+    bounds = {(name, "observed"): 1.0, ("mar", "yeo_johnson"): 0.9}
+    trained, kept, reason = choose(monkeypatch, bounds)
+    assert trained[3:] == [("mar", "linear_mlp", "yeo_johnson"), (name, "linear", "observed")]
+    assert kept == trained[4]
+    assert "; that of mar with columns bent towards normal is no higher; decoder" in reason
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(0.0, "mar"), (0.5, "linear")])
+def test_the_skew_of_a_column_does_not_pass_for_a_cut(monkeypatch, gain, expected):
+    """Where bent columns fit better, a mechanism has to be better with them."""
+    bounds = {("linear", "observed"): 1.0, ("mar", "yeo_johnson"): 2.0}
+    trained, kept, reason = choose(monkeypatch, bounds | {("linear", "yeo_johnson"): 2.0 + gain})
+    assert trained[3:5] == [(name, "linear_mlp", "yeo_johnson") for name in ("mar", "linear")]
+    assert kept == (expected, "linear", "yeo_johnson" if expected == "mar" else "observed")
+    assert reason.startswith("with columns bent towards normal, where bounds are higher, ")
 
 
 def test_one_mechanism_alone_is_fitted_bent_at_once(monkeypatch):
     """There is nothing to compare it with."""
-    trained, kept = choose(monkeypatch, "mcar", names=("mcar",))
+    trained, kept, _ = choose(monkeypatch, {}, names=("mcar",))
     assert trained == [("mcar", name, "yeo_johnson") for name in reversed(DECODERS)]
     assert kept == ("mcar", "linear", "yeo_johnson")
 
@@ -60,5 +75,6 @@ def test_a_bent_column_compiles_no_program_of_training_anew():
 @pytest.mark.parametrize("standardise", ["observed", "none"])
 def test_who_wants_no_bend_gets_none(monkeypatch, standardise):
     """Then what was compared can be kept."""
-    trained, kept = choose(monkeypatch, "mar", standardise=standardise)
+    bounds = {("mar", standardise): 1.0}
+    trained, kept, _ = choose(monkeypatch, bounds, standardise=standardise)
     assert len(trained) == 4 and kept == ("mar", "linear", standardise)

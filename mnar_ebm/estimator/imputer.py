@@ -242,8 +242,9 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         It is a log-density of numbers and a log-probability of levels and atoms, of the mixture of
         all fits.
-        Higher is better, on rows that ``fit`` did not see; of the mechanism ``none`` it is the
-        bound of x_obs alone, and not to be compared with that of others.
+        Higher is better, on rows that ``fit`` did not see. Mechanisms are compared with columns
+        all straight (``settings={"standardise": "observed"}``) or by ``mechanism="auto"``; of
+        ``none`` it is the bound of x_obs alone, and not to be compared with that of others.
 
         Args:
             X: table with the columns of ``fit``. [N, D]

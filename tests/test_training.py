@@ -520,7 +520,7 @@ def test_skewed_columns_can_be_bent():
     straight = fitted.facts.standardiser.straight().apply(skewed.x)
     for before, after in zip(straight.T, np.where(mask, bent, np.nan).T, strict=True):
         assert np.nanmean(after**3) < 0.5 * np.nanmean(before**3)
-    imputed = fitted.impute(skewed.x, num_imputations=400, num_samples=4000)
+    imputed = fitted.impute(skewed.x[:2], num_imputations=400, num_samples=4000)  # with gaps
     for row, column in np.argwhere(~mask):
         drawn = imputed.draws[row, :, column]
         error = drawn.std() * np.sqrt(1 / 400 + 1 / imputed.ess[row])

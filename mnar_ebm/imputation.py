@@ -205,8 +205,8 @@ def impute(
         bend: of the columns, if they are bent: the mean is then that of values before they were.
 
     Returns:
-        The imputation of every row, as NumPy arrays, float32. Draws are in standard
-        units, as ``x`` is, which observed cells hold; so is the mean, unless there is a bend.
+        The imputation of every row, as NumPy arrays, float32. Draws are in standard units, as ``x``
+        is, which observed cells hold; so is the mean, unless there is a bend.
 
     Raises:
         TypeError: K or M is not a whole number.

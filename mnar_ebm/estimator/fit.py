@@ -136,8 +136,9 @@ def choose_model(
     chosen = next(iter(trained))
     if len(trained) > 1:
         chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
-        if config.standardise == "yeo_johnson" and names[0] in trained:
-            chosen, reason = _check_bent(chosen, reason, names[0], trained, configs, train)
+        can_bend = config.standardise == "yeo_johnson" and names[0] in trained
+        if can_bend and chosen not in IGNORABLE:
+            chosen, reason = _check_bent(deep, names[0], chosen, reason, trained, train)
     elif lost:
         reason = "no other mechanism had a finite loss"
     candidates = tuple(
@@ -158,39 +159,33 @@ def choose_model(
 
 
 def _check_bent(
+    bent: Config,
+    simplest: str,
     chosen: str,
     reason: str,
-    simplest: str,
-    trained: Mapping[str, Trained],
-    configs: Mapping[str, Config],
+    straight: Mapping[str, Trained],
     train: Train,
 ) -> tuple[str, str]:
     """Return the mechanism to take, and why, once the skew of columns may be bent away.
 
-    One that reads hidden values stays if its bound is above that of the simplest with columns bent;
-    else both are compared bent, by the same rule.
+    One that reads hidden values stays if its bound is no lower than that of the simplest with
+    columns bent; else both are compared bent, by the same rule.
 
     Args:
-        chosen: the mechanism that was taken with columns straight.
+        bent: settings with columns bent.
+        simplest: a mechanism that reads no hidden value.
+        chosen: the one that was taken with columns straight.
         reason: why.
-        simplest: one that reads no hidden value.
-        trained: what was compared, straight.
-        configs: their settings.
+        straight: what was compared, straight.
         train: trains others.
     """
-    if chosen in IGNORABLE:
-        return chosen, reason
-    bent = {
-        name: dataclasses.replace(configs[name], standardise="yeo_johnson")
-        for name in (simplest, chosen)
-    }
-    without, _ = try_all(train, {simplest: bent[simplest]})
+    configs = {name: dataclasses.replace(bent, mechanism=name) for name in (simplest, chosen)}
+    without, _ = try_all(train, {simplest: configs[simplest]})
     if not without:
         return chosen, reason
-    rise = difference(without[simplest].row_bounds, trained[chosen].row_bounds)
-    if rise.mean <= 0:
+    if without[simplest].row_bounds.mean() <= straight[chosen].row_bounds.mean():
         return chosen, f"{reason}; that of {simplest} with columns bent towards normal is no higher"
-    both, _ = try_all(train, bent)
+    both, _ = try_all(train, configs)
     chosen, why = selection.choose({name: one.row_bounds for name, one in both.items()})
     return chosen, f"with columns bent towards normal, where bounds are higher, {why}"
 

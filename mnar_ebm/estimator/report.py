@@ -16,7 +16,8 @@ class Candidate:
 
     Attributes:
         mechanism: its name.
-        bound: held-out bound of (x_obs, s), in nats a row, of values in their units.
+        bound: held-out bound of (x_obs, s), in nats a row, of values in their units;
+            with columns straight where there are several candidates.
         difference: that less the bound of the mechanism taken.
         standard_error: of the difference, over held-out rows.
     """

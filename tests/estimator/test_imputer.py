@@ -131,10 +131,7 @@ def test_it_works_in_a_pipeline_and_a_grid_search():
     x = hide("high")
     target = complete_rows() @ [1.0, 0.1, 1.0]
     imputer = MNARImputer(
-        mechanism="selfmasking_probit",
-        max_iter=200,
-        num_models=2,
-        random_state=0,
+        mechanism="selfmasking_probit", max_iter=200, num_models=2, random_state=0
     )
     pipeline = make_pipeline(StandardScaler(), imputer, LinearRegression())
     assert pipeline.fit(x, target).score(x, target) > 0.5

@@ -209,7 +209,8 @@ def test_a_new_run_in_an_old_folder_does_not_leave_the_old_model(full, tmp_path)
 def test_every_program_of_a_stage_is_traced_once(monkeypatch):
     """The steps, and the evaluation between them, of both stages; by a second run not again.
 
-    Another seed, gaps in other places, some rows less, and another pace are no other program.
+    Another seed, gaps in other places, some rows less, another pace and a last chunk of any length
+    are no other program.
     """
     for cached in (loop._make_chunk, stages._make_programs):
         cached.cache_clear()
@@ -233,7 +234,7 @@ def test_every_program_of_a_stage_is_traced_once(monkeypatch):
     assert not np.array_equal(moved.mask.all(axis=0), table().mask.all(axis=0))
     training.train(other, moved)
     training.train(other, table(50))
-    changes = {"learning_rate": 1e-4, "weight_decay": 1e-3, "num_steps": 6, "schedule": "constant"}
+    changes = {"learning_rate": 1e-4, "weight_decay": 1e-3, "num_steps": 7, "schedule": "constant"}
     training.train(dataclasses.replace(CONFIG, **changes), table())
     assert calls == {"apply_updates": 2, "held_out_bound": 2}
 

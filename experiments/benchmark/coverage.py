@@ -267,7 +267,7 @@ class Fitter:
         def fit_one(key: Key, params: models.Params, x: Array, mask: Array) -> models.Params:
             state = loop.init_state(stage, params, key)
             rows, nothing = (loop.pad_rows(Batch(x[:n], mask[:n])) for n in (len(x), 0))
-            state, _ = chunk.run(state, params, rows, nothing, key, rates, pace.decays)
+            state, _ = chunk.run(state, params, rows, nothing, key, rates, num_steps, pace.decays)
             return stage.merge(params, state.average)
 
         keys = jax.random.split(key, len(x))

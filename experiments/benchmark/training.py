@@ -120,7 +120,8 @@ def make_ours(table: data.Table, batch_size: int) -> Runner:
     mesh = loop.data_mesh()
     chunk = loop.make_chunk(config, stage, mesh)
     key = jax.random.key(0)
-    rates = stage.pace.rates(jnp.arange(NUM_STEPS.value))
+    num_steps = NUM_STEPS.value
+    rates = stage.pace.rates(jnp.arange(num_steps))
     state = loop.init_state(stage, fitted.params, key)
     state, params, rows, held_out = loop.replicate(
         mesh, (state, fitted.params, loop.pad_rows(rows), loop.pad_rows(held_out))
@@ -128,7 +129,9 @@ def make_ours(table: data.Table, batch_size: int) -> Runner:
 
     def run() -> None:
         nonlocal state
-        state, _ = chunk.run(state, params, rows, held_out, key, rates, stage.pace.decays)
+        state, _ = chunk.run(
+            state, params, rows, held_out, key, rates, num_steps, stage.pace.decays
+        )
         jax.block_until_ready(state)
 
     return run

@@ -183,6 +183,7 @@ def _make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
         held_out: Rows,
         key: Key,
         rates: Array,
+        num_steps: Array,
         decays: tuple[float, ...],
     ) -> tuple[TrainState, dict[str, Array]]:
         batch_size = config.batch_size
@@ -195,10 +196,10 @@ def _make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
             key_epoch = jax.random.fold_in(key_order, step // steps_per_epoch)
             return random_order(key_epoch, data)
 
+        @jax.jit  # traced once, for its shapes and for the loop
         def step(
-            carry: tuple[TrainState, Array], rate: Array
-        ) -> tuple[tuple[TrainState, Array], dict[str, Array]]:
-            state, order = carry
+            state: TrainState, order: Array, rate: Array
+        ) -> tuple[TrainState, Array, dict[str, Array]]:
             position = state.step % steps_per_epoch
             order = jax.lax.cond(position == 0, order_of, lambda step: order, state.step)
             rows = order[(position * batch_size + jnp.arange(batch_size)) % data.num_real]
@@ -211,11 +212,20 @@ def _make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
                 refit = jax.tree.map(lambda leaf: leaf[rows], held_out.batch)
             optimiser = make_optimiser(stage.decayed, decays, rate)
             state, info = take_step(state, params, batch, refit, key_loss, optimiser)
-            return (state, order), info
+            return state, order, info
 
-        carry = (state, order_of(state.step))
-        (state, _), infos = jax.lax.scan(step, carry, rates)
-        return state, jax.tree.map(jnp.mean, infos)
+        def add_step(
+            index: Array, carry: tuple[TrainState, Array, dict[str, Array]]
+        ) -> tuple[TrainState, Array, dict[str, Array]]:
+            state, order, sums = carry
+            state, order, info = step(state, order, rates[index])
+            return state, order, jax.tree.map(jnp.add, sums, info)
+
+        order = order_of(state.step)
+        shapes = jax.eval_shape(step, state, order, rates[0])[2]
+        sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        state, _, sums = jax.lax.fori_loop(0, num_steps, add_step, (state, order, sums))
+        return state, jax.tree.map(lambda total: total / num_steps, sums)
 
     @jax.jit
     def evaluate(
@@ -288,8 +298,10 @@ def run_stage(
         started = time.perf_counter()
         step = int(state.step)
         num_steps = min(CHUNK_STEPS - step % CHUNK_STEPS, pace.num_steps - step)
-        rates = pace.rates(step + jnp.arange(num_steps))
-        state, means = chunk.run(state, params, rows, refit, key_train, rates, pace.decays)
+        rates = pace.rates(step + jnp.arange(CHUNK_STEPS))
+        state, means = chunk.run(
+            state, params, rows, refit, key_train, rates, num_steps, pace.decays
+        )
         infos = {name: float(value) for name, value in means.items()}
         if not np.isfinite(infos["loss"]):
             raise NonFiniteLossError(

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+MAX_SIZE = 1e150
+"""Largest size of a value: the square of one beyond is infinite."""
+
 
 def check_choice(name: str, value: str, known: Iterable[str]) -> None:
     """Raise ``ValueError`` with the list of known names unless ``value`` is one of them."""
@@ -52,8 +55,8 @@ def check_table(
 
     Raises:
         TypeError: ``x`` is not numeric.
-        ValueError: ``x`` is not two-dimensional, is empty, holds an infinite value or has
-            another number of columns than expected.
+        ValueError: ``x`` is not two-dimensional, is empty, holds a value that is infinite or
+            beyond ``MAX_SIZE``, or has another number of columns than expected.
     """
     try:
         x = np.asarray(x, dtype=np.float64)
@@ -63,10 +66,12 @@ def check_table(
         raise ValueError(f"{name}: expected a table of shape [rows, columns], got shape {x.shape}")
     if num_columns is not None and x.shape[1] != num_columns:
         raise ValueError(f"{name}: expected {num_columns} columns, got {x.shape[1]}")
-    if np.isinf(x).any():
-        row, column = np.argwhere(np.isinf(x))[0]
+    is_too_far = np.abs(x) > MAX_SIZE
+    if is_too_far.any():
+        row, column = np.argwhere(is_too_far)[0]
         raise ValueError(
-            f"{name}: expected finite values or NaN, got {x[row, column]} in row {row}, "
+            f"{name}: expected finite values or NaN, at most {MAX_SIZE:g} in size, got "
+            f"{x[row, column]} in row {row}, "
             f"column {column if columns is None else repr(columns[column])}"
         )
     return x

@@ -9,7 +9,9 @@ import oracles
 import pytest
 from scipy import stats
 
-from mnar_ebm import likelihoods
+from mnar_ebm import data, likelihoods
+from mnar_ebm.config import Config
+from mnar_ebm.training.fitted import table_facts
 from mnar_ebm.types import DecoderOutput
 
 LOC = np.array([-1.5, 0.0, 0.3, 2.0])
@@ -181,6 +183,22 @@ def test_two_part_draws_the_atom_and_the_gaussian(by):
     for column in range(4):
         beside = x[x[:, column] != 0, column]
         oracles.assert_law(beside, lambda v, d=column: column_cdf("gaussian", v, d))
+
+
+def test_scores_and_the_likelihood_take_the_same_values_for_the_atom():
+    """Values beside it by rounding alone have its probability, and no derivative of units."""
+    config = Config(likelihood="two_part", mechanism="mcar", tilt="none", latent_dim=2)
+    amounts = np.exp(np.random.default_rng(0).normal(size=(100, 1)))
+    amounts[:40] = 0.0
+    facts = table_facts(config, data.make_table("t", "a", amounts))
+    x = np.array([0.0, 1e-8, 1e-4, np.nan])[:, None] * facts.standardiser.scale
+    likelihood = likelihoods.make_likelihood("two_part", atom_side=facts.atom_side)
+    eta = DecoderOutput(jnp.zeros(1), jnp.ones(1), atom=jnp.zeros(1))
+    is_likely = likelihood.log_prob(eta, facts.standardiser.apply(x)) == np.float32(-np.log(2.0))
+    np.testing.assert_array_equal(facts.is_atom(x), [[True], [True], [False], [False]])
+    np.testing.assert_array_equal(is_likely[:3], facts.is_atom(x)[:3])
+    expected = [0.0, 0.0, -np.log(facts.standardiser.scale[0]), 0.0]
+    np.testing.assert_allclose(facts.log_derivative(x), expected)
 
 
 def test_two_part_without_an_atom_is_gaussian():

@@ -17,6 +17,7 @@ the level in any other, NaN where missing. The model sees *encoded* columns (``b
 that the dtype cannot hold, the column comes back as float64.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,7 +55,8 @@ class ColumnType(NamedTuple):
         """Least and largest value of its dtype that float64 holds, or ``None`` if not integer."""
         if self.kind != "numeric" or not types.is_integer_dtype(self.dtype):
             return None
-        info = np.iinfo(getattr(self.dtype, "numpy_dtype", self.dtype))
+        dtype = _dense(self.dtype)
+        info = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
         high = np.float64(info.max)
         return float(info.min), float(high if int(high) <= info.max else np.nextafter(high, 0.0))
 
@@ -85,6 +87,11 @@ def learn(X: Any, missing_values: float) -> tuple[ColumnType, ...]:
     frame = hide_marked(X, missing_values)
     columns = tuple(_learn_column(name, frame.iloc[:, i]) for i, name in enumerate(X.columns))
     return columns if any(column.kind != "numeric" for column in columns) else ()
+
+
+def _dense(dtype: Any) -> Any:
+    """Return the dtype, or that of what a sparse one holds."""
+    return dtype.subtype if isinstance(dtype, pd.SparseDtype) else dtype
 
 
 def _is_number(dtype: Any) -> bool:
@@ -124,8 +131,24 @@ def _discrete(name: Any, kind: str, levels: tuple[Any, ...], dtype: Any) -> Colu
 
 
 def hide_marked(frame: pd.DataFrame, missing_values: float) -> pd.DataFrame:
-    """Return a data frame with a missing cell where a number marks one."""
-    return frame if missing_values != missing_values else frame.mask(frame == missing_values)
+    """Return a data frame with a missing cell where a number marks one; False is not 0."""
+    if missing_values != missing_values:
+        return frame
+    series = (frame.iloc[:, i] for i in range(frame.shape[1]))
+    is_truth = np.array([types.infer_dtype(one, skipna=True) == "boolean" for one in series])
+    return frame.mask((frame == missing_values) & ~is_truth)
+
+
+def as_frame(X: Any) -> pd.DataFrame:
+    """Return a table as a data frame."""
+    return X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X, object))
+
+
+def plain_numbers(X: Any) -> Any:
+    """Return a table of numbers with NaN where an object column of a data frame has another gap."""
+    if not isinstance(X, pd.DataFrame):
+        return X
+    return X.apply(lambda one: one.where(one.notna(), np.nan) if one.dtype == object else one)
 
 
 def to_codes(
@@ -157,7 +180,7 @@ def _codes_of(series: pd.Series, column: ColumnType, handle_unknown: str) -> np.
     if column.kind == "numeric":
         try:
             return series.to_numpy(np.float64, na_value=np.nan)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TypeError(
                 f"X: expected numbers in column {column.name!r}, got {series.dtype}"
             ) from None
@@ -208,19 +231,39 @@ def contract(encoded: np.ndarray, columns: tuple[ColumnType, ...]) -> np.ndarray
     return np.stack(codes, axis=-1)
 
 
-def to_frame(codes: np.ndarray, columns: tuple[ColumnType, ...], index: pd.Index) -> pd.DataFrame:
-    """Return codes as a data frame in the dtypes of ``columns``. [N, D]."""
-    series = [_to_series(own, column, index) for own, column in zip(codes.T, columns, strict=True)]
-    frame = pd.concat(series, axis=1) if series else pd.DataFrame(index=index)
+def to_frame(
+    codes: np.ndarray, columns: Sequence[ColumnType], given: pd.DataFrame, mask: np.ndarray
+) -> pd.DataFrame:
+    """Return codes as a data frame in the dtypes of ``columns``. [N, D].
+
+    Args:
+        codes: of completed rows. [N, D]
+        columns: what they are.
+        given: the rows as they came.
+        mask: ``True`` where they were observed. [N, D]
+    """
+    series = [
+        _to_series(codes[:, i], column, given.iloc[:, i], mask[:, i])
+        for i, column in enumerate(columns)
+    ]
+    frame = pd.concat(series, axis=1) if series else pd.DataFrame(index=given.index)
     frame.columns = pd.Index([column.name for column in columns])
     return frame
 
 
-def _to_series(codes: np.ndarray, column: ColumnType, index: pd.Index) -> pd.Series:
+def _to_series(
+    codes: np.ndarray, column: ColumnType, given: pd.Series, is_observed: np.ndarray
+) -> pd.Series:
+    index = given.index
     if column.kind == "numeric":
         series, limits = pd.Series(codes, index), column.integer_range
-        if limits is not None and not ((codes == np.round(codes)) & series.between(*limits)).all():
+        if limits is None:
+            return series.astype(column.dtype)
+        if not ((codes == np.round(codes)) & series.between(*limits)).all():
             return series
+        dtype, rows = _dense(column.dtype), np.flatnonzero(is_observed)
+        series = series.astype(dtype)
+        series.iloc[rows] = given.iloc[rows].astype(dtype).array  # beyond 2**53 a code is rounded
         return series.astype(column.dtype)
     is_level = ~np.isnan(codes)  # all are, but in a column without any value
     values = np.full(len(codes), None, object)

@@ -6,7 +6,7 @@ The columns of s are independent given x, so that for every mechanism
 
 which is told over the values of column d with the other columns at their means. Self-masking
 is told as P(missing_d|x) = F(slope (x_d - threshold)), F the probit or the logistic function, in a
-numeric column, and as P(missing_d|level) in any other.
+numeric column, and as P(missing_d|level) in any other. It is NaN where a mechanism says nothing.
 """
 
 import functools
@@ -112,7 +112,7 @@ def _describe_numeric(
     mean, scale = standardiser.mean[index], standardiser.scale[index]
     observed = table.x[table.mask[:, index], index]
     missing_share = 1.0 - len(observed) / len(table.x)
-    counts, edges = np.histogram(observed, bins=NUM_BINS)
+    counts, edges = np.histogram(observed, bins=NUM_BINS, range=_span(observed))
     grid = np.linspace(observed.min() - scale, observed.max() + scale, NUM_GRID)
     own = slice(index, index + 1)
     standard = standardiser.apply(np.tile(grid[:, None], len(center)))[:, own]
@@ -154,10 +154,24 @@ def _describe_levels(
     )
 
 
+def _span(values: np.ndarray) -> tuple[float, float]:
+    """Return the range of values [N], widened where floats do not tell ``NUM_BINS`` bins apart."""
+    low, high = float(values.min()), float(values.max())
+    least = 4 * NUM_BINS * float(np.spacing(max(abs(low), abs(high))))
+    return (low, high) if high - low > least else (low - max(least, 0.5), high + max(least, 0.5))
+
+
 def _probability(
     fitted: FittedModel, center: np.ndarray, columns: slice, values: np.ndarray
 ) -> np.ndarray:
-    """Return P(missing) of a column at standard values, others at their means. [V, W] -> [V]."""
+    """Return P(missing) of a column at standard values, others at their means. [V, W] -> [V].
+
+    NaN where the mechanism does not model it, and for ``mar`` in the columns without a gap, which
+    are what it reads: there is no row of s with such a cell missing.
+    """
+    mechanism, complete = fitted.config.mechanism, fitted.facts.observed_columns
+    if mechanism == "none" or (mechanism == "mar" and columns.start in complete):
+        return np.full(len(values), np.nan)
     x = np.tile(center, (len(values), 1))
     x[:, columns] = values
     return np.asarray(jax.nn.sigmoid(log_odds(fitted, columns, jnp.asarray(x))))

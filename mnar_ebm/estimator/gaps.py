@@ -1,8 +1,8 @@
 r"""Whether anything that was observed tells which cells are missing.
 
-For every column d with gaps, a logistic regression predicts its gaps from the other columns (their
-values and squares, 0 where missing, and their own gaps), on rows that it was not fitted to. Row i
-gains
+For every column d with gaps, of ``MAX_COLUMNS`` at most, a logistic regression predicts its gaps
+from the other columns (their values and squares, 0 where missing, and their own gaps), on rows that
+it was not fitted to. Row i gains
 
     g_i = \sum_d log p(s_id | other columns) - log p(s_id),
 
@@ -36,6 +36,9 @@ PRIOR_VARIANCE = 0.02
 MAX_ROWS = 2000
 """Most rows that are read, drawn at random."""
 
+MAX_COLUMNS = 50
+"""Most columns whose gaps are predicted, drawn at random."""
+
 
 def are_predictable(table: Table) -> bool:
     """Return whether held-out gaps are predicted better than by how often they occur."""
@@ -45,17 +48,18 @@ def are_predictable(table: Table) -> bool:
 
 def _gains(table: Table) -> np.ndarray:
     """Return g of every row that is read. [N]."""
-    rows = np.random.default_rng(0).permutation(len(table.x))[:MAX_ROWS]
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(table.x))[:MAX_ROWS]
     x, mask = table.x[rows], table.mask[rows]
     standard = np.clip(Standardiser.fit(x, mask).apply(x), -MAX_VALUE, MAX_VALUE)
     filled = np.where(mask, standard, 0.0)
     blocks = table.blocks or make_blocks([("numeric", 0)] * x.shape[1])
     gaps = ~kinds.one_each(blocks, mask)
     gains = np.zeros(len(x))
-    for index, block in enumerate(blocks):
-        gap = gaps[:, index]
-        if min(gap.sum(), (~gap).sum()) < NUM_FOLDS:
-            continue
+    counts = gaps.sum(axis=0)
+    is_told = np.minimum(counts, len(gaps) - counts) >= NUM_FOLDS
+    for index in rng.permutation(np.flatnonzero(is_told))[:MAX_COLUMNS]:
+        block, gap = blocks[index], gaps[:, index]
         others = np.delete(filled, block.columns, axis=1)
         features = np.hstack([others, others**2, np.delete(gaps, index, axis=1)])
         if features.shape[1] == 0:  # a column alone: nothing could predict its gaps

@@ -26,7 +26,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     A variational autoencoder is fitted to the incomplete rows together with a model of why values
     are missing; a missing value is then what both say of it. A row's answer depends on the fitted
-    model and on the row alone, never on the rows beside it; draws of equal rows are independent.
+    model and on the row alone, not on the rows beside it, but draws of equal rows are independent.
 
     The dtypes of a pandas data frame tell what its columns are: numbers, truth values, ordered or
     unordered categories, or text, which is categories too (``estimator.columns``). If some are no
@@ -205,7 +205,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         x, mask = self._validate(X, is_fit=False)
         filled = self._fill(x, mask, num_imputations=int(self.sample_posterior))[0]
         if self._is_mixed:
-            filled = self._to_frame(filled, X)
+            filled = self._to_frame(filled, mask, X)
         if self.indicator_ is None:
             return filled
         flags = self.indicator_.transform(x)
@@ -235,7 +235,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         _checks.check_whole("num_imputations", num_imputations, 1)
         x, mask = self._validate(X, is_fit=False)
         tables = self._fill(x, mask, num_imputations)
-        return [self._to_frame(table, X) for table in tables] if self._is_mixed else tables
+        return [self._to_frame(one, mask, X) for one in tables] if self._is_mixed else tables
 
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean bound of a row, log p(x_obs, s), in nats, of values as they came.
@@ -294,11 +294,11 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return the encoded columns that are modelled, NaN where missing. [N, D']."""
         return columns.expand(np.where(mask, x, np.nan)[:, self._has_value], self._kept)
 
-    def _to_frame(self, codes: np.ndarray, X: Any) -> pd.DataFrame:
+    def _to_frame(self, codes: np.ndarray, mask: np.ndarray, X: Any) -> pd.DataFrame:
         """Return what ``_fill`` gave as a data frame with the index of X."""
-        index = X.index if isinstance(X, pd.DataFrame) else pd.RangeIndex(len(codes))
-        given = self._columns if self.keep_empty_features else self._kept
-        return columns.to_frame(codes, given, index)
+        kept = np.flatnonzero(self._has_value | self.keep_empty_features)
+        given = columns.as_frame(X).iloc[:, kept]
+        return columns.to_frame(codes, [self._columns[i] for i in kept], given, mask[:, kept])
 
     def _validate(self, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return the table in its own precision, levels as codes, and its mask. [N, D]."""
@@ -309,7 +309,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             return self._validate_frame(X, is_fit=is_fit)
         x = validate_data(
             self,
-            X,
+            columns.plain_numbers(X),
             reset=is_fit,
             dtype=[np.float64, np.float32],
             ensure_all_finite="allow-nan" if self._marks_by_nan() else True,
@@ -323,8 +323,9 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _validate_frame(self, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return the codes of a table with levels, and their mask. [N, D]."""
         validate_data(self, X, reset=is_fit, skip_check_array=True)
-        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X, object))
-        codes = columns.to_codes(frame, self._columns, self.missing_values, self.handle_unknown)
+        codes = columns.to_codes(
+            columns.as_frame(X), self._columns, self.missing_values, self.handle_unknown
+        )
         codes = check_array(
             codes,
             ensure_all_finite="allow-nan",

@@ -13,7 +13,7 @@ def make_limits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the least and the largest imputed value of each column; levels have none. [D] each.
 
-    Integer columns also have those of their dtype.
+    Those of an integer column are whole, and within the range of its dtype.
 
     Args:
         min_value: a number, or one for each column.
@@ -32,8 +32,11 @@ def make_limits(
             )
         is_numeric = [column.kind == "numeric" for column in columns]
         limits.append(np.where(is_numeric, limit, none))
-    ranges = np.array([column.integer_range or (-np.inf, np.inf) for column in columns])
-    limits = [np.maximum(limits[0], ranges[:, 0]), np.minimum(limits[1], ranges[:, 1])]
+    for index, one in enumerate(columns):
+        if one.integer_range is not None:
+            low, high = one.integer_range
+            limits[0][index] = max(np.ceil(limits[0][index]), low)
+            limits[1][index] = min(np.floor(limits[1][index]), high)
     if not (limits[0] < limits[1]).all():
         column = int(np.argmin(limits[0] < limits[1]))
         raise ValueError(

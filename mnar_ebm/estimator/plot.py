@@ -3,6 +3,8 @@
 import textwrap
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mnar_ebm import _checks
 from mnar_ebm.estimator.report import Column, LevelColumn, Report
 
@@ -81,7 +83,8 @@ def _draw_values(axis: "Axes", column: Column) -> None:
         alpha=0.35,
         label="observed values",
     )
-    axis.plot(column.grid, column.probability, color=_MISSING, linewidth=2, label="P(missing)")
+    if np.isfinite(column.probability).all():
+        axis.plot(column.grid, column.probability, color=_MISSING, linewidth=2, label="P(missing)")
     if column.grid[0] < column.threshold < column.grid[-1]:
         axis.axvline(column.threshold, color=_MISSING, linestyle=":", label="missing half the time")
     axis.set_xlim(column.grid[0], column.grid[-1])
@@ -98,7 +101,8 @@ def _draw_levels(axis: "Axes", column: LevelColumn) -> None:
         alpha=0.35,
         label="observed values",
     )
-    axis.bar(at, column.probability, width=0.3, color=_MISSING, label="P(missing)")
+    if np.isfinite(column.probability).all():
+        axis.bar(at, column.probability, width=0.3, color=_MISSING, label="P(missing)")
     axis.set_xticks(at, [str(level) for level in column.levels])
     if len(column.levels) > MAX_UPRIGHT:
         axis.tick_params(axis="x", rotation=60)

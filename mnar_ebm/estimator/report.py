@@ -41,7 +41,8 @@ class Column:
             mechanism does not read it.
         threshold: the value that goes missing half of the time; NaN as above.
         grid: values, in original units. [G]
-        probability: P(missing | value) there, other columns at their means. [G]
+        probability: P(missing | value) there, other columns at their means; NaN where the
+            mechanism does not tell. [G]
         bin_edges: of the histogram of observed values. [H + 1]
         bin_counts: observed values in each bin. [H]
     """
@@ -79,7 +80,7 @@ class LevelColumn:
         missing_share: share of its cells that are missing.
         direction: which of its levels go missing, in words.
         levels: the k levels seen in ``fit``, in order.
-        probability: P(missing | level), other columns at their means. [k]
+        probability: P(missing | level), other columns at their means; NaN as above. [k]
         counts: observed cells of each level. [k]
     """
 
@@ -98,7 +99,7 @@ class LevelColumn:
     def __str__(self) -> str:
         """Return one line, with the levels that go missing most."""
         line = f"{self.name}: {self.missing_share:.1%} missing; {self.direction}"
-        if self.missing_share == 0:
+        if self.missing_share == 0 or np.isnan(self.probability).any():
             return line
         most = np.argsort(-self.probability, kind="stable")[:MAX_LEVELS_IN_WORDS]
         told = [f"{self.levels[level]}: {self.probability[level]:.2f}" for level in most]

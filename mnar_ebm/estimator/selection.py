@@ -68,10 +68,14 @@ def train_candidate(
         tell: called with a line after every chunk of steps.
         unbiased: rows of everybody, if there are any.
     """
-    steps: dict[str, int] = {}
+    num_steps, last = 0, ("", 0)
 
     def note(record: Mapping[str, float | str]) -> None:
-        steps[str(record["stage"])] = int(record["step"])
+        nonlocal num_steps, last
+        stage, step = str(record["stage"]), int(record["step"])
+        goes_on = stage == last[0] and step > last[1]
+        num_steps += step - last[1] * goes_on
+        last = stage, step
         tell(
             f"{config.mechanism}: stage {record['stage']}, step {record['step']} of "
             f"{record['num_steps']}, held-out bound {record['held_out']:.3f} nats a row"
@@ -80,7 +84,7 @@ def train_candidate(
     fitted, tilt = train(config, table, unbiased=unbiased, report=note)
     rows, imputed = impute_held_out(fitted, table)
     row_bounds = imputed.bound + fitted.facts.log_derivative(table.x[rows])
-    return Trained(fitted, tilt, sum(steps.values()), row_bounds)
+    return Trained(fitted, tilt, num_steps, row_bounds)
 
 
 def median_ess(fitted: FittedModel, table: Table) -> float:

@@ -24,13 +24,13 @@ from mnar_ebm import logistic
 from mnar_ebm.likelihoods.base import Likelihood, gaussian
 from mnar_ebm.types import Array, DecoderOutput, Key
 
-_NEAR = 1e-6
+ATOM_WIDTH = 1e-6
 """Distance from the atom, in standard units, that is taken for rounding."""
 
 
 def is_atom(x: Array) -> Array:
     """Return whether standardised values are at the atom. [..., D]."""
-    return jnp.abs(x) < _NEAR
+    return jnp.abs(x) < ATOM_WIDTH
 
 
 def two_part(atom_side: tuple[int, ...]) -> Likelihood:

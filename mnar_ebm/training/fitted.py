@@ -15,6 +15,7 @@ from mnar_ebm.config import SLOPES, Config
 from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.imputation import Imputation
+from mnar_ebm.likelihoods.two_part import ATOM_WIDTH
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
 from mnar_ebm.sampling import Samples
 from mnar_ebm.types import Batch
@@ -45,7 +46,7 @@ class TableFacts(NamedTuple):
     def is_atom(self, x: np.ndarray) -> np.ndarray:
         """Return which values, in original units, are at the atom of their column. [N, D]."""
         has_atom = np.array(self.atom_side or [0] * len(self.columns)) != 0
-        return has_atom & (x == self.standardiser.mean)
+        return has_atom & (np.abs(self.standardiser.apply(x)) < ATOM_WIDTH)
 
     def log_derivative(self, x: np.ndarray) -> np.ndarray:
         """Return what turns the density of rows in standard units into that of rows ``x``. [N].

@@ -23,6 +23,7 @@ def test_make_table_reads_the_mask_from_nan():
         (["a"], np.empty((0, 1)), None, ValueError, r"got shape \(0, 1\)"),
         (["a"], [[1.0, 2.0]], None, ValueError, "expected 1 columns, got 2"),
         (["a", "b"], [[1.0, np.inf]], None, ValueError, "got inf in row 0, column 'b'"),
+        (["a", "b"], [[1.0, -1e200]], None, ValueError, r"at most 1e\+150 in size, got -1e\+200"),
         (["a", "b"], [[1.0, np.nan]], None, ValueError, "a value in column 'b', got none"),
         (["a"], [[1.0]], [[1.0], [2.0]], ValueError, r"\(truth\): expected shape \(1, 1\)"),
         (["a"], [[1.0]], [[-np.inf]], ValueError, r"t \(truth\).*got -inf.*column 'a'"),

@@ -89,7 +89,7 @@ def test_the_likeliest_level_is_taken():
 def test_dtypes_come_back():
     """Whole numbers where there was no gap; with one they become floats."""
     codes = np.nan_to_num(codes_of(FRAME))
-    frame = columns.to_frame(codes, learned(), FRAME.index)
+    frame = columns.to_frame(codes, learned(), FRAME, FRAME.notna().to_numpy())
     kept = [name for name in FRAME if name not in ("children", "odd")]
     assert (frame.dtypes[kept] == FRAME.dtypes[kept]).all()
     assert frame.dtypes["children"] == frame.dtypes["odd"] == np.float64
@@ -106,16 +106,37 @@ def test_what_is_imputed_of_whole_numbers_is_whole():
     assert columns.contract(np.array([[2.6, 0.9]]), own).tolist() == [[3.0, 1.0]]
     low, high = make_limits(-np.inf, [np.inf, 9.0], own)
     assert (low[0], high[0]) == (0, 255) and (low[1], high[1]) == (-np.inf, np.inf)
+    low, high = make_limits(1.5, [7.9, 9.0], own)
+    assert (low[0], high[0]) == (2, 7)
     for observed, dtype in (
         (7.0, np.uint8),
         (3.7, np.float64),
         (300.0, np.float64),
         (-1.0, np.float64),
     ):
-        frame = columns.to_frame(np.array([[observed, 0.0]]), own, pd.RangeIndex(1))
+        given = pd.DataFrame({"small": [observed], "sex": ["f"]})
+        frame = columns.to_frame(np.array([[observed, 0.0]]), own, given, np.ones((1, 2), bool))
         assert frame["small"].dtype == dtype and frame["small"].item() == observed
     wide = columns.ColumnType("wide", dtype=np.dtype(np.int64))
     assert [int(limit) for limit in wide.integer_range] == [-(2**63), 2**63 - 1024]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "Sparse[int64]"])
+def test_whole_numbers_beyond_floats_come_back(dtype):
+    """Codes are floats, which tell them apart only up to 2**53."""
+    given = pd.DataFrame({"id": pd.array([2**60 + 1, 2**60 + 3], dtype), "sex": ["f", "m"]})
+    own = columns.learn(given, np.nan)
+    codes = columns.to_codes(given, own, np.nan, "error")
+    mask = np.array([[True, True], [False, True]])  # as if the second was imputed
+    frame = columns.to_frame(codes, own, given, mask)
+    assert frame["id"].dtype == given["id"].dtype and frame["id"].tolist() == [2**60 + 1, 2**60]
+
+
+def test_any_gap_in_a_table_of_numbers_is_nan():
+    """In a column of objects too, where scikit-learn reads no ``pd.NA``."""
+    frame = pd.DataFrame({"a": pd.Series([1, pd.NA, 3, None], dtype=object), "b": [1.0, 2, 3, 4]})
+    plain = columns.plain_numbers(frame).to_numpy(float)
+    np.testing.assert_array_equal(plain, [[1, 1], [np.nan, 2], [3, 3], [np.nan, 4]])
 
 
 def test_new_rows_may_come_in_other_dtypes():
@@ -146,6 +167,16 @@ def test_a_number_may_mark_missing_cells():
     assert np.isnan(codes[1, 2]) and np.isnan(codes[2:, 11]).all() and codes[1, 11] == 1
 
 
+def test_false_is_not_zero():
+    """Nor True one: a number marks no truth value, in whatever dtype."""
+    truths = {"a": [True, False], "b": pd.array([True, False], "boolean"), "c": [0, 1]}
+    frame = pd.DataFrame(truths).assign(d=pd.Series([False, None], dtype=object))
+    for marker in (0, 1):
+        hidden = columns.hide_marked(frame, marker).isna().to_numpy()
+        expected = frame.isna().to_numpy() | (frame == marker).to_numpy() & (np.arange(4) == 2)
+        np.testing.assert_array_equal(hidden, expected)
+
+
 @pytest.mark.parametrize(
     "column, error, message",
     [
@@ -170,3 +201,5 @@ def test_a_name_is_no_category():
 def test_text_among_numbers_is_told_in_one_line():
     with pytest.raises(TypeError, match="X: expected numbers in column 'age', got "):
         codes_of(FRAME.assign(age=["old", "young", "old", "old"]))
+    with pytest.raises(TypeError, match="X: expected numbers in column 'odd', got object"):
+        codes_of(FRAME.assign(odd=pd.Series([10**400, 1, 2, 3], FRAME.index, dtype=object)))

@@ -52,3 +52,26 @@ def test_a_threshold_is_where_half_go_missing(settings):
         crossing = np.interp(0.5, column.probability[order], column.grid[order])
         np.testing.assert_allclose(crossing, half, rtol=1e-2)
         assert column.direction == ("high" if slope > 0 else "low") + " values go missing"
+
+
+@pytest.mark.parametrize("mechanism", ["none", "mar"])
+def test_what_a_mechanism_does_not_tell_is_nan(mechanism):
+    """Of any column, or of those without a gap, which others are told by."""
+    x = make_table().x
+    x[:, 0] = 40_000 + 9_000 * np.random.default_rng(1).normal(size=300)
+    table = data.make_table("t", ("income", "hours"), x)
+    config = dataclasses.replace(CONFIG, mechanism=mechanism)
+    fitted = make_fitted(config, table_facts(config, table))
+    income, hours = describe_columns(fitted, table, COLUMNS)
+    assert np.isnan(income.probability).all()
+    assert np.isnan(hours.probability).all() == (mechanism == "none")
+
+
+@pytest.mark.parametrize("values", [[0.3, 0.1 + 0.2], [1e17, 1e17], [1.7e18, 1.7e18 + 256]])
+def test_values_too_close_for_bins_have_a_histogram(values):
+    """All counted, in bins that differ."""
+    x = np.stack([np.tile(values, 150), make_table().x[:, 1]], axis=1)
+    table = data.make_table("t", ("income", "hours"), x)
+    fitted = make_fitted(CONFIG, table_facts(CONFIG, table))
+    income, _ = describe_columns(fitted, table, COLUMNS)
+    assert income.bin_counts.sum() == 300 and (np.diff(income.bin_edges) > 0).all()

@@ -1,5 +1,7 @@
 """What is trained to choose a model, and with which columns bent."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,23 @@ def test_who_wants_no_bend_gets_none(monkeypatch, standardise):
     bounds = {("mar", standardise): 1.0}
     trained, kept, _ = choose(monkeypatch, bounds, standardise=standardise)
     assert len(trained) == 4 and kept == ("mar", "linear", standardise)
+
+
+def test_the_steps_of_every_training_count(monkeypatch):
+    """Of short ones for a start too, with whatever names; each begins where steps do not go on."""
+    trainings = [("start flat", 130), ("start low", 200), ("start flat", 330), ("base", 400)]
+
+    def train(config, table, unbiased, report):
+        for stage, num_steps in trainings:
+            for step in (*range(200, num_steps, 200), num_steps):
+                report({"stage": stage, "step": step, "num_steps": num_steps, "held_out": 0.0})
+        facts = SimpleNamespace(log_derivative=lambda x: np.zeros(len(x)))
+        return SimpleNamespace(facts=facts), None
+
+    bounds = SimpleNamespace(bound=np.zeros(1))
+    monkeypatch.setattr(selection, "train", train)
+    monkeypatch.setattr(selection, "impute_held_out", lambda fitted, table: ([0], bounds))
+    table, told = SimpleNamespace(x=np.zeros((1, 2))), []
+    trained = selection.train_candidate(Config(), table, told.append)
+    assert trained.num_steps == sum(num_steps for _, num_steps in trainings)
+    assert len(told) == 6

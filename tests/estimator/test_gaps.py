@@ -51,3 +51,17 @@ def test_the_encoded_columns_of_a_level_do_not_predict_its_own_gap():
 
     assert not gaps.are_predictable(table(rng.random(400) < 0.3))
     assert gaps.are_predictable(table((level == 2) & (rng.random(400) < 0.7)))
+
+
+def test_of_many_columns_some_are_read(monkeypatch):
+    """As many as are asked for, and gaps that depend on values are still predicted."""
+    table, counted = hidden("mar", 0), []
+    predict = gaps.cross_val_predict
+
+    def count(*args, **settings):
+        counted.append(args)
+        return predict(*args, **settings)
+
+    monkeypatch.setattr(gaps, "cross_val_predict", count)
+    monkeypatch.setattr(gaps, "MAX_COLUMNS", 3)
+    assert gaps.are_predictable(table) and len(counted) == 3

@@ -29,34 +29,51 @@ def make_table(row, kinds=()):
     return data.make_table("same", list("abcd"), x, blocks=make_blocks(kinds))
 
 
-def test_cells_of_columns_with_gaps_are_hidden():
-    """Filled with 3, a cell costs 4; a share of them is hidden, in columns that have gaps alone."""
-    scores = held_out.hidden_cell_scores(fill_with(3.0), make_table([1, 1, 1, 1]))
-    assert scores.shape == (held_out.MAX_ROWS,) and set(scores) == {0.0, -4.0, -8.0, -12.0}
-    share = -scores.mean() / 4 / 3
-    error = np.sqrt(0.3 * 0.7 / (3 * len(scores)))
-    assert abs(share - held_out.HIDDEN_SHARE) < 4 * error
-    np.testing.assert_array_equal(
-        held_out.hidden_cell_scores(fill_with(2.0), make_table([1, 1, 1, 1])), scores / 4
-    )  # the same cells
-    np.testing.assert_array_equal(
-        held_out.hidden_cell_scores(fill_with(3.0, scale=2.0), make_table([1, 1, 1, 1])), scores / 4
-    )  # in standard units
+def test_cells_of_columns_with_gaps_are_hidden_once():
+    """Filled with 3, a cell costs 4; of the four columns three have gaps."""
+    table = make_table([1, 1, 1, 1])
+    scores = held_out.hidden_cell_scores(fill_with(3.0), table)
+    rows = held_out.split_rows(Config(validation_fraction=0.5), NUM_ROWS)[1]
+    rows = rows[held_out.some_rows(len(rows), held_out.MAX_ROWS)]
+    np.testing.assert_array_equal(scores, -4.0 * table.mask[rows, 1:].sum(axis=1))
+    in_wide_units = held_out.hidden_cell_scores(fill_with(3.0, scale=2.0), table)
+    np.testing.assert_array_equal(in_wide_units, scores / 4)
 
 
 def test_cells_of_any_column_are_hidden_where_none_has_a_gap():
-    """Each of four cells is, with the same chance."""
+    """Each of the four once."""
     complete = data.make_table("same", list("abcd"), np.ones((NUM_ROWS, 4)))
-    scores = held_out.hidden_cell_scores(fill_with(3.0), complete)
-    assert set(scores) == {0.0, -4.0, -8.0, -12.0, -16.0}
-    error = np.sqrt(0.3 * 0.7 / (4 * len(scores)))
-    assert abs(-scores.mean() / 4 / 4 - held_out.HIDDEN_SHARE) < 4 * error
+    assert set(held_out.hidden_cell_scores(fill_with(3.0), complete)) == {-16.0}
+
+
+def test_cells_are_hidden_a_group_at_a_time():
+    """The same for every model, a third of the cells each; other cells of their rows are seen."""
+    table, asked = make_table([1, 1, 1, 1]), []
+
+    def fill(x, seed):
+        asked.append(np.isnan(x))
+        return SimpleNamespace(mean=np.nan_to_num(x))
+
+    model = fill_with(0.0)
+    model.impute = fill
+    for _ in range(2):
+        held_out.hidden_cell_scores(model, table)
+    first, second = np.reshape(asked, (2, held_out.NUM_GROUPS, -1))
+    np.testing.assert_array_equal(first, second)
+    error = np.sqrt(2 / 9 / (3 * held_out.MAX_ROWS))
+    shares = np.mean(asked, axis=(1, 2)) * 4 / 3
+    assert (np.abs(shares - 1 / held_out.NUM_GROUPS) < 4 * error).all()
 
 
 def test_all_encoded_columns_of_a_column_are_hidden_together():
-    """A column of three levels costs 9 + 9 + 4, or nothing."""
-    table = make_table([1, 0, 0, 1], [("numeric", 0), ("categorical", 3)])
-    assert set(held_out.hidden_cell_scores(fill_with(3.0), table)) == {0.0, -22.0}
+    """One group has all three of a column of levels, the others none."""
+    table, asked = make_table([1, 0, 0, 1], [("numeric", 0), ("categorical", 3)]), []
+    model = fill_with(3.0)
+    fill = model.impute
+    model.impute = lambda x, seed: asked.append(np.isnan(x)) or fill(x, seed)
+    held_out.hidden_cell_scores(model, table)
+    levels = np.concatenate(asked)[:, 1:]
+    assert (levels.any(axis=1) == levels.all(axis=1)).all() and levels.any()
 
 
 @pytest.mark.parametrize("num_rows, most", [(5, 5), (3, 7), (0, 7), (10, 3), (5000, 256)])

@@ -1,4 +1,4 @@
-"""Which mechanism and which decoder: the simplest that none is clearly above on held-out rows.
+"""Which mechanism, the simplest that none is clearly above on held-out rows, and which decoder.
 
 ``training.held_out`` has the rule, and what rows are scored by. Mechanisms are in the order of what
 they may read: no hidden value, the hidden value itself, the whole row. Every candidate models s
@@ -169,9 +169,9 @@ def choose_decoder(
 ) -> tuple[Trained, str]:
     """Return the model to take, and why, in words.
 
-    Where no hidden value decides what is missing, it is the simplest decoder that none is clearly
-    above in filling cells of held-out rows. Elsewhere it is the simplest of all: beyond the values
-    that were seen nothing compares decoders, and a line goes on more soberly than a network.
+    Where no hidden value decides what is missing, it is the decoder that fills cells of held-out
+    rows best. Elsewhere it is the simplest: beyond the values that were seen nothing compares
+    decoders, and a line goes on more soberly than a network.
 
     Args:
         mechanism: the mechanism of all.
@@ -182,7 +182,7 @@ def choose_decoder(
         kept = next(iter(trained))
         return trained[kept], f"decoder {kept}, for nothing compares them beyond what was seen"
     scores = {name: hidden_cell_scores(one.fitted, table) for name, one in trained.items()}
-    kept = simplest_of(scores)
+    kept = best_of(scores)
     others = [
         f"its squared error of hidden cells is {difference(scores[name], scores[kept])} a held-out "
         f"row above that of {name}"

@@ -10,8 +10,8 @@ in order of simplicity. Two standard errors, for the rows are the same and their
 less than either varies.
 
 A bound is the density of a whole row, in which columns that say nearly the same count most. How
-well a model fills gaps that are at random is seen directly: cells of held-out rows that were seen
-are hidden, and
+well a model fills gaps that are at random is seen directly: every cell of a held-out row that was
+seen is hidden once, with others of its row, and
 
     e_i(m) = sum_j (\hat x_ij(m) - x_ij)²,      j among the cells of row i that were hidden
 
@@ -38,8 +38,8 @@ NUM_STANDARD_ERRORS = 2.0
 MAX_ROWS = 1024
 """Most held-out rows that models are compared on."""
 
-HIDDEN_SHARE = 0.3
-"""Share of the cells of held-out rows that are hidden, in columns that have gaps."""
+NUM_GROUPS = 3
+"""Groups of cells of a held-out row that are hidden in turn, in columns that have gaps."""
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -82,16 +82,19 @@ def hidden_cell_scores(fitted: FittedModel, table: Table) -> np.ndarray:
 
     It compares models where what is missing does not depend on what it would be: then cells that
     were seen are, given the rest of their rows, like those that were not. They are hidden in the
-    columns that have gaps, or in all if none has.
+    columns that have gaps, or in all if none has, a group of cells drawn at random at a time.
     """
-    rows = _compared_rows(fitted, table)
-    mask, has_gap = table.mask[rows], ~table.mask.all(axis=0)
-    drawn = np.random.default_rng((fitted.config.seed, 1)).random(mask.shape) < HIDDEN_SHARE
-    whole_blocks = kinds.spread(table.blocks, kinds.one_each(table.blocks, drawn))
-    is_hidden = mask & whole_blocks & (has_gap | ~has_gap.any())
-    filled = fitted.impute(np.where(is_hidden, np.nan, table.x[rows]), seed=fitted.config.seed)
-    error = (filled.mean - table.x[rows]) / fitted.facts.standardiser.scale
-    return -np.where(is_hidden, error**2, 0.0).sum(axis=1)
+    rows, seed = _compared_rows(fitted, table), fitted.config.seed
+    x, mask, has_gap = table.x[rows], table.mask[rows], ~table.mask.all(axis=0)
+    group = np.random.default_rng((seed, 1)).integers(NUM_GROUPS, size=mask.shape)
+    group = kinds.spread(table.blocks, kinds.one_each(table.blocks, group))
+    scores = np.zeros(len(rows))
+    for hidden in range(NUM_GROUPS):
+        is_hidden = mask & (group == hidden) & (has_gap | ~has_gap.any())
+        filled = fitted.impute(np.where(is_hidden, np.nan, x), seed=seed).mean
+        error = (filled - x) / fitted.facts.standardiser.scale
+        scores -= np.where(is_hidden, error**2, 0.0).sum(axis=1)
+    return scores
 
 
 def _compared_rows(fitted: FittedModel, table: Table) -> np.ndarray:

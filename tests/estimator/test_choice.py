@@ -70,11 +70,11 @@ def test_auto_takes_gaps_at_random_as_such():
     assert report.columns[1].direction == "values go missing whatever they are"
 
 
-@pytest.mark.parametrize("gain, expected", [(1.0, "linear_mlp"), (0.01, "linear"), (-1, "linear")])
-def test_a_deep_decoder_is_taken_where_it_fills_cells_clearly_better(monkeypatch, gain, expected):
-    """By more than two standard errors of the paired differences, whatever its bound is."""
+@pytest.mark.parametrize("gain, expected", [(0.01, "linear_mlp"), (0, "linear"), (-0.01, "linear")])
+def test_a_deep_decoder_is_taken_where_it_fills_cells_better(monkeypatch, gain, expected):
+    """Whatever its bound is."""
     bounds, cells = np.random.default_rng(0).normal(size=(2, 2, 100))
-    scores = {"linear": cells[0], "linear_mlp": cells[0] + gain + 0.1 * cells[1]}
+    scores = {"linear": cells[0], "linear_mlp": cells[0] + gain}
     monkeypatch.setattr(selection, "hidden_cell_scores", lambda fitted, table: scores[fitted])
     trained = {
         "linear": selection.Trained("linear", None, 1, bounds[0]),

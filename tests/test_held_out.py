@@ -47,7 +47,7 @@ def test_cells_of_any_column_are_hidden_where_none_has_a_gap():
 
 
 def test_cells_are_hidden_a_group_at_a_time():
-    """The same for every model, a third of the cells each; other cells of their rows are seen."""
+    """The same for every model, a share of the cells each; other cells of their rows are seen."""
     table, asked = make_table([1, 1, 1, 1]), []
 
     def fill(x, seed):
@@ -60,9 +60,9 @@ def test_cells_are_hidden_a_group_at_a_time():
         held_out.hidden_cell_scores(model, table)
     first, second = np.reshape(asked, (2, held_out.NUM_GROUPS, -1))
     np.testing.assert_array_equal(first, second)
-    error = np.sqrt(2 / 9 / (3 * held_out.MAX_ROWS))
-    shares = np.mean(asked, axis=(1, 2)) * 4 / 3
-    assert (np.abs(shares - 1 / held_out.NUM_GROUPS) < 4 * error).all()
+    share = 1 / held_out.NUM_GROUPS
+    error = np.sqrt(share * (1 - share) / (3 * held_out.MAX_ROWS))
+    assert (np.abs(np.mean(asked, axis=(1, 2)) * 4 / 3 - share) < 4 * error).all()
 
 
 def test_all_encoded_columns_of_a_column_are_hidden_together():

@@ -38,8 +38,9 @@ NUM_STANDARD_ERRORS = 2.0
 MAX_ROWS = 1024
 """Most held-out rows that models are compared on."""
 
-NUM_GROUPS = 3
-"""Groups of cells of a held-out row that are hidden in turn, in columns that have gaps."""
+NUM_GROUPS = 10
+"""Groups of cells of a held-out row that are hidden in turn, in columns that have gaps: few at a
+time, for a row with many more gaps than others asks something else of a model."""
 
 Name = TypeVar("Name", bound=Hashable)
 

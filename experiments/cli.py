@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from absl import app, flags, logging
 
-from mnar_ebm.training import InterruptedTraining, NonFiniteLossError
+from mnar_ebm.training import InterruptedTraining, NonFiniteLossError, checkpoints
+
+RUN_FILES = (
+    *("run.cfg", "log.jsonl", "metrics.json", "imputed.csv"),
+    *("training.png", "densities.png", "marginals.png", "latent.png"),
+)
+"""What a run writes into its folder, beside checkpoints."""
 
 INTERRUPTED = 130
 """Exit status of a run that was asked to stop and can be resumed."""
@@ -134,7 +140,9 @@ def check_writable(folder: pathlib.Path) -> None:
 
 
 def open_run_folder(workdir: pathlib.Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the run folder ready: new, emptied by ``overwrite``, or as it is for ``resume``.
+    """Make the run folder ready: new, without the old run by ``overwrite``, or as it is.
+
+    What no run wrote stays.
 
     Raises:
         ValueError: the folder holds something and neither flag says what to do with it, or it
@@ -152,5 +160,7 @@ def open_run_folder(workdir: pathlib.Path, *, resume: bool, overwrite: bool) -> 
             )
         if not (workdir / "run.cfg").is_file():
             raise ValueError(f"{workdir}: expected a run folder to overwrite, found no run.cfg")
-        shutil.rmtree(workdir)
+        for name in RUN_FILES:
+            (workdir / name).unlink(missing_ok=True)
+        shutil.rmtree(workdir / checkpoints.FOLDER, ignore_errors=True)
     check_writable(workdir)

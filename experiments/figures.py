@@ -77,7 +77,7 @@ def draw_densities(table: data.Table, imputed: Imputation, path: pathlib.Path) -
         axis.hist(
             drawn[~mask], edges, color=_IMPUTED, histtype="step", linewidth=1.5, label="imputed"
         )
-        axis.set_title(table.columns[column])
+        axis.set_title(table.columns[column], parse_math=False)
         axis.set_yticks([])
     _finish_grid(figure, axes, columns.size, path)
 
@@ -105,7 +105,7 @@ def draw_marginals(
         for label, (x, style) in shown.items():
             own = x[~np.isnan(x[:, column]), column]
             axis.hist(own, edges, density=True, label=label, **style)
-        axis.set_title(selected.columns[column])
+        axis.set_title(selected.columns[column], parse_math=False)
         axis.set_yticks([])
     _finish_grid(figure, axes, columns.size, path)
 

@@ -54,15 +54,16 @@ def main() -> None:
         num_samples=NUM_SAMPLES.value,
         seed=SEED.value,
     )
+    scale = fitted.facts.standardiser.scale
     if several:
         draws = np.moveaxis(imputed.draws, 1, 0)
-        data.long_table(csv, draws).to_csv(output, index=False)
-        data.write_completed(mean_path, csv, imputed.mean)
+        data.long_table(csv, draws, scale).to_csv(output, index=False)
+        data.write_completed(mean_path, csv, imputed.mean, scale)
         std = np.where(np.isnan(csv.x), draws.std(axis=0, ddof=1), 0.0)
         std = pd.DataFrame(std, columns=list(csv.columns))
         std[list(csv.file_columns)].to_csv(std_path, index=False, float_format="%.6g")
     else:
-        data.write_completed(output, csv, imputed.mean)
+        data.write_completed(output, csv, imputed.mean, scale)
     missing = np.isnan(csv.x)
     print(f"{INPUT.value}: {len(csv.x)} rows, {missing.sum()} gaps filled; wrote {output}")
     with_gaps = missing.any(axis=1)

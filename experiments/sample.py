@@ -9,7 +9,7 @@ import pandas as pd
 from absl import flags
 
 from experiments import cli
-from mnar_ebm import sampling, training
+from mnar_ebm import data, sampling, training
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
@@ -71,7 +71,9 @@ def main() -> None:
         temperature=TEMPERATURE.value,
     )
     frame = pd.DataFrame(drawn.x, columns=list(fitted.facts.columns))
-    frame.to_csv(output, index=False, float_format="%.6g")
+    for name, scale in zip(frame, fitted.facts.standardiser.scale, strict=True):
+        frame[name] = [data.to_text(value, scale) for value in frame[name]]
+    frame.to_csv(output, index=False)
     told = ", ".join(f"{name} {_short(value)}" for name, value in drawn.summary.items())
     print(f"{len(frame)} rows by {drawn.method}: {told}; wrote {output}")
     for warning in drawn.warnings:

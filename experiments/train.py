@@ -17,7 +17,7 @@ WORKDIR = flags.DEFINE_string(
     "workdir", None, "Run folder (runs/DATASET-TILT-seedSEED): checkpoints, metrics, figures."
 )
 RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint of the run folder.")
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the run folder if it exists.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the run in the folder if there is one.")
 flags.adopt_module_key_flags(settings)
 
 

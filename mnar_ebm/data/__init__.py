@@ -18,6 +18,7 @@ from mnar_ebm.data.csv import (
     read_csv,
     split_marked,
     to_table,
+    to_text,
     write_completed,
 )
 from mnar_ebm.data.masks import MASKS, hide, mask_above_mean
@@ -49,6 +50,7 @@ __all__ = [
     "read_csv",
     "split_marked",
     "to_table",
+    "to_text",
     "write_completed",
 ]
 

@@ -22,6 +22,7 @@ MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?"
 
 Path = str | os.PathLike[str]
 Names = tuple[str, ...]
+Scale = np.ndarray | float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -160,21 +161,32 @@ def split_marked(csv: Csv, column: str) -> tuple[Csv, Csv]:
     return part(mark == 0), part(mark == 1)
 
 
-def write_completed(path: Path, csv: Csv, x: np.ndarray) -> None:
+def write_completed(path: Path, csv: Csv, x: np.ndarray, scale: Scale = 0.0) -> None:
     """Write the file again, missing cells filled from ``x`` [N, D], observed cells as text.
+
+    Args:
+        path: where to.
+        csv: the file.
+        x: values. [N, D]
+        scale: standard deviations of the columns, as in ``to_text``. [D]
 
     Raises:
         ValueError: ``x`` has another shape than the file.
     """
-    cells = _complete(csv, x)
+    cells = _complete(csv, x, scale)
     with open(path, "w", newline="", encoding="utf-8") as file:
         lines = writer(file, lineterminator="\n")
         lines.writerow(csv.file_columns)
         lines.writerows(cells.tolist())
 
 
-def long_table(csv: Csv, draws: np.ndarray) -> pd.DataFrame:
+def long_table(csv: Csv, draws: np.ndarray, scale: Scale = 0.0) -> pd.DataFrame:
     """Return the file completed with each of the draws [M, N, D], one below the other.
+
+    Args:
+        csv: the file.
+        draws: completed rows. [M, N, D]
+        scale: as in ``write_completed``. [D]
 
     Returns:
         Columns ``draw`` (from 1), ``row`` (from 0), then the file's own. [M * N, 2 + D]
@@ -185,7 +197,7 @@ def long_table(csv: Csv, draws: np.ndarray) -> pd.DataFrame:
     for name in ("draw", "row"):
         if name in csv.columns:
             raise ValueError(f"{csv.path}: column {name!r} is in the way of the one to be added")
-    text = np.concatenate([_complete(csv, x) for x in draws])
+    text = np.concatenate([_complete(csv, x, scale) for x in draws])
     table = pd.DataFrame(text, columns=csv.file_columns, dtype=object)
     table.insert(0, "row", np.tile(np.arange(len(csv.x)), len(draws)))
     table.insert(0, "draw", np.repeat(np.arange(len(draws)) + 1, len(csv.x)))
@@ -213,18 +225,27 @@ def _number(cell: str) -> float:
         return math.inf
 
 
-def _format(value: float) -> str:
-    """Return six significant digits of a number, or as many as reach its unit."""
-    return f"{value:.{min(max(6, len(f'{abs(value):.0f}')), 15)}g}"
+def to_text(value: float, scale: float) -> str:
+    """Return a number in six significant digits, or as many as reach its unit or tell its column.
+
+    Args:
+        value: the number.
+        scale: standard deviation of its column, of which a hundred-thousandth is told; or 0.
+    """
+    digits = max(6, len(f"{abs(value):.0f}"))
+    if scale and value and math.isfinite(value):
+        digits = max(digits, 6 + math.floor(math.log10(abs(value) / scale)))
+    return f"{value:.{min(digits, 15)}g}"
 
 
-def _complete(csv: Csv, x: np.ndarray) -> np.ndarray:
+def _complete(csv: Csv, x: np.ndarray, scale: Scale) -> np.ndarray:
     """Return the file's cells [N, D] in its own order of columns, the missing ones filled."""
     x = np.asarray(x)
     if x.shape != csv.x.shape:
         raise ValueError(f"{csv.path}: expected values of shape {csv.x.shape}, got {x.shape}")
     text, missing = csv.text.copy(), np.isnan(csv.x)
-    text[missing] = [_format(value) for value in x[missing].tolist()]
+    scales = np.broadcast_to(scale, x.shape)[missing].tolist()
+    text[missing] = [to_text(*pair) for pair in zip(x[missing].tolist(), scales, strict=True)]
     return text[:, [csv.columns.index(name) for name in csv.file_columns]]
 
 

@@ -51,7 +51,7 @@ def draw(report: Report, max_columns: int = MAX_COLUMNS) -> "Figure":
             _draw_values(axis, column)
         axis.set_ylim(0, 1.02)
         title = textwrap.fill(f"{column.name}: {column.direction}", TITLE_WIDTH)
-        axis.set_title(title, fontsize="small")
+        axis.set_title(title, fontsize="small", parse_math=False)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes.flat[len(columns) :]:
         axis.axis("off")

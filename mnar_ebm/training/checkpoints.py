@@ -16,18 +16,18 @@ import orbax.checkpoint as ocp
 
 from mnar_ebm.types import PyTree
 
-_FOLDER = "checkpoints"
+FOLDER = "checkpoints"
 
 
 def open_manager(workdir: pathlib.Path) -> ocp.CheckpointManager:
     """Open the checkpoints of a run folder; the last two are kept."""
     options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
-    return ocp.CheckpointManager((workdir / _FOLDER).absolute(), options=options)
+    return ocp.CheckpointManager((workdir / FOLDER).absolute(), options=options)
 
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:
     """Return whether the run folder holds a finished checkpoint."""
-    folder = workdir / _FOLDER
+    folder = workdir / FOLDER
     return folder.is_dir() and any(child.name.isdigit() for child in folder.iterdir())
 
 

@@ -62,6 +62,16 @@ def test_imputed_numbers_are_readable(write, tmp_path, value, text):
     assert (tmp_path / "out.csv").read_text() == f"a,b\n1,{text}\n"
 
 
+def test_imputed_numbers_tell_their_column_apart(write, tmp_path):
+    """A time in seconds, or a Julian day: digits as the spread of the column asks."""
+    csv = data.read_csv(write("a,b\n,\n"))
+    x, scale = np.array([[1.7e9 + 123.456789, 2459000.5123456]]), np.array([1000.0, 0.01])
+    data.write_completed(tmp_path / "out.csv", csv, x, scale)
+    assert (tmp_path / "out.csv").read_text() == "a,b\n1700000123.46,2459000.5123456\n"
+    table = data.long_table(csv, x[None], scale)
+    assert table.iloc[0].tolist()[2:] == ["1700000123.46", "2459000.5123456"]
+
+
 @pytest.mark.parametrize(
     "text", ["\ufeffa,b\n1,2\n", "a,b\r\n1,2\r\n", "a,b\n\n1,2\n\n", '"a","b"\n"1","2"', "a,b\r1,2"]
 )

@@ -211,8 +211,8 @@ def test_resume_before_the_first_checkpoint(call, monkeypatch, people_csv, tmp_p
         assert f"--seed={seeds[-1]}\n" in (workdir / "run.cfg").read_text()
 
 
-def test_overwrite_empties_a_run_folder_only(load, tmp_path):
-    """What holds a run.cfg is emptied, what does not is refused, and so is what holds anything."""
+def test_overwrite_removes_a_run_only(load, tmp_path):
+    """What holds no run.cfg is refused, and what no run wrote stays: a table, say."""
     cli = load("train").cli
     workdir = tmp_path / "run"
     cli.open_run_folder(workdir, resume=False, overwrite=True)  # new: nothing to overwrite
@@ -222,9 +222,11 @@ def test_overwrite_empties_a_run_folder_only(load, tmp_path):
             cli.open_run_folder(workdir, resume=False, overwrite=overwrite)
     cli.open_run_folder(workdir, resume=True, overwrite=False)
     assert (workdir / "old.txt").exists()
-    (workdir / "run.cfg").write_text("")
+    for name in cli.RUN_FILES:
+        (workdir / name).write_text("")
+    (workdir / "checkpoints" / "400").mkdir(parents=True)
     cli.open_run_folder(workdir, resume=False, overwrite=True)
-    assert not list(workdir.iterdir())
+    assert [path.name for path in workdir.iterdir()] == ["old.txt"]
 
 
 def test_a_process_ends_with_one_line(spawn, tmp_path):

@@ -171,6 +171,7 @@ def test_it_goes_between_other_transformers():
     assert pipeline.fit(odd_rows(), target).score(odd_rows(), target) > 0.8
 
 
+@pytest.mark.slow
 def test_marks_go_with_the_rows_of_an_index_that_repeats():
     """As after a bootstrap; a column with the name of a mark may stand beside it."""
     rows = incomplete_rows().iloc[[3, 5, 3, 9]].assign(missingindicator_size=1.0)
@@ -182,6 +183,7 @@ def test_marks_go_with_the_rows_of_an_index_that_repeats():
     assert (marks.to_numpy() == rows[names].isna().to_numpy()).all()
 
 
+@pytest.mark.slow
 def test_columns_without_a_value_or_with_one():
     """Dropped, or kept without one; a level that is the only one stays; marks come last."""
     rows = odd_rows()

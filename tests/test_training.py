@@ -351,6 +351,8 @@ def test_a_run_is_not_resumed_on_another_table_nor_without_a_folder(full):
     """In words."""
     with pytest.raises(ValueError, match="was started on another table"):
         training.train(CONFIG, table(50), full[2], resume=True)
+    with pytest.raises(ValueError, match="was started on other rows, or unbiased rows"):
+        training.train(CONFIG, table(), full[2], unbiased=table(20), resume=True)
     with pytest.raises(ValueError, match="resume: expected a workdir, got none"):
         train(resume=True)
 

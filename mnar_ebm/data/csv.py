@@ -230,11 +230,11 @@ def to_text(value: float, scale: float) -> str:
 
     Args:
         value: the number.
-        scale: standard deviation of its column, of which a hundred-thousandth is told; or 0.
+        scale: standard deviation of its column, of which a thousandth is told; or 0.
     """
     digits = max(6, len(f"{abs(value):.0f}"))
     if scale and value and math.isfinite(value):
-        digits = max(digits, 6 + math.floor(math.log10(abs(value) / scale)))
+        digits = max(digits, 4 + math.floor(math.log10(abs(value) / scale)))
     return f"{value:.{min(digits, 15)}g}"
 
 

@@ -12,7 +12,7 @@ from mnar_ebm.data.table import Table
 from mnar_ebm.training import checkpoints, loop
 from mnar_ebm.training.fitted import FittedModel, TableFacts, make_batch, make_fitted, table_facts
 from mnar_ebm.training.held_out import impute_held_out, split_rows
-from mnar_ebm.training.run_folder import Record, RunFolder
+from mnar_ebm.training.run_folder import Record, RunFolder, rows_digest
 from mnar_ebm.training.stages import make_stages
 from mnar_ebm.training.start import CHOSEN, choose_start
 from mnar_ebm.training.tilt_scale import TiltReport, choose_tilt_scale
@@ -64,7 +64,7 @@ def train(
         there are none, on those that were trained on.
 
     Raises:
-        ValueError: config, table and checkpoint do not go together.
+        ValueError: config, rows and checkpoint do not go together.
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         InterruptedTraining: ``should_stop`` said so; the state was saved first.
     """
@@ -79,7 +79,7 @@ def train(
     train_data = make_batch(fitted, table.x[rows_train], unbiased)
     held_out = make_batch(fitted, table.x[rows_held_out])
     key = jax.random.key(config.seed)
-    run = RunFolder(config, facts, workdir)
+    run = RunFolder(config, facts, rows_digest(table, unbiased), workdir)
     stages = make_stages(config, fitted.model)
     params, first, state = fitted.params, 0, None
     if resume:

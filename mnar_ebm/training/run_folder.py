@@ -1,6 +1,7 @@
 """The run folder of a training run: its checkpoints and its log."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import time
@@ -8,8 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from mnar_ebm.config import Config
+from mnar_ebm.data.table import Table
 from mnar_ebm.training import checkpoints, loop
 from mnar_ebm.training.fitted import FittedModel, TableFacts, make_fitted
 from mnar_ebm.training.stages import Stage
@@ -20,18 +23,27 @@ SECONDS_BETWEEN_CHECKPOINTS = 10.0
 Record = dict[str, Any]
 
 
+def rows_digest(table: Table, unbiased: Table | None) -> str:
+    """Return the SHA-256 of the rows that are trained on."""
+    digest = hashlib.sha256(np.ascontiguousarray(table.x).tobytes())
+    if unbiased is not None:
+        digest.update(b"unbiased" + np.ascontiguousarray(unbiased.x).tobytes())
+    return digest.hexdigest()
+
+
 class RunFolder:
     """The run folder: its checkpoints and its log; without a folder, every method does nothing."""
 
-    def __init__(self, config: Config, facts: TableFacts, workdir: pathlib.Path | None):
-        """Open the folder, which must exist."""
-        self._config, self._facts, self._workdir = config, facts, workdir
+    def __init__(self, config: Config, facts: TableFacts, rows: str, workdir: pathlib.Path | None):
+        """Open the folder, which must exist; ``rows`` is the digest of those trained on."""
+        self._config, self._facts, self._rows, self._workdir = config, facts, rows, workdir
         self._manager = checkpoints.open_manager(workdir) if workdir is not None else None
         self._last_save = time.monotonic()
 
     def _record(self, stage: str, second_energy: str = "") -> Record:
         facts = self._facts._replace(second_energy=second_energy).to_json()
-        return {"stage": stage, "config": dataclasses.asdict(self._config), "facts": facts}
+        config = dataclasses.asdict(self._config)
+        return {"stage": stage, "config": config, "facts": facts, "rows": self._rows}
 
     def save(
         self,
@@ -95,6 +107,8 @@ class RunFolder:
                 )
         if record["facts"] != ours["facts"]:
             raise ValueError(f"resume: {self._workdir} was started on another table")
+        if record.get("rows", self._rows) != self._rows:  # runs from before it was kept have none
+            raise ValueError(f"resume: {self._workdir} was started on other rows, or unbiased rows")
 
     @property
     def _log_path(self) -> pathlib.Path | None:

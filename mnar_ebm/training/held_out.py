@@ -1,6 +1,7 @@
-r"""Rows that are held out, and the choice among models by their bounds.
+r"""Rows that are held out, and the choice among models by them.
 
-Taken is the simplest model that the best is not clearly above on rows that none was fitted to.
+By bounds, it is the simplest model that the best is not clearly above on rows that none was fitted
+to.
 
 With b_i(m) the bound of held-out row i, of (x_obs, s), under model m, and m* the best on average,
 
@@ -15,7 +16,8 @@ seen is hidden once, with others of its row, and
 
     e_i(m) = sum_j (\hat x_ij(m) - x_ij)²,      j among the cells of row i that were hidden
 
-in standard units, takes the place of -b_i(m).
+in standard units; the model with the least on average is the best, and there is no simpler one that
+is safer.
 
 References:
     L. Breiman, J. Friedman, C. Stone, R. Olshen, "Classification and Regression Trees", 1984,
@@ -126,7 +128,7 @@ def simplest_of(row_scores: Mapping[Name, np.ndarray]) -> Name:
     """Return the first model that the best is not clearly above.
 
     Args:
-        row_scores: bounds or -e of the same held-out rows [N] by model, the simplest first.
+        row_scores: bounds of the same held-out rows [N] by model, the simplest first.
     """
     best = best_of(row_scores)
     return next(

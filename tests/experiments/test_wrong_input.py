@@ -229,6 +229,13 @@ def test_overwrite_removes_a_run_only(load, tmp_path):
     assert [path.name for path in workdir.iterdir()] == ["old.txt"]
 
 
+def test_what_a_run_writes_is_what_overwrite_removes(load, trained):
+    """And no more: a new figure has to be told of."""
+    cli = load("train").cli
+    written = {path.name for path in trained.workdir.iterdir()}
+    assert {"run.cfg", "metrics.json", "checkpoints"} < written <= {*cli.RUN_FILES, "checkpoints"}
+
+
 def test_a_process_ends_with_one_line(spawn, tmp_path):
     """As the table says of this process: nothing but the line, and a status that is not 0."""
     process = spawn("train", "--num_steps=0", cwd=tmp_path)

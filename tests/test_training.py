@@ -18,7 +18,7 @@ import pytest
 
 from mnar_ebm import data, training
 from mnar_ebm.config import LIKELIHOODS, MECHANISMS, NEGATIVE_PHASES, Config
-from mnar_ebm.training import checkpoints, loop, pace, run_folder, stages, tilt_scale
+from mnar_ebm.training import checkpoints, loop, pace, plan, run_folder, stages, tilt_scale
 from mnar_ebm.types import Batch
 
 # The readers that orbax drops when a file is damaged tell of it whenever they are collected.
@@ -239,17 +239,42 @@ def test_every_program_of_a_stage_is_traced_once(monkeypatch):
     assert calls == {"apply_updates": 2, "held_out_bound": 2}
 
 
+def test_all_rows_are_trained_on_by_the_program_of_most(monkeypatch):
+    """There is room for the rows that were held out, so that no program is traced for them."""
+    config = dataclasses.replace(CONFIG, tilt="none", joint_steps=0)
+    most, all_of_them = 64, 80
+    assert plan.padded_size(most) < plan.padded_size(all_of_them)
+    rows = table(all_of_them)
+    fitted, _ = training.train(dataclasses.replace(config, validation_fraction=0.2), rows)
+    monkeypatch.setattr(loop.optax, "apply_updates", None)  # called where a step is traced
+    moved = training.train_on_all_rows(fitted, rows)
+    assert oracles.bits(moved.params) != oracles.bits(fitted.params)
+
+
+def test_what_a_step_is_given_is_told_by_its_number():
+    """Whatever chunk it is in; every row is met once an epoch, in another order each time."""
+    key, size = jax.random.key(0), {"num_rows": 70, "num_held_out": 9}
+    whole = plan.draw_plan(key, jnp.arange(20), **size, batch_size=10, refit_size=3)
+    later = plan.draw_plan(key, 9 + jnp.arange(11), **size, batch_size=10, refit_size=3)
+    for ours, theirs in zip(whole, later, strict=True):
+        assert (ours[9:] == theirs).all()
+    epochs = [whole.rows[start : start + 7].ravel().tolist() for start in (0, 7)]
+    assert all(sorted(epoch) == list(range(70)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert whole.held_out.shape == (20, 3) and set(whole.held_out.ravel().tolist()) <= set(range(9))
+
+
 def test_rows_that_only_pad_are_never_read():
     """A pass over the real rows meets each once; the held-out bound is that of real rows."""
-    rows = loop.pad_rows(Batch(jnp.ones((70, 3)), jnp.ones((70, 3), bool)))
+    rows = plan.pad_rows(Batch(jnp.ones((70, 3)), jnp.ones((70, 3), bool)))
     assert rows.batch.x.shape == (128, 3) and rows.num_real == 70
-    order = loop.random_order(jax.random.key(0), rows)
+    order = plan.random_order(jax.random.key(0), 128, 70)
     assert sorted(order[:70].tolist()) == list(range(70))
-    other = loop.random_order(jax.random.key(1), rows)
+    other = plan.random_order(jax.random.key(1), 128, 70)
     assert order[:70].tolist() != other[:70].tolist()
     fitted = training.fitted.make_fitted(CONFIG, training.fitted.table_facts(CONFIG, table()))
     x, mask = fitted.standardise(table().x[:5])
-    padded = loop.pad_rows(Batch(jnp.asarray(x), jnp.asarray(mask)))
+    padded = plan.pad_rows(Batch(jnp.asarray(x), jnp.asarray(mask)))
     bounds_of = [
         stages.held_out_bound(
             fitted.base().model,

@@ -33,6 +33,7 @@ from scipy import stats
 from experiments import cli, markdown, settings
 from mnar_ebm import Config, data, imputation, metrics, models, training
 from mnar_ebm.training import loop, stages
+from mnar_ebm.training.plan import pad_rows
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
 NUM_TABLES = flags.DEFINE_integer("num_tables", 200, "Simulated tables.")
@@ -261,13 +262,16 @@ class Fitter:
         """Return the parameters of every table after that many steps. [T, ...]."""
         (stage,) = stages.make_stages(self._config, self._model)
         pace = stage.pace._replace(num_steps=num_steps)
-        rates = pace.rates(jnp.arange(num_steps))
+        steps = jnp.arange(num_steps)
         chunk = loop.make_chunk(self._config, stage, loop.data_mesh())
 
         def fit_one(key: Key, params: models.Params, x: Array, mask: Array) -> models.Params:
             state = loop.init_state(stage, params, key)
-            rows, nothing = (loop.pad_rows(Batch(x[:n], mask[:n])) for n in (len(x), 0))
-            state, _ = chunk.run(state, params, rows, nothing, key, rates, num_steps, pace.decays)
+            rows, nothing = (pad_rows(Batch(x[:n], mask[:n])).batch for n in (len(x), 0))
+            plan = loop.plan_steps(self._config, key, steps, len(x), 0)
+            state, _ = chunk.run(
+                state, params, rows, nothing, plan, pace.rates(steps), num_steps, pace.decays
+            )
             return stage.merge(params, state.average)
 
         keys = jax.random.split(key, len(x))

@@ -23,6 +23,7 @@ from absl import flags
 from experiments import cli
 from mnar_ebm import Config, data, training
 from mnar_ebm.training import loop, stages
+from mnar_ebm.training.plan import pad_rows
 from mnar_ebm.types import Batch
 
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with uci/red.csv.", required=True)
@@ -123,14 +124,16 @@ def make_ours(table: data.Table, batch_size: int) -> Runner:
     num_steps = NUM_STEPS.value
     rates = stage.pace.rates(jnp.arange(num_steps))
     state = loop.init_state(stage, fitted.params, key)
+    steps, num_rows = jnp.arange(num_steps), len(rows.x)
     state, params, rows, held_out = loop.replicate(
-        mesh, (state, fitted.params, loop.pad_rows(rows), loop.pad_rows(held_out))
+        mesh, (state, fitted.params, pad_rows(rows).batch, pad_rows(held_out).batch)
     )
 
     def run() -> None:
         nonlocal state
+        plan = loop.plan_steps(config, key, steps, num_rows, num_held_out)
         state, _ = chunk.run(
-            state, params, rows, held_out, key, rates, num_steps, stage.pace.decays
+            state, params, rows, held_out, plan, rates, num_steps, stage.pace.decays
         )
         jax.block_until_ready(state)
 

@@ -34,7 +34,7 @@ from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import none as ignore
 from mnar_ebm.models import Model, Params
 from mnar_ebm.samplers.importance import log_mean_exp
-from mnar_ebm.types import Array, Batch, Key
+from mnar_ebm.types import Array, Batch, DecoderOutput, Key
 
 
 class Draws(NamedTuple):
@@ -81,23 +81,43 @@ def log_weights(
     chex.assert_rank([x, mask], 1)
     chex.assert_equal_shape([x, mask])
     key_z, key_x = jax.random.split(key)
-    x = jnp.where(mask, x, 0.0)
+    z, log_ratio = _propose(key_z, model, params, x, mask, num_samples)
+    eta = model.vae.decode(params.base, z)
+    return _weigh(key_x, model, params, x, mask, is_selected, z, log_ratio, eta)
 
+
+def _propose(
+    key: Key, model: Model, params: Params, x: Array, mask: Array, num_samples: int
+) -> tuple[Array, Array]:
+    """Draw z_k ~ q(z|x_obs, s); return them [K, L], and log p(z_k) - log q(z_k|x_obs, s) [K]."""
     loc, scale = model.vae.encode(params.base, x, mask)
-    noise = jax.random.normal(key_z, (num_samples, *loc.shape), loc.dtype)
+    noise = jax.random.normal(key, (num_samples, *loc.shape), loc.dtype)
     z = loc + scale * noise
     log_q = models.log_prior(noise) - jnp.log(scale).sum()
+    return z, models.log_prior(z) - log_q
 
-    eta = model.vae.decode(params.base, z)
-    completed, log_m = model.mechanism.complete(key_x, params.mechanism, eta, x, mask)
+
+def _weigh(
+    key: Key,
+    model: Model,
+    params: Params,
+    x: Array,
+    mask: Array,
+    is_selected: Array | None,
+    z: Array,
+    log_ratio: Array,
+    eta: DecoderOutput,
+) -> Draws:
+    """Complete the row under every z_k, of which the decoder says ``eta``, and weigh it."""
+    x = jnp.where(mask, x, 0.0)
+    completed, log_m = model.mechanism.complete(key, params.mechanism, eta, x, mask)
     if is_selected is not None:
-        ignored = ignore(model.vae.likelihood).complete(key_x, {}, eta, x, mask)
+        ignored = ignore(model.vae.likelihood).complete(key, {}, eta, x, mask)
         completed = jnp.where(is_selected, completed, ignored[0])
         log_m = jnp.where(is_selected, log_m, ignored[1])
     log_w = (
         masked_log_prob(model.vae.likelihood, eta, x, mask)
-        + models.log_prior(z)
-        - log_q
+        + log_ratio
         + log_m
         - models.energy(model, params, completed, z)
     )
@@ -146,10 +166,20 @@ def posterior_mean(draws: Draws, bend: Bend | None = None) -> Array:
 
 
 def batch_draws(key: Key, model: Model, params: Params, batch: Batch, num_samples: int) -> Draws:
-    """Return the draws of every row of a batch: the one place with a batch axis. [B, K, ...]."""
-    keys = jax.random.split(key, batch.x.shape[0])
-    return jax.vmap(log_weights, in_axes=(0, None, None, 0, 0, None, 0))(
-        keys, model, params, batch.x, batch.mask, num_samples, batch.is_selected
+    """Return the draws of every row of a batch: the one place with a batch axis. [B, K, ...].
+
+    It is ``log_weights`` of each row, but for one product of all rows and draws in each layer of
+    the decoder, whose gradient takes a fifth less time on a CPU than that of a product for each.
+    """
+    num_rows = batch.x.shape[0]
+    keys = jax.vmap(jax.random.split)(jax.random.split(key, num_rows))
+    z, log_ratio = jax.vmap(_propose, in_axes=(0, None, None, 0, 0, None))(
+        keys[:, 0], model, params, batch.x, batch.mask, num_samples
+    )
+    eta = model.vae.decode(params.base, z.reshape(num_rows * num_samples, -1))
+    eta = jax.tree.map(lambda leaf: leaf.reshape(num_rows, num_samples, -1), eta)
+    return jax.vmap(_weigh, in_axes=(0, None, None, 0, 0, 0, 0, 0, 0))(
+        keys[:, 1], model, params, batch.x, batch.mask, batch.is_selected, z, log_ratio, eta
     )
 
 

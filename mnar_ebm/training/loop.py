@@ -15,6 +15,7 @@ from mnar_ebm.config import Config
 from mnar_ebm.models import Params
 from mnar_ebm.training.held_out import some_rows
 from mnar_ebm.training.pace import Pace, make_optimiser
+from mnar_ebm.training.plan import Plan, Rows, draw_plan, pad_rows
 from mnar_ebm.training.stages import Stage, held_out_bound, program_of
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
@@ -24,9 +25,6 @@ CHUNK_STEPS = 200
 HELD_OUT_SAMPLES = 500
 HELD_OUT_NEGATIVES = 8192
 MAX_HELD_OUT_ROWS = 256
-
-MIN_PADDED_ROWS = 64
-"""Smallest size that rows are padded to; the others are this times a power of two."""
 
 ESS_GUARD = 0.02
 """Smallest effective share of base draws at which log Z, and so the bound, is believed: about
@@ -79,32 +77,6 @@ class TrainState(NamedTuple):
     chains: PyTree
 
 
-class Rows(NamedTuple):
-    """Rows padded to one of a few sizes, so that tables of about one size share their programs.
-
-    Attributes:
-        batch: the rows, and after them others that are not to be read. [P, D]
-        num_real: how many are real. []
-    """
-
-    batch: Batch
-    num_real: Array
-
-
-def pad_rows(batch: Batch) -> Rows:
-    """Return the rows, padded to the next size."""
-    count = batch.x.shape[0]
-    size = MIN_PADDED_ROWS
-    while size < count:
-        size *= 2
-
-    def pad(leaf: Array) -> Array:
-        return jnp.pad(leaf, ((0, size - count),) + ((0, 0),) * (leaf.ndim - 1))
-
-    padded = jax.tree.map(pad, batch)
-    return Rows(padded, jnp.asarray(count, jnp.int32))
-
-
 def init_state(stage: Stage, params: Params, key: Key) -> TrainState:
     """Return the state before the first step of ``stage``; ``key`` draws its chains."""
     trainable = jax.tree.map(jnp.array, stage.select(params))
@@ -140,9 +112,8 @@ class Chunk(NamedTuple):
 def make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
     """Return the jitted ``run`` and ``evaluate`` of a stage; the same ones but for its pace.
 
-    A step is a pure function of its number and its learning rate: its key is folded in from the
-    number, and its rows are a slice of the permutation of its epoch, so that a resumed run repeats
-    an unbroken one bit for bit. The rows of a step are split over the mesh's axis ``data``.
+    A step is a pure function of what its plan gives it and of its learning rate, so that a resumed
+    run repeats an unbroken one bit for bit. Its rows are split over the mesh's axis ``data``.
     """
     return _make_chunk(program_of(config), stage._replace(pace=Pace()), mesh)
 
@@ -179,52 +150,32 @@ def _make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
     def run(
         state: TrainState,
         params: Params,
-        data: Rows,
-        held_out: Rows,
-        key: Key,
+        rows: Batch,
+        held_out: Batch,
+        plan: Plan,
         rates: Array,
         num_steps: Array,
         decays: tuple[float, ...],
     ) -> tuple[TrainState, dict[str, Array]]:
-        batch_size = config.batch_size
-        steps_per_epoch = jnp.maximum(data.num_real // batch_size, 1)
-        share = config.validation_fraction
-        held_out_size = max(1, round(batch_size * share / (1.0 - share)))
-        key_order, key_step = jax.random.split(key)
-
-        def order_of(step: Array) -> Array:
-            key_epoch = jax.random.fold_in(key_order, step // steps_per_epoch)
-            return random_order(key_epoch, data)
-
         @jax.jit  # traced once, for its shapes and for the loop
-        def step(
-            state: TrainState, order: Array, rate: Array
-        ) -> tuple[TrainState, Array, dict[str, Array]]:
-            position = state.step % steps_per_epoch
-            order = jax.lax.cond(position == 0, order_of, lambda step: order, state.step)
-            rows = order[(position * batch_size + jnp.arange(batch_size)) % data.num_real]
-            batch = jax.tree.map(lambda leaf: leaf[rows], data.batch)
+        def step(state: TrainState, index: Array) -> tuple[TrainState, dict[str, Array]]:
+            now = jax.tree.map(lambda leaf: leaf[index], plan)
+            batch = jax.tree.map(lambda leaf: leaf[now.rows], rows)
             batch = jax.lax.with_sharding_constraint(batch, batch_sharding)
-            key_rows, key_loss = jax.random.split(jax.random.fold_in(key_step, state.step))
-            refit = jax.tree.map(lambda leaf: leaf[:0], held_out.batch)
-            if config.validation_fraction:
-                rows = jax.random.randint(key_rows, (held_out_size,), 0, held_out.num_real)
-                refit = jax.tree.map(lambda leaf: leaf[rows], held_out.batch)
-            optimiser = make_optimiser(stage.decayed, decays, rate)
-            state, info = take_step(state, params, batch, refit, key_loss, optimiser)
-            return state, order, info
+            refit = jax.tree.map(lambda leaf: leaf[now.held_out], held_out)
+            optimiser = make_optimiser(stage.decayed, decays, rates[index])
+            return take_step(state, params, batch, refit, now.key, optimiser)
 
         def add_step(
-            index: Array, carry: tuple[TrainState, Array, dict[str, Array]]
-        ) -> tuple[TrainState, Array, dict[str, Array]]:
-            state, order, sums = carry
-            state, order, info = step(state, order, rates[index])
-            return state, order, jax.tree.map(jnp.add, sums, info)
+            index: Array, carry: tuple[TrainState, dict[str, Array]]
+        ) -> tuple[TrainState, dict[str, Array]]:
+            state, sums = carry
+            state, info = step(state, index)
+            return state, jax.tree.map(jnp.add, sums, info)
 
-        order = order_of(state.step)
-        shapes = jax.eval_shape(step, state, order, rates[0])[2]
+        shapes = jax.eval_shape(step, state, 0)[1]
         sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        state, _, sums = jax.lax.fori_loop(0, num_steps, add_step, (state, order, sums))
+        state, sums = jax.lax.fori_loop(0, num_steps, add_step, (state, sums))
         return state, jax.tree.map(lambda total: total / num_steps, sums)
 
     @jax.jit
@@ -258,10 +209,19 @@ def _make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
     return Chunk(run, evaluate)
 
 
-def random_order(key: Key, rows: Rows) -> Array:
-    """Return the indices of the real rows in a random order, then the others. [P]."""
-    order = jax.random.permutation(key, rows.batch.x.shape[0])
-    return order[jnp.argsort(order >= rows.num_real, stable=True)]
+def plan_steps(config: Config, key: Key, steps: Array, num_rows: int, num_held_out: int) -> Plan:
+    """Return what each step of a stage is given: of the held-out rows, their share of a batch.
+
+    Args:
+        config: settings.
+        key: random key of the stage.
+        steps: numbers of the steps, one after the other. [S]
+        num_rows: how many rows are trained on.
+        num_held_out: how many are held out.
+    """
+    share = config.validation_fraction
+    refit_size = max(1, round(config.batch_size * share / (1.0 - share))) if share else 0
+    return draw_plan(key, steps, num_rows, num_held_out, config.batch_size, refit_size)
 
 
 def run_stage(
@@ -272,6 +232,7 @@ def run_stage(
     train_data: Batch,
     held_out: Batch,
     key: Key,
+    room: int = 0,
 ) -> Iterator[tuple[TrainState, dict[str, Any]]]:
     """Run a stage from ``state`` on; after every chunk yield the state and what was seen.
 
@@ -279,6 +240,17 @@ def run_stage(
     after its steps, when the held-out bound has not risen for ``config.patience`` chunks, or,
     in the stage ``joint``, when the effective share of base draws falls below ``ESS_GUARD``.
     Where no row is held out nothing is evaluated, and a stage ends after its steps alone.
+
+    Args:
+        config: settings.
+        stage: what to do.
+        params: the parameters that it starts from.
+        state: the first state, or one that was yielded.
+        train_data: rows to train on. [N, D]
+        held_out: rows to judge by. [H, D]
+        key: random key.
+        room: rows that the compiled program is to have room for, at least: as many as a later
+            stage will train on.
 
     Raises:
         NonFiniteLossError: the loss is NaN or infinite; the last state yielded is unharmed.
@@ -288,19 +260,22 @@ def run_stage(
     some = some_rows(held_out.x.shape[0], MAX_HELD_OUT_ROWS)
     watched = pad_rows(jax.tree.map(lambda leaf: leaf[some], held_out))
     state, params, rows, refit, watched = replicate(
-        mesh, (state, params, pad_rows(train_data), pad_rows(held_out), watched)
+        mesh,
+        (state, params, pad_rows(train_data, room).batch, pad_rows(held_out).batch, watched),
     )
     key_train, key_held_out = jax.random.split(key)
-    has_held_out = held_out.x.shape[0] > 0
+    num_rows, num_held_out = train_data.x.shape[0], held_out.x.shape[0]
+    has_held_out = num_held_out > 0
     if has_held_out and int(state.step) == 0:  # what the stage starts from is its first candidate
         state, _ = chunk.evaluate(state, params, watched, key_held_out)
     while not is_finished(config, stage, state):
         started = time.perf_counter()
         step = int(state.step)
         num_steps = min(CHUNK_STEPS - step % CHUNK_STEPS, pace.num_steps - step)
-        rates = pace.rates(step + jnp.arange(CHUNK_STEPS))
+        steps = step + jnp.arange(CHUNK_STEPS)
+        plan = plan_steps(config, key_train, steps, num_rows, num_held_out)
         state, means = chunk.run(
-            state, params, rows, refit, key_train, rates, num_steps, pace.decays
+            state, params, rows, refit, plan, pace.rates(steps), num_steps, pace.decays
         )
         infos = {name: float(value) for name, value in means.items()}
         if not np.isfinite(infos["loss"]):

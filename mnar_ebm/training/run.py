@@ -78,6 +78,7 @@ def train(
     rows_train, rows_held_out = split_rows(config, len(table.x))
     train_data = make_batch(fitted, table.x[rows_train], unbiased)
     held_out = make_batch(fitted, table.x[rows_held_out])
+    room = train_data.x.shape[0] + len(rows_held_out)  # for ``train_on_all_rows``
     key = jax.random.key(config.seed)
     run = RunFolder(config, facts, rows_digest(table, unbiased), workdir)
     stages = make_stages(config, fitted.model)
@@ -91,7 +92,7 @@ def train(
         key_stage = jax.random.fold_in(key, 1 + index)
         key_chains = jax.random.fold_in(key, 2 + len(stages) + index)
         state = state if state is not None else loop.init_state(stage, params, key_chains)
-        chunks = loop.run_stage(config, stage, params, state, train_data, held_out, key_stage)
+        chunks = loop.run_stage(config, stage, params, state, train_data, held_out, key_stage, room)
         for state, record in chunks:
             run.log(record)
             report(record)
@@ -105,7 +106,8 @@ def train(
 
     key_scale = jax.random.fold_in(key, 1 + len(stages))
     judged = held_out if len(rows_held_out) else train_data
-    params, tilt_report = choose_tilt_scale(key_scale, fitted.model, params, judged)
+    bend = facts.standardiser.bend
+    params, tilt_report = choose_tilt_scale(key_scale, fitted.model, params, judged, bend)
     fitted = fitted._replace(params=params)
     if unbiased is not None and "none" not in (config.tilt, config.unbiased_energy):
         fitted, found = debias(fitted, unbiased)

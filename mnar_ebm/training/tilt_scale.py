@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm import imputation
+from mnar_ebm.data.power import Bend
 from mnar_ebm.models import Model, Params, without_tilt
 from mnar_ebm.objectives import bounds
 from mnar_ebm.objectives.negative_phase import base_energies
@@ -60,7 +61,7 @@ class TiltReport(NamedTuple):
 
 
 def choose_tilt_scale(
-    key: Key, model: Model, params: Params, held_out: Batch
+    key: Key, model: Model, params: Params, held_out: Batch, bend: Bend | None = None
 ) -> tuple[Params, TiltReport]:
     r"""Return the parameters with the best \lambda and its log Z, and a report.
 
@@ -69,12 +70,14 @@ def choose_tilt_scale(
         model: the tilted model.
         params: its parameters; ``tilt_scale`` and ``log_z`` are replaced.
         held_out: rows that the tilt was not fitted to. [B, D]
+        bend: of the columns, if they are bent: rows without a tilt are then scored by the program
+            that imputes such rows.
     """
     some = some_rows(held_out.x.shape[0], MAX_ROWS)
     rows = jax.tree.map(lambda leaf: leaf[some], held_out)
     if not (model.tilt.reads_x or model.tilt.reads_z):
         params = params._replace(tilt_scale=jnp.zeros(()), log_z=jnp.zeros(()))
-        return params, _report_without_tilt(key, model, params, rows)
+        return params, _report_without_tilt(key, model, params, rows, bend)
     key_rows, key_base = jax.random.split(key)
     energies = _base_energies(key_base, model, params)
     curve, ess = _bound_curve(key_rows, model, params, rows, energies)
@@ -97,10 +100,12 @@ def choose_tilt_scale(
     return params, report
 
 
-def _report_without_tilt(key: Key, model: Model, params: Params, rows: Batch) -> TiltReport:
+def _report_without_tilt(
+    key: Key, model: Model, params: Params, rows: Batch, bend: Bend | None
+) -> TiltReport:
     """Return the report of a model that has no tilt, whose log Z is 0."""
     x, mask = np.asarray(rows.x), np.asarray(rows.mask)
-    imputed = imputation.impute(key, model, params, x, mask, num_samples=NUM_SAMPLES)
+    imputed = imputation.impute(key, model, params, x, mask, num_samples=NUM_SAMPLES, bend=bend)
     bound = float(imputed.bound.mean())
     return TiltReport(0.0, bound, bound, 0.0, 0.0, 1.0, np.zeros(NUM_NEGATIVES, np.float32))
 

@@ -42,24 +42,29 @@ def row(run: str) -> list[Any]:
     """Return the cells of one run folder.
 
     Raises:
-        ValueError: it has no ``metrics.json``.
+        ValueError: it has no ``metrics.json``, or one that is damaged or of something else.
     """
     path = pathlib.Path(run) / "metrics.json"
     if not path.is_file():
         raise ValueError(f"{path}: expected the metrics of a finished run, found none")
-    metrics = json.loads(path.read_text())
+    try:
+        return _cells(json.loads(path.read_text()))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected the metrics of a finished run, got {error}") from error
+
+
+def _cells(metrics: dict[str, Any]) -> list[Any]:
     rmse = metrics["rmse"] or {}
-    cells: list[Any] = [metrics["dataset"], metrics["tilt"], metrics["seed"]]
-    cells += [_number(rmse.get(name), 3) for name in ("mean", "iterative", "base", "tilted")]
     gain = metrics["bound"]["tilted"] - metrics["bound"]["base"]
-    cells += [
+    return [
+        *(metrics[name] for name in ("dataset", "tilt", "seed")),
+        *(_number(rmse.get(name), 3) for name in ("mean", "iterative", "base", "tilted")),
         _number(gain, 2),
         _number(metrics["tilt_scale"], 2),
         _number(metrics["ess_fraction"], 2),
         _number(metrics["pareto_k"], 2),
         _number(metrics["wall_seconds"], 0),
     ]
-    return cells
 
 
 def _number(value: float | None, digits: int) -> str:

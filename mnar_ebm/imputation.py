@@ -18,7 +18,9 @@ References:
     M. T. Chao, "A general purpose unequal probability sampling plan", Biometrika 69, 1982.
 """
 
+import concurrent.futures
 import functools
+import os
 import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,6 +33,7 @@ from mnar_ebm import _checks, sampling, targets
 from mnar_ebm.data.power import Bend
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import bounds
+from mnar_ebm.samplers.importance import sir
 from mnar_ebm.types import Array, Key, PyTree
 
 CHUNK_SAMPLES = 1000
@@ -107,16 +110,19 @@ def impute_row(
         log_total = jnp.logaddexp(running.log_total, log_sum)
         share = jnp.exp(log_sum - log_total)
         chunk_mean = bounds.posterior_mean(drawn, bend)
-        # Each reservoir takes a draw from the new chunk with the chunk's share of all weight.
-        chosen = jax.random.categorical(key_sir, drawn.log_w, shape=(num_imputations,))
-        replace = jax.random.uniform(key_keep, (num_imputations, 1)) < share
+        draws = running.draws
+        if num_imputations:
+            # Each reservoir takes a draw from the new chunk with the chunk's share of all weight.
+            chosen = sir(key_sir, drawn.log_w, num_imputations)
+            replace = jax.random.uniform(key_keep, (num_imputations, 1)) < share
+            draws = jnp.where(replace, drawn.x[chosen], draws)
         return _Running(
             log_total=log_total,
             log_total_square=jnp.logaddexp(
                 running.log_total_square, jax.nn.logsumexp(2.0 * drawn.log_w)
             ),
             mean=running.mean + share * (chunk_mean - running.mean),
-            draws=jnp.where(replace, drawn.x[chosen], running.draws),
+            draws=draws,
         ), None
 
     empty = _Running(
@@ -319,22 +325,25 @@ def _map_rows(function: Callable[[_Rows], PyTree], rows: _Rows, num_rows: int) -
 def _in_blocks(
     function: Callable[[_Rows, int], PyTree], x: np.ndarray, mask: np.ndarray, seeds: np.ndarray
 ) -> PyTree:
-    """Apply ``function(rows, num_rows)`` to blocks of one shape and join what it returns."""
+    """Apply ``function(rows, num_rows)`` to blocks of one shape and join what it returns.
+
+    Rows of a block follow one another, so that a core does a block; all cores are used.
+    """
     x = np.where(mask, x, 0.0).astype(np.float32)
     padding = -len(x) % ROWS_PER_CALL
     rows = jax.tree.map(
         lambda leaf: np.pad(leaf, ((0, padding),) + ((0, 0),) * (leaf.ndim - 1)),
         _Rows(x, mask, seeds),
     )
-    answers = [
-        jax.tree.map(np.asarray, function(_slice(rows, start), min(ROWS_PER_CALL, len(x) - start)))
-        for start in range(0, len(x), ROWS_PER_CALL)
-    ]
+
+    def apply(start: int) -> PyTree:
+        block = jax.tree.map(lambda leaf: leaf[start : start + ROWS_PER_CALL], rows)
+        return jax.tree.map(np.asarray, function(block, min(ROWS_PER_CALL, len(x) - start)))
+
+    first = apply(0)  # alone, or every thread would compile
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        answers = [first, *pool.map(apply, range(ROWS_PER_CALL, len(x), ROWS_PER_CALL))]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *answers)
-
-
-def _slice(rows: _Rows, start: int) -> _Rows:
-    return jax.tree.map(lambda leaf: leaf[start : start + ROWS_PER_CALL], rows)
 
 
 _cached_chain_imputer = functools.lru_cache(maxsize=16)(make_chain_imputer)

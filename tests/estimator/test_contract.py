@@ -8,6 +8,9 @@ from mnar_ebm import MNARImputer
 pytestmark = pytest.mark.usefixtures("quick_compile_all")  # a table or two of its own width each
 
 
-@parametrize_with_checks([MNARImputer(mechanism="mcar", max_iter=2, num_models=2, random_state=0)])
+QUICK = {"max_iter": 2, "num_models": 2, "num_samples": 50}
+
+
+@parametrize_with_checks([MNARImputer(mechanism="mcar", random_state=0, **QUICK)])
 def test_scikit_learn_agrees(estimator, check):
     check(estimator)

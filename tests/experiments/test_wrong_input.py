@@ -242,3 +242,19 @@ def test_a_process_ends_with_one_line(spawn, tmp_path):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert (out, err) == ("", "error: num_steps: expected at least 1, got 0\n")
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        (None, "metrics.json: expected the metrics of a finished run, found none"),
+        ('{"rmse": ', "metrics.json: expected the metrics of a finished run, got Expecting value"),
+        ("{}", "metrics.json: expected the metrics of a finished run, got 'rmse'"),
+        ("[]", "metrics.json: expected the metrics of a finished run, got list indices"),
+    ],
+)
+def test_results_refuses(refused, tmp_path, content, expected):
+    """A run that has no metrics, damaged ones, or those of something else."""
+    if content is not None:
+        (tmp_path / "metrics.json").write_text(content)
+    assert expected in refused("results", f"--runs={tmp_path}")

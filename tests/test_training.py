@@ -22,7 +22,10 @@ from mnar_ebm.training import checkpoints, loop, pace, plan, run_folder, stages,
 from mnar_ebm.types import Batch
 
 # The readers that orbax drops when a file is damaged tell of it whenever they are collected.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("quick_compile_all"),
+]
 
 TINY = {"HELD_OUT_SAMPLES": 20, "HELD_OUT_NEGATIVES": 64, "CHUNK_STEPS": 2}
 CONFIG = Config(
@@ -538,6 +541,7 @@ def test_columns_can_be_taken_as_they_are():
             np.testing.assert_array_equal(standard[mask], expected[mask].astype(np.float32))
 
 
+@pytest.mark.slow
 def test_skewed_columns_can_be_bent():
     """What is imputed, drawn and sampled is in units of the table again, and skewed as it is."""
     x = np.exp(np.random.default_rng(0).normal(size=(200, 2)))
@@ -683,7 +687,7 @@ def assert_trains(config, rows, index, loss=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mechanism, likelihood", PAIRS)
-def test_every_mechanism_trains_under_every_likelihood(mechanism, likelihood, quick_compile):
+def test_every_mechanism_trains_under_every_likelihood(mechanism, likelihood):
     """Three steps of the base, all finite."""
     config = config_of(mechanism=mechanism, likelihood=likelihood)
     assert_trains(config, table_of(likelihood), 0, stages.bound_loss)
@@ -699,7 +703,7 @@ def test_every_pair_of_mechanism_and_likelihood_is_accepted():
 @pytest.mark.slow
 @pytest.mark.parametrize("space", ["data", "latent", "joint"])
 @pytest.mark.parametrize("phase", NEGATIVE_PHASES)
-def test_every_tilt_trains_with_every_negative_phase(space, phase, quick_compile):
+def test_every_tilt_trains_with_every_negative_phase(space, phase):
     """Three steps of the tilt, all finite."""
     config = config_of(tilt=space, mechanism="none", negative_phase=phase, tilt_steps=3)
     assert_trains(config, table_of("gaussian"), 1)

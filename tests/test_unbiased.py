@@ -18,7 +18,7 @@ from mnar_ebm.training import clusters, second_tilt, unbiased
 from mnar_ebm.training.fitted import make_fitted, table_facts
 from mnar_ebm.training.second_tilt import BaseDraws, Pools
 
-pytestmark = pytest.mark.usefixtures("fewer_draws")
+pytestmark = pytest.mark.usefixtures("fewer_draws", "quick_compile_all")
 
 COLUMNS = ("a", "b")
 SHIFT = np.array([1.0, 0.5])

@@ -256,6 +256,7 @@ def test_a_row_without_a_density_is_told_of():
         quick_fit().ensemble_.mean(x)
 
 
+@pytest.mark.slow
 def test_a_column_is_constant_only_if_unbiased_rows_say_so_too():
     """A dose that all selected rows share is not that of everybody."""
     x = hide("random")[:60]

@@ -46,6 +46,7 @@ def test_a_seed_draws_wrong_proportions_and_other_images_in_equal_ones(digits):
         task.split_digits(digits, seed=1, num_selected=5000)
 
 
+@pytest.mark.slow
 def test_the_judge_knows_the_classes_and_a_collapse(digits):
     """Equal shares and the same images: 0; one class alone: 0.8, and features far away."""
     reader = classifier.fit(digits.train_x, digits.train_y, num_steps=60)

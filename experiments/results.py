@@ -49,8 +49,11 @@ def row(run: str) -> list[Any]:
         raise ValueError(f"{path}: expected the metrics of a finished run, found none")
     try:
         return _cells(json.loads(path.read_text()))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: expected the metrics of a finished run, got {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{path}: expected the metrics of a finished run, found no such ({found})"
+        ) from error
 
 
 def _cells(metrics: dict[str, Any]) -> list[Any]:

@@ -18,10 +18,7 @@ References:
     M. T. Chao, "A general purpose unequal probability sampling plan", Biometrika 69, 1982.
 """
 
-import concurrent.futures
 import functools
-import os
-import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,12 +30,11 @@ from mnar_ebm import _checks, sampling, targets
 from mnar_ebm.data.power import Bend
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import bounds
+from mnar_ebm.row_blocks import Rows, in_blocks, map_rows, row_seeds
 from mnar_ebm.samplers.importance import sir
-from mnar_ebm.types import Array, Key, PyTree
+from mnar_ebm.types import Array, Key
 
 CHUNK_SAMPLES = 1000
-ROWS_PER_CALL = 64
-"""Size of the blocks that rows are padded to: one program serves any number of rows."""
 
 
 class Imputation(NamedTuple):
@@ -55,14 +51,6 @@ class Imputation(NamedTuple):
     draws: Any
     bound: Any
     ess: Any
-
-
-class _Rows(NamedTuple):
-    """A block of rows: values [B, D], mask [B, D], and a seed for each [B]."""
-
-    x: Any
-    mask: Any
-    seed: Any
 
 
 class _Running(NamedTuple):
@@ -142,7 +130,7 @@ def impute_row(
 
 def make_imputer(
     model: Model, num_samples: int, num_imputations: int
-) -> Callable[[Key, Params, Bend | None, _Rows, int], Imputation]:
+) -> Callable[[Key, Params, Bend | None, Rows, int], Imputation]:
     """Return the jitted ``(key, params, bend, rows, num_rows) -> Imputation`` of a fixed model.
 
     Rows are mapped one after the other, each with the same program, so that neither the number
@@ -151,40 +139,17 @@ def make_imputer(
 
     @jax.jit
     def imputer(
-        key: Key, params: Params, bend: Bend | None, rows: _Rows, num_rows: int
+        key: Key, params: Params, bend: Bend | None, rows: Rows, num_rows: int
     ) -> Imputation:
-        def one(row: _Rows) -> Imputation:
+        def one(row: Rows) -> Imputation:
             key_row = jax.random.fold_in(key, row.seed)
             return impute_row(
                 key_row, model, params, row.x, row.mask, num_samples, num_imputations, bend
             )
 
-        return _map_rows(one, rows, num_rows)
+        return map_rows(one, rows, num_rows)
 
     return imputer
-
-
-def row_seeds(x: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return seeds of draws [N], and for each row the index of the first that is equal [N].
-
-    A seed is a 32-bit digest of what was observed, and where; of the second, third, ... of equal
-    rows it is of that number too.
-
-    Args:
-        x: rows; what a missing cell holds is not read. [N, D]
-        mask: ``True`` where observed. [N, D]
-    """
-    filled = np.where(mask, x, 0.0).astype(np.float32)
-    equal: dict[bytes, list[int]] = {}
-    seeds, first = [], []
-    for index, (values, flags) in enumerate(zip(filled, mask, strict=True)):
-        row = values.tobytes() + flags.tobytes()
-        before = equal.setdefault(row, [])
-        number = len(before).to_bytes(4, "little") if before else b""
-        before.append(index)
-        seeds.append(zlib.crc32(row + number))
-        first.append(before[0])
-    return np.array(seeds, np.uint32), np.array(first, int)
 
 
 def impute(
@@ -225,7 +190,7 @@ def impute(
     seeds, first = row_seeds(x, mask)
     if not num_imputations:
         seeds = seeds[first]
-    imputed = _in_blocks(functools.partial(imputer, key, params, bend), x, mask, seeds)
+    imputed = in_blocks(functools.partial(imputer, key, params, bend), x, mask, seeds)
     mean, bound, ess = (part[first] for part in (imputed.mean, imputed.bound, imputed.ess))
     return Imputation(mean, imputed.draws, bound, ess)
 
@@ -271,17 +236,17 @@ def impute_by_chains(
     _check_columns(model, x)
     sampler = _cached_chain_imputer(model, num_imputations, num_steps, thin)
     seeds, _ = row_seeds(x, mask)
-    return _in_blocks(functools.partial(sampler, key, params), x, mask, seeds)
+    return in_blocks(functools.partial(sampler, key, params), x, mask, seeds)
 
 
 def make_chain_imputer(
     model: Model, num_imputations: int, num_steps: int, thin: int
-) -> Callable[[Key, Params, _Rows, int], tuple[Array, Array]]:
+) -> Callable[[Key, Params, Rows, int], tuple[Array, Array]]:
     """Return the jitted ``(key, params, rows, num_rows) -> (draws, acceptance)``."""
 
     @jax.jit
-    def imputer(key: Key, params: Params, rows: _Rows, num_rows: int) -> tuple[Array, Array]:
-        def one(row: _Rows) -> tuple[Array, Array]:
+    def imputer(key: Key, params: Params, rows: Rows, num_rows: int) -> tuple[Array, Array]:
+        def one(row: Rows) -> tuple[Array, Array]:
             x, mask, seed = row
             key_start, key_chain = jax.random.split(jax.random.fold_in(key, seed))
             key_weights, key_z, key_noise = jax.random.split(key_start, 3)
@@ -300,7 +265,7 @@ def make_chain_imputer(
             completed, _ = jax.vmap(lambda point: targets.from_noise(model, params, point))(noise)
             return jnp.where(mask, x, completed), info["acceptance_rate"].mean()
 
-        return _map_rows(one, rows, num_rows)
+        return map_rows(one, rows, num_rows)
 
     return imputer
 
@@ -308,42 +273,6 @@ def make_chain_imputer(
 def _check_columns(model: Model, x: np.ndarray) -> None:
     if x.shape[1] != model.vae.num_features:
         raise ValueError(f"x: expected {model.vae.num_features} columns, got {x.shape[1]}")
-
-
-def _map_rows(function: Callable[[_Rows], PyTree], rows: _Rows, num_rows: int) -> PyTree:
-    """Apply ``function`` to the first rows of a block, one after the other; the rest is 0."""
-    answer = jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], rows))
-    answers = jax.tree.map(lambda leaf: jnp.zeros((len(rows.x), *leaf.shape), leaf.dtype), answer)
-
-    def put(index: Array, answers: PyTree) -> PyTree:
-        row = jax.tree.map(lambda leaf: leaf[index], rows)
-        return jax.tree.map(lambda all, one: all.at[index].set(one), answers, function(row))
-
-    return jax.lax.fori_loop(0, num_rows, put, answers)
-
-
-def _in_blocks(
-    function: Callable[[_Rows, int], PyTree], x: np.ndarray, mask: np.ndarray, seeds: np.ndarray
-) -> PyTree:
-    """Apply ``function(rows, num_rows)`` to blocks of one shape and join what it returns.
-
-    Rows of a block follow one another, so that a core does a block; all cores are used.
-    """
-    x = np.where(mask, x, 0.0).astype(np.float32)
-    padding = -len(x) % ROWS_PER_CALL
-    rows = jax.tree.map(
-        lambda leaf: np.pad(leaf, ((0, padding),) + ((0, 0),) * (leaf.ndim - 1)),
-        _Rows(x, mask, seeds),
-    )
-
-    def apply(start: int) -> PyTree:
-        block = jax.tree.map(lambda leaf: leaf[start : start + ROWS_PER_CALL], rows)
-        return jax.tree.map(np.asarray, function(block, min(ROWS_PER_CALL, len(x) - start)))
-
-    first = apply(0)  # alone, or every thread would compile
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        answers = [first, *pool.map(apply, range(ROWS_PER_CALL, len(x), ROWS_PER_CALL))]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *answers)
 
 
 _cached_chain_imputer = functools.lru_cache(maxsize=16)(make_chain_imputer)

@@ -288,6 +288,31 @@ def test_batch_bound_is_the_bound_of_each_row_less_log_z():
         np.testing.assert_allclose(together[row], in_groups(log_w, 20)[0] - 0.7, rtol=1e-4)
 
 
+@pytest.mark.parametrize("likelihood", ["two_part", "gaussian"])
+def test_draws_of_a_batch_are_those_of_each_row(likelihood):
+    """Every field, of rows that a mechanism chose and of others, whose columns may have atoms."""
+    config = Config(likelihood=likelihood, mechanism="linear", latent_dim=2, hidden_dim=8)
+    atom_side = (1, 0, 0, -1) if likelihood == "two_part" else ()
+    model = models.make_model(config, 4, (), (), atom_side)
+    params = models.init_params(jax.random.key(0), model, jnp.full(4, 0.3))
+    params = jax.tree.map(
+        lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size).reshape(leaf.shape)), params
+    )
+    batch = Batch(
+        jnp.abs(jax.random.normal(jax.random.key(1), (len(MASKS), 4))) * jnp.array([1, 1, 1, -1]),
+        jnp.asarray(MASKS),
+        jnp.arange(len(MASKS)) % 2 == 0,
+    )
+    key = jax.random.key(2)
+    together = bounds.batch_draws(key, model, params, batch, 5)
+    for row, key_row in enumerate(jax.random.split(key, len(MASKS))):
+        alone = bounds.log_weights(
+            key_row, model, params, batch.x[row], batch.mask[row], 5, batch.is_selected[row]
+        )
+        for ours, theirs in zip(together, alone, strict=True):
+            np.testing.assert_allclose(ours[row], theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_shapes_are_checked():
     """A batch where a row belongs is refused."""
     model, params = oracles.make_linear_model(oracles.DENSE)

@@ -45,15 +45,13 @@ CONFIG = Config(
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_training():
-    """Train in small chunks, with few samples between them, and compile fast."""
+    """Train in small chunks, with few samples between them."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in TINY.items():
             patch.setattr(loop, name, value)
         patch.setattr(tilt_scale, "NUM_SAMPLES", 20)
         patch.setattr(tilt_scale, "NUM_NEGATIVES", 64)
-        jax.config.update("jax_disable_most_optimizations", True)
         yield
-        jax.config.update("jax_disable_most_optimizations", False)
 
 
 @functools.cache
@@ -243,7 +241,7 @@ def test_every_program_of_a_stage_is_traced_once(monkeypatch):
 
 
 def test_all_rows_are_trained_on_by_the_program_of_most(monkeypatch):
-    """There is room for the rows that were held out, so that no program is traced for them."""
+    """There is room for the rows that were held out, so that no step is traced for them."""
     config = dataclasses.replace(CONFIG, tilt="none", joint_steps=0)
     most, all_of_them = 64, 80
     assert plan.padded_size(most) < plan.padded_size(all_of_them)

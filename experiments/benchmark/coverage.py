@@ -17,6 +17,7 @@ References:
     bootstrap sample for each imputation).
 """
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -260,24 +261,22 @@ class Fitter:
         self, key: Key, params: PyTree, x: np.ndarray, mask: np.ndarray, num_steps: int
     ) -> models.Params:
         """Return the parameters of every table after that many steps. [T, ...]."""
-        (stage,) = stages.make_stages(self._config, self._model)
-        pace = stage.pace._replace(num_steps=num_steps)
+        config = dataclasses.replace(self._config, num_steps=num_steps)
+        (stage,) = stages.make_stages(config, self._model)
         steps = jnp.arange(num_steps)
-        chunk = loop.make_chunk(self._config, stage, loop.data_mesh())
+        chunk = loop.make_chunk(config, stage, loop.data_mesh())
 
         def fit_one(key: Key, params: models.Params, x: Array, mask: Array) -> models.Params:
             state = loop.init_state(stage, params, key)
             rows, nothing = (pad_rows(Batch(x[:n], mask[:n])).batch for n in (len(x), 0))
-            plan = loop.plan_steps(self._config, key, steps, len(x), 0)
+            plan, rates = loop.plan_steps(config, key, steps, len(x), 0), stage.pace.rates(steps)
             state, _ = chunk.run(
-                state, params, rows, nothing, plan, pace.rates(steps), num_steps, pace.decays
+                state, params, rows, nothing, plan, rates, num_steps, stage.pace.decays
             )
             return stage.merge(params, state.average)
 
         keys = jax.random.split(key, len(x))
-        return _cached_vmap(self._config, stage, fit_one)(
-            keys, params, jnp.asarray(x), jnp.asarray(mask)
-        )
+        return _cached_vmap(config, stage, fit_one)(keys, params, jnp.asarray(x), jnp.asarray(mask))
 
     def draw(
         self, key: Key, params: PyTree, x: np.ndarray, mask: np.ndarray, num_imputations: int

@@ -176,8 +176,8 @@ def batch_draws(key: Key, model: Model, params: Params, batch: Batch, num_sample
     z, log_ratio = jax.vmap(_propose, in_axes=(0, None, None, 0, 0, None))(
         keys[:, 0], model, params, batch.x, batch.mask, num_samples
     )
-    eta = model.vae.decode(params.base, z.reshape(num_rows * num_samples, -1))
-    eta = jax.tree.map(lambda leaf: leaf.reshape(num_rows, num_samples, -1), eta)
+    eta = model.vae.decode(params.base, z.reshape(-1, z.shape[-1]))
+    eta = jax.tree.map(lambda leaf: leaf.reshape(*z.shape[:2], leaf.shape[-1]), eta)
     return jax.vmap(_weigh, in_axes=(0, None, None, 0, 0, 0, 0, 0, 0))(
         keys[:, 1], model, params, batch.x, batch.mask, batch.is_selected, z, log_ratio, eta
     )

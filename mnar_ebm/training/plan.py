@@ -1,7 +1,7 @@
 """Rows of training, and which of them each step of a chunk reads: drawn before the chunk is run.
 
-What is drawn depends on how many rows there are and not on the model, so that one small program
-draws for all, and the steps themselves are compiled for any number of rows.
+What is drawn depends on how many rows there are and not on the model: one small program draws for
+all models, and the program of the steps is that of any table of about as many rows.
 """
 
 import functools

@@ -78,7 +78,7 @@ def train(
     rows_train, rows_held_out = split_rows(config, len(table.x))
     train_data = make_batch(fitted, table.x[rows_train], unbiased)
     held_out = make_batch(fitted, table.x[rows_held_out])
-    room = train_data.x.shape[0] + len(rows_held_out)  # for ``train_on_all_rows``
+    room = 0 if config.tilt != "none" else len(make_batch(fitted, table.x, unbiased).x)
     key = jax.random.key(config.seed)
     run = RunFolder(config, facts, rows_digest(table, unbiased), workdir)
     stages = make_stages(config, fitted.model)
@@ -105,7 +105,7 @@ def train(
         state = None
 
     key_scale = jax.random.fold_in(key, 1 + len(stages))
-    judged = held_out if len(rows_held_out) else train_data
+    judged = held_out if len(rows_held_out) else make_batch(fitted, table.x[rows_train])
     bend = facts.standardiser.bend
     params, tilt_report = choose_tilt_scale(key_scale, fitted.model, params, judged, bend)
     fitted = fitted._replace(params=params)

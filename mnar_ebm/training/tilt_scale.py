@@ -70,8 +70,8 @@ def choose_tilt_scale(
         model: the tilted model.
         params: its parameters; ``tilt_scale`` and ``log_z`` are replaced.
         held_out: rows that the tilt was not fitted to. [B, D]
-        bend: of the columns, if they are bent: rows without a tilt are then scored by the program
-            that imputes such rows.
+        bend: of the columns, if they are bent; rows that are imputed by as many samples are then
+            scored by one program, where there is no tilt.
     """
     some = some_rows(held_out.x.shape[0], MAX_ROWS)
     rows = jax.tree.map(lambda leaf: leaf[some], held_out)

@@ -84,7 +84,7 @@ def quick_fit(rows, **parameters):
 
 @functools.cache
 def hardly_trained():
-    """Return one of the incomplete rows."""
+    """Return one that was fitted to the incomplete rows."""
     return quick_fit(incomplete_rows())
 
 

@@ -2,9 +2,13 @@
 
 import json
 
+import jax
 import numpy as np
+import oracles
 import pytest
 from scipy import stats
+
+from mnar_ebm import Config
 
 TINY = ("--num_tables=3", "--num_rows=40", "--num_imputations=3", "--bootstrap_steps=2")
 
@@ -52,6 +56,25 @@ def test_coverage_is_the_share_of_intervals_that_hold_the_truth(coverage):
     assert found["slope"]["coverage"] == 0.75 and found["mean"]["coverage"] == 0.75
     np.testing.assert_allclose(found["slope"]["width"], 0.9)
     np.testing.assert_allclose([found["slope"]["bias"], found["mean"]["bias"]], [0.0, 0.625])
+
+
+@pytest.mark.slow
+def test_a_fit_takes_the_steps_that_it_is_told(coverage):
+    """Whatever was compiled before."""
+    config = Config(
+        tilt="none",
+        mechanism="none",
+        latent_dim=1,
+        hidden_dim=4,
+        num_importance_samples=2,
+        batch_size=8,
+        validation_fraction=0.0,
+    )
+    truth, mask = coverage.simulate(np.random.default_rng(0), 3, 20)
+    fitter, key = coverage.Fitter(config, truth.shape[2]), jax.random.key(0)
+    start = fitter.init(key, mask)
+    one, two, again = (fitter.fit(key, start, truth, mask, steps) for steps in (1, 2, 1))
+    assert oracles.bits(one) == oracles.bits(again) != oracles.bits(two)
 
 
 @pytest.mark.slow

@@ -247,14 +247,17 @@ def test_a_process_ends_with_one_line(spawn, tmp_path):
 @pytest.mark.parametrize(
     "content, expected",
     [
-        (None, "metrics.json: expected the metrics of a finished run, found none"),
-        ('{"rmse": ', "metrics.json: expected the metrics of a finished run, got Expecting value"),
-        ("{}", "metrics.json: expected the metrics of a finished run, got 'rmse'"),
-        ("[]", "metrics.json: expected the metrics of a finished run, got list indices"),
+        (None, "found none"),
+        (b'{"rmse": ', "found no such (JSONDecodeError: Expecting value"),
+        (b"\xff\xfe", "found no such (UnicodeDecodeError"),
+        (b"{}", "found no such (KeyError: 'rmse')"),
+        (b"[]", "found no such (TypeError"),
+        (b'{"rmse": 0.7}', "found no such (KeyError"),
     ],
 )
 def test_results_refuses(refused, tmp_path, content, expected):
     """A run that has no metrics, damaged ones, or those of something else."""
     if content is not None:
-        (tmp_path / "metrics.json").write_text(content)
-    assert expected in refused("results", f"--runs={tmp_path}")
+        (tmp_path / "metrics.json").write_bytes(content)
+    said = refused("results", f"--runs={tmp_path}")
+    assert f"metrics.json: expected the metrics of a finished run, {expected}" in said

@@ -295,6 +295,7 @@ def test_draws_of_equal_rows_are_independent():
     assert (np.abs(ratio - 1) < 4 * np.sqrt(2 / 99)).all()
 
 
+@pytest.mark.slow
 def test_draws_of_equal_rows_by_chains_differ():
     """All of them, where the first has the draws that it has alone."""
     x, mask = mixed_rows()

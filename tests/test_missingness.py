@@ -44,9 +44,16 @@ ALL_MASKS = np.array(list(itertools.product([False, True], repeat=NUM_FEATURES))
 ROW = np.array([1.0, 0.0, 1.0], np.float32)
 
 
+SLOW = ("student_t", "two_part")
+"""Likelihoods whose laws take long to compile beside a Gaussian, and are tested by themselves."""
+
+
 def table(*rows):
     """Parametrise a test over rows of the table."""
-    return pytest.mark.parametrize("row", sum(rows, []), ids="-".join)
+    marked = [
+        pytest.param(row, marks=pytest.mark.slow if row[1] in SLOW else ()) for row in sum(rows, [])
+    ]
+    return pytest.mark.parametrize("row", marked, ids="-".join)
 
 
 def rate_of(row):

@@ -136,6 +136,7 @@ def collapsed_answers():
         return jax.tree.map(np.asarray, (params, eta)), answers
 
 
+@pytest.mark.slow
 def test_the_term_of_levels_is_a_sum_over_them():
     """Log P(s|x_obs, z), with the numeric column's probit beside it, to rounding."""
     (params, eta), answers = collapsed_answers()

@@ -177,6 +177,7 @@ def test_unbiased_rows_may_have_gaps():
     assert fitted.facts.second_energy == "additive"
 
 
+@pytest.mark.slow
 def test_bent_columns_are_tilted_to_rows_beyond_what_was_selected():
     """A bend that is fitted to the selected rows goes on where only the others are."""
     config = dataclasses.replace(CONFIG, standardise="yeo_johnson")
@@ -310,6 +311,7 @@ def clustered(seed, shares, num_rows):
     return CENTRES[rng.choice(3, num_rows, p=shares)] + rng.normal(size=(num_rows, 2))
 
 
+@pytest.mark.slow
 def test_clusters_of_base_draws_take_the_shares_of_the_few_rows():
     """Base draws have shares .7, .2, .1, a hundred rows .2, .3, .5; z alone is shown."""
     tilt = models.make_tilt("latent", 1, 2, 8, 20.0, "clusters")

@@ -160,6 +160,7 @@ def test_limits_hold_for_imputed_values_alone():
     assert draws.min() >= 50.0 and draws.max() <= 50.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_empty_features", [False, True])
 def test_columns_without_a_value_or_with_one(keep_empty_features):
     """Dropped or kept as zeros, with their marks; a constant stays; both are told of."""

@@ -87,6 +87,7 @@ def test_draws_are_those_of_sample():
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @every_call
 def test_batches_change_nothing(call):
     """Five chains, two at a time, are five chains; the last batch is short."""

@@ -103,7 +103,7 @@ def test_an_imputer_comes_back_from_disk_the_same(tmp_path):
     again = clone(imputer).fit(hide("random"))
     for other in (pickle.loads(pickle.dumps(imputer)), joblib.load(tmp_path / "imputer"), again):
         assert (other.transform(x) == imputer.transform(x)).all()
-        assert (other.sample(x, 3) == imputer.sample(x, 3)).all()
+        assert (other.sample(x, 2) == imputer.sample(x, 2)).all()
         assert other.score(x) == imputer.score(x)
         assert str(other.report_) == str(imputer.report_)
     another = clone(imputer).set_params(random_state=1).fit(hide("random"))

@@ -18,7 +18,7 @@ import pytest
 
 from mnar_ebm import data, training
 from mnar_ebm.config import LIKELIHOODS, MECHANISMS, NEGATIVE_PHASES, Config
-from mnar_ebm.training import checkpoints, loop, pace, plan, run_folder, stages, tilt_scale
+from mnar_ebm.training import checkpoints, loop, pace, plan, run, run_folder, stages, tilt_scale
 from mnar_ebm.types import Batch
 
 # The readers that orbax drops when a file is damaged tell of it whenever they are collected.
@@ -250,6 +250,20 @@ def test_all_rows_are_trained_on_by_the_program_of_most(monkeypatch):
     monkeypatch.setattr(loop.optax, "apply_updates", None)  # called where a step is traced
     moved = training.train_on_all_rows(fitted, rows)
     assert oracles.bits(moved.params) != oracles.bits(fitted.params)
+
+
+def test_a_report_without_held_out_rows_is_of_those_that_were_selected(monkeypatch):
+    """Unbiased rows, which are trained on too, no mechanism chose: it must not score them."""
+    judged = []
+
+    def choose(key, model, params, rows, bend):
+        judged.append(rows)
+        return tilt_scale.choose_tilt_scale(key, model, params, rows, bend)
+
+    monkeypatch.setattr(run, "choose_tilt_scale", choose)
+    config = dataclasses.replace(CONFIG, tilt="none", joint_steps=0, validation_fraction=0.0)
+    train(config=config, unbiased=table(20))
+    assert judged[0].x.shape == table().x.shape and judged[0].is_selected is None
 
 
 def test_what_a_step_is_given_is_told_by_its_number():

@@ -42,9 +42,9 @@ def test_the_start_with_the_highest_bound_is_taken(best):
     assert asked == expected
 
 
-@pytest.mark.parametrize("loss, decay", [((0.0, 0.0), 10.0), ((0.9, 0.1), 1.0), ((0.9, 0.8), 0.0)])
+@pytest.mark.parametrize("loss, decay", [((0.4, 0.4), 10.0), ((0.9, 0.4), 1.0), ((0.9, 0.8), 0.0)])
 def test_a_linear_mechanism_reads_as_little_of_other_columns_as_the_bound_allows(loss, decay):
-    """Of paired differences d ± 0.15, the largest decay is taken with at most two errors."""
+    """Of paired differences d ± 0.15, the largest decay is taken with at most three errors."""
     noise = np.array([-1.0, 1.0]) * 0.15  # and so an error of 0.15
     losses = {10.0: loss[0] + noise, 1.0: loss[1] + noise, 0.0: np.zeros(2)}
     asked = []

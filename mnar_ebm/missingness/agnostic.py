@@ -4,9 +4,10 @@
 
 The linear one keeps the slope of a column's own value apart from those of the others,
 
-    f_d(x) = a_d x_d + sum_{e != d} b_ed x_e + c_d
+    f_d(x) = sinh(a_d) x_d + sum_{e != d} b_ed x_e + c_d
 
-for b is what a table says least of (``Config.mechanism_weight_decay``).
+for b is what a table says least of (``Config.mechanism_weight_decay``). The own slope is written as
+that of self-masking is, to grow steep in few steps.
 
 References:
     N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, sec. 3 (agnostic models).
@@ -43,11 +44,11 @@ def agnostic(
         is_own = _is_own(blocks, num_features)
 
         def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
-            own = slope * _is_numeric(blocks, num_features)
+            own = jnp.arcsinh(slope) * _is_numeric(blocks, num_features)
             return {"own": own, "others": jnp.zeros(is_own.shape), "offset": offset(missing_rate)}
 
         def logits(params: PyTree, x: Array) -> Array:
-            weights = jnp.where(is_own, params["own"][:, None], params["others"])
+            weights = jnp.where(is_own, jnp.sinh(params["own"])[:, None], params["others"])
             return x @ weights + params["offset"]
 
         return base.by_logits(base.sampled, likelihood, init, logits)

@@ -5,10 +5,10 @@ to.
 
 With b_i(m) the bound of held-out row i, of (x_obs, s), under model m, and m* the best on average,
 
-    d_i(m) = b_i(m*) - b_i(m),      take the first m with mean_i d_i <= 2 sd_i d_i / \sqrt{N}
+    d_i(m) = b_i(m*) - b_i(m),      take the first m with mean_i d_i <= c sd_i d_i / \sqrt{N}
 
-in order of simplicity. Two standard errors, for the rows are the same and their bounds differ by
-less than either varies.
+in order of simplicity. The errors are of differences, for the rows are the same and their bounds
+differ by less than either varies; c is 2, but where more is said.
 
 A bound is the density of a whole row, in which columns that say nearly the same count most. How
 well a model fills gaps that are at random is seen directly: every cell of a held-out row that was
@@ -113,10 +113,12 @@ def difference(above: np.ndarray, below: np.ndarray) -> Difference:
     return Difference(float(paired.mean()), float(paired.std(ddof=1) / math.sqrt(len(paired))))
 
 
-def is_clear(above: np.ndarray, below: np.ndarray) -> bool:
+def is_clear(
+    above: np.ndarray, below: np.ndarray, num_standard_errors: float = NUM_STANDARD_ERRORS
+) -> bool:
     """Return whether one model's scores are above another's by more than chance would do."""
     gap = difference(above, below)
-    return gap.mean > NUM_STANDARD_ERRORS * gap.standard_error
+    return gap.mean > num_standard_errors * gap.standard_error
 
 
 def best_of(row_scores: Mapping[Name, np.ndarray]) -> Name:
@@ -124,15 +126,18 @@ def best_of(row_scores: Mapping[Name, np.ndarray]) -> Name:
     return max(row_scores, key=lambda name: float(np.mean(row_scores[name])))
 
 
-def simplest_of(row_scores: Mapping[Name, np.ndarray]) -> Name:
+def simplest_of(
+    row_scores: Mapping[Name, np.ndarray], num_standard_errors: float = NUM_STANDARD_ERRORS
+) -> Name:
     """Return the first model that the best is not clearly above.
 
     Args:
         row_scores: bounds of the same held-out rows [N] by model, the simplest first.
+        num_standard_errors: c, how many of them are clear.
     """
     best = best_of(row_scores)
     return next(
         name
         for name, scores in row_scores.items()
-        if name == best or not is_clear(row_scores[best], scores)
+        if name == best or not is_clear(row_scores[best], scores, num_standard_errors)
     )

@@ -7,7 +7,8 @@ seed, the same rows and the same program, and the one with the highest held-out 
 
 A linear mechanism explains gaps by other columns as well as by what they hide, and few rows tell
 which: much of a column's selection passes to the columns that go with it. What it reads of others
-is shrunk as far as the held-out bound allows (``training.held_out``).
+is shrunk as far as the held-out bound allows (``training.held_out``). Three standard errors have to
+speak for less shrinkage: where p(x) is somewhat wrong, the other columns make up for it.
 """
 
 import dataclasses
@@ -21,6 +22,8 @@ from mnar_ebm.training.loop import try_all
 
 DECAYS = (10.0, 1.0, 0.0)
 """Weight decays of what a linear mechanism reads of other columns, the simplest mechanism first."""
+
+DECAY_STANDARD_ERRORS = 3.0
 
 CHOSEN = ("slope_start", "mechanism_weight_decay")
 """Settings that are chosen."""
@@ -57,7 +60,7 @@ def choose_start(config: Config, bounds_of: Bounds) -> Config:
     if config.mechanism != "linear" or config.mechanism_weight_decay > 0:
         return best
     decayed = [dataclasses.replace(best, mechanism_weight_decay=decay) for decay in DECAYS]
-    return simplest_of(_try(decayed, DECAY_SHARE, bounds_of))
+    return simplest_of(_try(decayed, DECAY_SHARE, bounds_of), DECAY_STANDARD_ERRORS)
 
 
 def _try(candidates: Sequence[Config], share: float, bounds_of: Bounds) -> dict[Config, np.ndarray]:

@@ -6,6 +6,8 @@ With the normalised weights \tilde w_k of a row's draws (``objectives.bounds``),
     SIR    x_{k_m}, k_m ~ Categorical(\tilde w)               multiple imputations
     MCMC   a chain over (z, x_mis) with the posterior as its law   where the weights degenerate
 
+Where no weight reads a missing value that was drawn, SIR draws it anew given z_{k_m}.
+
 K may be any size: draws are made a chunk at a time and only a running log-sum-exp, the weighted
 sum and one reservoir for each imputation are kept. A row's randomness comes from the row's own
 values, so its answer does not depend on which rows are beside it, nor on their order. But draws of
@@ -31,7 +33,6 @@ from mnar_ebm.data.power import Bend
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import bounds
 from mnar_ebm.row_blocks import Rows, in_blocks, map_rows, row_seeds
-from mnar_ebm.samplers.importance import sir
 from mnar_ebm.types import Array, Key
 
 CHUNK_SAMPLES = 1000
@@ -101,9 +102,9 @@ def impute_row(
         draws = running.draws
         if num_imputations:
             # Each reservoir takes a draw from the new chunk with the chunk's share of all weight.
-            chosen = sir(key_sir, drawn.log_w, num_imputations)
+            new = bounds.resample(key_sir, model, params, x, mask, drawn, num_imputations)
             replace = jax.random.uniform(key_keep, (num_imputations, 1)) < share
-            draws = jnp.where(replace, drawn.x[chosen], draws)
+            draws = jnp.where(replace, new, draws)
         return _Running(
             log_total=log_total,
             log_total_square=jnp.logaddexp(

@@ -178,6 +178,18 @@ def test_a_self_masked_cell_has_its_exact_mean(kind):
 
 
 @quick
+@pytest.mark.parametrize("kind", ["collapsed", pytest.param("sampled", marks=pytest.mark.slow)])
+def test_a_latent_that_is_chosen_twice_completes_a_row_in_two_ways(kind):
+    """But where a weight was read off the missing value too, that value comes again."""
+    model, params = oracles.make_self_masked_model(LINEAR, kind, SLOPE, THRESHOLD)
+    x, mask, _ = self_masked_rows()
+    draws = imputation.impute(
+        jax.random.key(3), model, params, x[:1], mask[:1], num_samples=5, num_imputations=30
+    ).draws[0, :, 2]
+    assert len(set(draws)) == 30 if kind == "collapsed" else len(set(draws)) <= 5
+
+
+@quick
 @pytest.mark.slow
 def test_collapsing_takes_noise_off_the_imputation():
     """Its squared error is the smaller one, at the same number of samples."""

@@ -45,10 +45,10 @@ def agnostic(
 
         def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
             own = jnp.arcsinh(slope) * _is_numeric(blocks, num_features)
-            return {"own": own, "others": jnp.zeros(is_own.shape), "offset": offset(missing_rate)}
+            return {"slope": own, "others": jnp.zeros(is_own.shape), "offset": offset(missing_rate)}
 
         def logits(params: PyTree, x: Array) -> Array:
-            weights = jnp.where(is_own, jnp.sinh(params["own"])[:, None], params["others"])
+            weights = jnp.where(is_own, jnp.sinh(params["slope"])[:, None], params["others"])
             return x @ weights + params["offset"]
 
         return base.by_logits(base.sampled, likelihood, init, logits)

@@ -33,7 +33,7 @@ from mnar_ebm.data.power import Bend
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import none as ignore
 from mnar_ebm.models import Model, Params
-from mnar_ebm.samplers.importance import log_mean_exp
+from mnar_ebm.samplers.importance import log_mean_exp, sir
 from mnar_ebm.types import Array, Batch, DecoderOutput, Key
 
 
@@ -121,11 +121,41 @@ def _weigh(
         + log_m
         - models.energy(model, params, completed, z)
     )
-    if model.mechanism.mean is None or model.tilt.reads_x or is_selected is not None:
+    if _reads_missing(model) or is_selected is not None:
         mean = completed
     else:
         mean = model.mechanism.mean(params.mechanism, eta, x, mask)
     return Draws(log_w, z, completed, mean)
+
+
+def _reads_missing(model: Model) -> bool:
+    """Return whether a log-weight reads the missing values that were drawn, not z alone."""
+    return model.mechanism.mean is None or model.tilt.reads_x
+
+
+def resample(
+    key: Key, model: Model, params: Params, x: Array, mask: Array, draws: Draws, num_resampled: int
+) -> Array:
+    """Return completed rows by sampling importance resampling. [M, D].
+
+    Where the weights read z alone, missing values are drawn anew for every z_k that is chosen: one
+    that is chosen twice completes the row in two ways, and the other draws of x cost nothing.
+
+    Args:
+        key: random key.
+        model: the model.
+        params: its parameters.
+        x: a row; what a missing cell holds is not read. [D]
+        mask: ``True`` where observed. [D]
+        draws: of the row. [K, ...]
+        num_resampled: M.
+    """
+    key_chosen, key_x = jax.random.split(key)
+    chosen = sir(key_chosen, draws.log_w, num_resampled)
+    if _reads_missing(model):
+        return draws.x[chosen]
+    eta = model.vae.decode(params.base, draws.z[chosen])
+    return model.mechanism.complete(key_x, params.mechanism, eta, x, mask)[0]
 
 
 def elbo(log_w: Array, log_z: Array | float = 0.0) -> Array:

@@ -39,7 +39,7 @@ def test_a_threshold_is_where_half_go_missing(settings):
     others = np.array([[0.0, 0.3], [-0.2, 0.0]]) * scale[:, None] / [[9_000.0], [15.0]]
     center = np.nanmean((table.x - mean) / scale, axis=0)
     params = {
-        "own": jnp.arcsinh(slopes),
+        "slope": jnp.arcsinh(slopes),
         "others": jnp.asarray(others),
         "offset": jnp.asarray(-slopes * halves - center @ others),
     }

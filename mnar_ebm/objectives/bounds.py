@@ -22,6 +22,7 @@ References:
     not at Random Data", ICLR 2021, https://arxiv.org/abs/2006.12871.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
@@ -121,16 +122,17 @@ def _weigh(
         + log_m
         - models.energy(model, params, completed, z)
     )
-    if _reads_missing(model) or is_selected is not None:
+    mean_given_z = _mean_given_z(model)
+    if mean_given_z is None or is_selected is not None:
         mean = completed
     else:
-        mean = model.mechanism.mean(params.mechanism, eta, x, mask)
+        mean = mean_given_z(params.mechanism, eta, x, mask)
     return Draws(log_w, z, completed, mean)
 
 
-def _reads_missing(model: Model) -> bool:
-    """Return whether a log-weight reads the missing values that were drawn, not z alone."""
-    return model.mechanism.mean is None or model.tilt.reads_x
+def _mean_given_z(model: Model) -> Callable[..., Array] | None:
+    """Return ``Mechanism.mean`` if the log-weights read z alone, not the missing values drawn."""
+    return None if model.tilt.reads_x else model.mechanism.mean
 
 
 def resample(
@@ -152,7 +154,7 @@ def resample(
     """
     key_chosen, key_x = jax.random.split(key)
     chosen = sir(key_chosen, draws.log_w, num_resampled)
-    if _reads_missing(model):
+    if _mean_given_z(model) is None:
         return draws.x[chosen]
     eta = model.vae.decode(params.base, draws.z[chosen])
     return model.mechanism.complete(key_x, params.mechanism, eta, x, mask)[0]

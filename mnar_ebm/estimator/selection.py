@@ -184,8 +184,8 @@ def choose_decoder(
     scores = {name: hidden_cell_scores(one.fitted, table) for name, one in trained.items()}
     kept = best_of(scores)
     others = [
-        f"its squared error of hidden cells is {difference(scores[name], scores[kept])} a held-out "
-        f"row above that of {name}"
+        f"its squared error of hidden cells is {difference(scores[kept], scores[name])} a held-out "
+        f"row below that of {name}"
         for name in scores
         if name != kept
     ]

@@ -124,10 +124,12 @@ def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
 def error_of(name: str, fitted: training.FittedModel, table: data.Table) -> float:
     """Return the RMSE of a model on its way, as the benchmark would impute by it."""
     assert table.truth is not None
+    settings = {"num_samples": NUM_SAMPLES.value}
     if name.startswith("paper_"):
-        fitted = fitted._replace(model=methods.averages_decoder_means(fitted.model))
-    imputed = fitted.impute(table.x, num_samples=NUM_SAMPLES.value)
-    return metrics.imputation_rmse(imputed.mean, table.truth, table.mask)
+        mean = methods.mean_of_decoder_means(fitted, table.x, **settings)
+    else:
+        mean = fitted.impute(table.x, **settings).mean
+    return metrics.imputation_rmse(mean, table.truth, table.mask)
 
 
 def look_at_peer(table: data.Table) -> Iterator[Look]:

@@ -54,7 +54,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         num_samples: importance samples behind every row, of each fit.
         settings: other fields of ``Config``, by name. ``standardise`` is ``yeo_johnson`` by
             default, which holds where the mechanism taken reads no hidden value.
-        min_value: least imputed value; a number, or one for each column, not read of levels.
+        min_value: least imputed value, or None; a number, or one for each column; not of levels.
         max_value: largest imputed value, as ``min_value``.
         keep_empty_features: whether columns without a value in ``fit`` are kept, as zeros, or
             without a value where they are not numeric.

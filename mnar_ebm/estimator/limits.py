@@ -16,7 +16,7 @@ def make_limits(
     Those of an integer column are whole, and within the range of its dtype.
 
     Args:
-        min_value: a number, or one for each column.
+        min_value: a number, or one for each column; ``None``: there is none.
         max_value: as ``min_value``.
         columns: what the D columns are.
 
@@ -25,7 +25,7 @@ def make_limits(
     """
     limits = []
     for name, value, none in (("min_value", min_value, -np.inf), ("max_value", max_value, np.inf)):
-        limit = np.asarray(value, np.float64)
+        limit = np.asarray(none if value is None else value, np.float64)
         if limit.shape not in ((), (len(columns),)):
             raise ValueError(
                 f"{name}: expected a number or {len(columns)} of them, got shape {limit.shape}"

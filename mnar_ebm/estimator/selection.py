@@ -52,7 +52,10 @@ def candidate_mechanisms(table: Table) -> tuple[tuple[str, ...], str]:
     if table.mask.all():
         return ("mcar",), "no value is missing, so there is nothing to compare"
     if not gaps.are_predictable(table):
-        return ("mcar",), "nothing that was observed predicts which values are missing"
+        return ("mcar",), (
+            "nothing that was observed predicts which values are missing, as it would be too if "
+            "values hid themselves in columns that nothing else tells of"
+        )
     ignorable = "mar" if table.mask.all(axis=0).any() else "mcar"
     return (ignorable, "selfmasking_probit", "linear"), ""
 

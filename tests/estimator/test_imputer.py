@@ -158,6 +158,8 @@ def test_limits_hold_for_imputed_values_alone():
     assert hidden.min() >= 50.0 and hidden.max() <= 50.5
     draws = imputer.sample(x, 2)[:, missing[:, 1], 1]
     assert draws.min() >= 50.0 and draws.max() <= 50.5
+    unlimited = clone(quick_fit()).set_params(min_value=None, max_value=None).fit(x)
+    assert (unlimited.transform(x) == quick_fit().transform(x)).all()
 
 
 @pytest.mark.slow

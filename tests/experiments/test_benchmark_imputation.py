@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from experiments import markdown, published
-from mnar_ebm import data
+from experiments.benchmark.imputation import methods
+from mnar_ebm import Config, data, training
+from mnar_ebm.training.fitted import make_fitted, table_facts
 
 COMMAND = "benchmark.imputation.__main__"
 TINY = (
@@ -105,6 +107,22 @@ def test_every_job_has_a_file_and_is_not_run_again(call, refused, csv, tmp_path)
 
     line = refused(COMMAND, *args, "--num_steps=5", "--methods=paper_ppca")
     assert "paper_ppca-0.json: was made with num_steps=4, got 5" in line
+
+
+def test_draws_of_the_paper_are_those_of_its_weights(monkeypatch, csv):
+    """Its mean leaves the missing values that were drawn out of account; its draws do not."""
+    x = np.loadtxt(csv, delimiter=",", skiprows=1)[:20]
+    table = data.make_table("sums", tuple("abcd"), np.where(x > x.mean(axis=0), np.nan, x), x)
+    config = Config(
+        mechanism="selfmasking_logistic", tilt="none", latent_dim=2, num_imputation_samples=50
+    )
+    fitted = make_fitted(config, table_facts(config, table))
+    report = training.TiltReport(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, np.zeros(1))
+    monkeypatch.setattr(training, "train", lambda config, table: (fitted, report))
+    completed = methods.run_ours("paper_ppca", table, 0, methods.Options(None, 3))["paper_ppca"]
+    imputed = fitted.impute(table.x, num_imputations=3, seed=0)
+    assert (completed.draws == imputed.draws).all()
+    assert (completed.mean != imputed.mean)[~table.mask].any()
 
 
 def test_other_masks_and_published_rows(call, tmp_path):

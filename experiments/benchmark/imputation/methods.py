@@ -81,8 +81,6 @@ def run_ours(name: str, table: data.Table, seed: int, options: Options) -> dict[
     """Train and impute; of a tilted model, the base stands beside it."""
     config = dataclasses.replace(make_config(name, len(table.columns)), seed=seed)
     fitted, report = training.train(config, table)
-    if name.startswith("paper_"):
-        fitted = fitted._replace(model=averages_decoder_means(fitted.model))
     models = {name: (fitted, report.bound_tilted)}
     if config.tilt != "none":
         models[f"{name}_base"] = (fitted.base(), report.bound_base)
@@ -90,17 +88,29 @@ def run_ours(name: str, table: data.Table, seed: int, options: Options) -> dict[
     for label, (model, bound) in models.items():
         imputed = model.impute(table.x, num_imputations=options.num_imputations, seed=seed)
         draws = imputed.draws if options.num_imputations > 1 else None
-        completed[label] = Completed(imputed.mean, draws, bound)
+        is_paper = name.startswith("paper_")
+        mean = mean_of_decoder_means(model, table.x, seed=seed) if is_paper else imputed.mean
+        completed[label] = Completed(mean, draws, bound)
     return completed
 
 
-@functools.lru_cache(maxsize=16)
-def averages_decoder_means(model: Model) -> Model:
-    """Return the model whose imputation averages E[x|z_k], as the paper's code does.
+def mean_of_decoder_means(fitted: training.FittedModel, x: np.ndarray, **settings: int) -> Array:
+    """Return rows completed by the weighted average of E[x|z_k], as the paper's code does. [N, D].
 
-    The weights depend on the missing values that were drawn, which the mean then ignores: an
+    The weights depend on the missing values that were drawn, which this mean ignores: an
     approximation to the posterior mean that the library itself does not make.
+
+    Args:
+        fitted: the model.
+        x: rows, NaN where missing. [N, D]
+        settings: of ``FittedModel.impute``.
     """
+    return fitted._replace(model=_averages_decoder_means(fitted.model)).impute(x, **settings).mean
+
+
+@functools.lru_cache(maxsize=16)
+def _averages_decoder_means(model: Model) -> Model:
+    """Return the model with the decoder's mean for that of the mechanism: no draws come of it."""
     likelihood = model.vae.likelihood
 
     def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:

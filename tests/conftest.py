@@ -5,14 +5,6 @@ import os
 import jax
 import pytest
 
-LONG = ("estimator", "experiments", "tests")
-"""Folders whose files take longest."""
-
-
-def pytest_collection_modifyitems(items):
-    """Put long files first, so that in the end no worker waits for another's."""
-    items.sort(key=lambda item: item.path.parent.name not in LONG)
-
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):

@@ -34,7 +34,7 @@ class Mechanism(NamedTuple):
             missing values drawn, and the mechanism's term of the log-weights.
         mean: ``(params, eta, x [D], mask [D]) -> [K, D]``, the row with its missing values at
             their mean under the law that ``complete`` draws from; ``None`` where m depends on
-            what was drawn, so that only the drawn values may be averaged.
+            what was drawn, so that the drawn values alone may be averaged, and none drawn anew.
     """
 
     init: Callable[..., PyTree]

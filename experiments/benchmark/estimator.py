@@ -123,6 +123,7 @@ def draw(
         axis_pair[1].set_xlabel(size)
         for axis in axis_pair:
             axis.set_xlim(left=0)
+            axis.locator_params(axis="x", nbins=4)
             axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[:, 0]:  # once all is drawn, for the row shares its axis
         axis.set_ylim(0, 1.08 * axis.dataLim.y1)

@@ -84,10 +84,10 @@ class Config:
         unbiased_steps: steps in which it is fitted.
         unbiased_folds: F, folds of the unbiased rows; 0: none, the energy that is named is taken as
             it fits these rows, with the least weight decay, whole.
-        weight_decay: decoupled weight decay of the base; 0: none.
+        weight_decay: decoupled weight decay of the encoder; 0: none.
         mechanism_weight_decay: of what a ``linear`` mechanism reads of other columns than the one
             that it hides; 0: none.
-        tilt_weight_decay: decoupled weight decay of the tilt; 0: none.
+        tilt_weight_decay: decoupled weight decay of the energy's kernels; 0: none.
         ema_decay: decay of the running mean of parameters that is evaluated. 0: none.
         validation_fraction: share of rows held out for early stopping and for the tilt's scale;
             0: none, every row is trained on and the last iterate is kept, without a tilt alone.

@@ -487,6 +487,22 @@ def test_what_a_linear_mechanism_reads_of_other_columns_decays_alone():
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(updates))
 
 
+def test_when_all_move_together_each_part_has_its_own_decay():
+    """The encoder, and the kernels of the energy; the decoder and the energy's biases have none."""
+    config = dataclasses.replace(CONFIG, joint_steps=1, weight_decay=2.0, tilt_weight_decay=3.0)
+    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+    joint = stages.make_stages(config, fitted.model)[-1]
+    optimiser = pace.make_optimiser(joint.decayed, joint.pace.decays, rate=0.1)
+    params = jax.tree.map(jnp.ones_like, joint.select(fitted.params))
+    gradient = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimiser.update(gradient, optimiser.init(params), params)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
+        name = jax.tree_util.keystr(path)
+        is_kernel = "['energy']" in name and "'kernel'" in name
+        decay = 2.0 if "encoder" in name else 3.0 if is_kernel else 0.0
+        np.testing.assert_allclose(leaf, -0.1 * decay, rtol=1e-6, err_msg=name)
+
+
 def test_an_encoder_that_is_not_shown_the_mask_reads_the_row_alone():
     """Zeros in the gaps look like observed zeros to it, and to no other."""
     x, mask = jnp.zeros(6), jnp.arange(6) < 2

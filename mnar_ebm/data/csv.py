@@ -1,7 +1,7 @@
 """A person's CSV file: in as text, out with every observed cell as it came in.
 
-A file has a header line, commas and numbers; blank lines are skipped. A cell is missing if,
-stripped and in lower case, it is in :data:`MISSING`. Filled values follow ``Csv.columns``.
+A file has a header line of names, commas and numbers; blank lines are skipped. A cell is missing
+if, stripped and in lower case, it is in :data:`MISSING`. Filled values follow ``Csv.columns``.
 """
 
 import dataclasses
@@ -69,6 +69,8 @@ def read_text(path: Path) -> tuple[Names, list[int], np.ndarray]:
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
+            _check_separator(path, file.readline())
+            file.seek(0)
             cells = reader(file, strict=True)
             numbered = [(cells.line_num, row) for row in cells if row]
     except OSError as error:
@@ -204,10 +206,27 @@ def long_table(csv: Csv, draws: np.ndarray, scale: Scale = 0.0) -> pd.DataFrame:
     return table
 
 
+def _check_separator(path: Path, line: str) -> None:
+    """Raise ``ValueError`` if something else than commas parts the cells of a file's first line."""
+    if "," in line:
+        return
+    found = [mark for mark in ";\t" if mark in line]
+    if any(math.isfinite(_number(cell)) for cell in line.split()[1:]):  # no name in a header
+        found.append(" ")
+    if found:
+        raise ValueError(f"{path}: expected cells separated by ',', got {found[0]!r}")
+
+
 def _check_header(path: Path, header: list[str]) -> Names:
-    """Return the names in the header; raise ``ValueError`` unless commas part distinct names."""
-    if len(header) == 1 and (found := set(";\t") & set(header[0])):
-        raise ValueError(f"{path}: expected cells separated by ',', got {found.pop()!r}")
+    """Return the names in the header; raise ``ValueError`` unless they are distinct names."""
+    if len(header) > 1 and not header[0].strip():
+        raise ValueError(
+            f"{path}: expected a name for every column, got none for the first; an index of pandas "
+            "is left out by to_csv(index=False)"
+        )
+    if all(math.isfinite(_number(name)) for name in header) and not all(map(str.isdigit, header)):
+        given = textwrap.shorten(",".join(header), 60, placeholder=" ...")
+        raise ValueError(f"{path}: expected a header line of column names, got numbers: {given}")
     name, count = Counter(header).most_common(1)[0]
     if count > 1:
         raise ValueError(f"{path}: expected distinct column names, got {name!r} {count} times")

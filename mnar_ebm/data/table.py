@@ -149,9 +149,15 @@ class Standardiser:
         atom = np.full(x.shape[1], np.nan) if atoms is None else atoms.value
         mask = mask & (x != atom)
         x = np.where(mask, x, 0.0)
-        count = np.maximum(mask.sum(axis=0), 1)
-        mean = np.where(np.isnan(atom), x.sum(axis=0) / count, atom)
-        scale = np.sqrt(np.where(mask, (x - mean) ** 2, 0.0).sum(axis=0) / count)
+        count = mask.sum(axis=0)
+        average = x.sum(axis=0) / np.maximum(count, 1)
+        # A sum is not exact: without this, a constant column has its rounding for a scale.
+        low = np.min(x, axis=0, where=mask, initial=np.inf)
+        high = np.max(x, axis=0, where=mask, initial=-np.inf)
+        average = np.where(count > 0, np.clip(average, low, high), 0.0)
+        mean = np.where(np.isnan(atom), average, atom)
+        squares = np.where(mask, (x - mean) ** 2, 0.0).sum(axis=0)
+        scale = np.sqrt(squares / np.maximum(count, 1))
         constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
         return cls(mean, np.where(constant, 1.0, scale))
 

@@ -287,7 +287,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             filled[:, rows[:, None], np.flatnonzero(self._has_value)] = np.where(
                 np.isnan(self._constant), tables, self._constant
             )
-        filled = np.where(mask, x, np.clip(filled, *self._limits).astype(x.dtype))
+        filled = self._has_value * np.clip(filled, *self._limits)  # 0 where nothing was seen
+        filled = np.where(mask, x, filled.astype(x.dtype))
         return filled if self.keep_empty_features else filled[:, :, self._has_value]
 
     def _encode(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """How long, how fast and with what decay a stage goes: what its program is handed as arrays."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -45,23 +46,23 @@ def make_optimiser(
     """Return Adam with decoupled weight decay, at one learning rate; its state is that of any.
 
     Args:
-        decayed: names on the paths of the parameters that are shrunk.
+        decayed: patterns of the paths of the parameters that are shrunk.
         decays: their rates of decay; 0 if none is told.
         rate: the learning rate.
     """
     shrunk = [
-        optax.add_decayed_weights(decay, _is_in(name))
-        for name, decay in zip(decayed, decays or (0.0,) * len(decayed), strict=True)
+        optax.add_decayed_weights(decay, _is_on_path(pattern))
+        for pattern, decay in zip(decayed, decays or (0.0,) * len(decayed), strict=True)
     ]
     return optax.chain(optax.scale_by_adam(), *shrunk, optax.scale_by_learning_rate(rate))
 
 
-def _is_in(name: str) -> Callable[[PyTree], PyTree]:
-    """Return the function that marks the leaves with ``name`` on their path."""
+def _is_on_path(pattern: str) -> Callable[[PyTree], PyTree]:
+    """Return the function that marks the leaves whose path has the pattern."""
 
     def marks(trainable: PyTree) -> PyTree:
         return jax.tree_util.tree_map_with_path(
-            lambda path, _: name in jax.tree_util.keystr(path), trainable
+            lambda path, _: bool(re.search(pattern, jax.tree_util.keystr(path))), trainable
         )
 
     return marks

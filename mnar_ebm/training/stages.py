@@ -37,8 +37,8 @@ class Stage(NamedTuple):
     Attributes:
         name: ``base``, ``tilt`` or ``joint``.
         pace: how long and how fast it goes.
-        decayed: names on the paths of the parameters that weight decay shrinks, one for each of
-            ``pace.decays``.
+        decayed: patterns of the paths of the parameters that weight decay shrinks, one for each
+            of ``pace.decays``.
         model: the model whose bound it raises.
         select: ``(params) -> trainable``.
         merge: ``(params, trainable) -> params``.
@@ -78,7 +78,7 @@ def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
             config.joint_steps,
             tilt_rate,
             schedule,
-            (config.tilt_weight_decay, mechanism_decay),
+            (config.weight_decay, mechanism_decay, config.tilt_weight_decay),
         ),
     }
     stages = _make_programs(program_of(config), model)
@@ -143,12 +143,12 @@ def _make_programs(config: Config, model: Model) -> tuple[Stage, ...]:
             Stage(
                 "joint",
                 Pace(),
-                ("kernel", "others"),
+                ("encoder", "others", "energy.*kernel"),
                 model,
-                select=lambda params: (params.base, params.mechanism, params.energy),
-                merge=lambda params, new: params._replace(
-                    base=new[0], mechanism=new[1], energy=new[2]
-                ),
+                select=lambda params: {
+                    name: getattr(params, name) for name in ("base", "mechanism", "energy")
+                },
+                merge=lambda params, new: params._replace(**new),
                 init_chains=init_chains,
                 loss=lambda *args: refit_loss(model, config, *args),
             )

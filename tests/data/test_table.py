@@ -65,6 +65,9 @@ def test_standardiser_fits_observed_cells():
     np.testing.assert_allclose(standardiser.scale, [1.0, 1.0, 1.0, 1.0])
     standardiser = data.Standardiser.fit(10 * x, mask)
     np.testing.assert_allclose(standardiser.scale, [10.0, 1.0, 1.0, 10.0])
+    many = np.column_stack([np.full(1000, 0.1), np.arange(1000.0)])  # whose sum is not 100
+    standardiser = data.Standardiser.fit(many, np.ones_like(many, bool))
+    assert standardiser.mean[0] == 0.1 and standardiser.scale[0] == 1.0
 
 
 def test_standardiser_scale_is_the_standard_deviation():

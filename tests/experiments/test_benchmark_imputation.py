@@ -174,7 +174,10 @@ def test_jobs_run_in_processes_of_their_own(call, csv, tmp_path):
         (["--masks=mnar"], "--masks: expected some of above_mean, .* got .mnar."),
         (["--num_seeds=0"], "--num_seeds: expected at least 1, got 0"),
         (["--seed=3"], "--seed: expected --datasets and --num_seeds instead"),
-        (["--datasets=nowhere", "--methods=mean"], "dataset: expected one of .* got 'nowhere'"),
+        (["--datasets=nowhere"], "--datasets: expected some of .* or NAME=PATH.csv, got 'nowhere'"),
+        (["--datasets=a=b.csv,a=c.csv"], "--datasets: expected distinct names, got a, a"),
+        (["--masks=mcar,mcar"], "--masks: expected distinct names, got mcar, mcar"),
+        (["--num_imputations=1"], "--num_imputations: expected at least 2, got 1"),
     ],
 )
 def test_what_cannot_be_run_is_refused(refused, tmp_path, args, message):
@@ -187,6 +190,20 @@ def test_a_table_with_gaps_is_refused(refused, tmp_path):
     (tmp_path / "gaps.csv").write_text("a,b\n1,2\n,3\n")
     args = (f"--datasets=gaps={tmp_path}/gaps.csv", "--methods=mean", f"--workdir={tmp_path}")
     assert "expected complete values in gaps, got missing ones" in refused(COMMAND, *args)
+
+
+def test_files_are_read_before_any_job_is_run(call, refused, csv, tmp_path):
+    """A file that cannot be read, or that holds other values than those of the records there."""
+    args = ("--methods=mean", "--num_seeds=1", f"--workdir={tmp_path}")
+    line = refused(COMMAND, f"--datasets=sums={csv},none={tmp_path}/none.csv", *args)
+    assert "none.csv: No such file" in line and not files_of(tmp_path)
+    said = call(COMMAND, f"--datasets=sums={csv}", *args)
+    assert said.out.startswith("sums: 80 rows, 4 columns; above_mean hides ")
+    assert "% of the cells, in a, b\n" in said.out
+    other = tmp_path / "other.csv"
+    other.write_text(csv.read_text().replace("e+00", "e-01", 1))
+    line = refused(COMMAND, f"--datasets=sums={other}", *args)
+    assert "sums-above_mean-mean-0.json: was made of other values of sums (digest " in line
 
 
 def test_every_row_of_the_published_table_is_whole():

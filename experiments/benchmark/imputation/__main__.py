@@ -14,7 +14,7 @@ from absl import flags
 
 from experiments import cli, markdown, settings
 from experiments.benchmark.imputation import jobs, methods, tables
-from mnar_ebm import data
+from mnar_ebm import _checks, data
 
 DATASETS = flags.DEFINE_list(
     "datasets",
@@ -47,6 +47,7 @@ def main() -> None:
         if flags.FLAGS[name].present:
             raise ValueError(f"--{name}: expected --datasets and --num_seeds instead")
     workdir = pathlib.Path(WORKDIR.value)
+    _checks.check_at_least("--num_imputations", NUM_IMPUTATIONS.value, 2)
     cli.check_writable(workdir)
     chosen = [*METHODS.value, *(methods.installed_peers() if PEERS.value else [])]
     todo = jobs.make_jobs(
@@ -62,6 +63,8 @@ def main() -> None:
 
 
 def _run(todo: Sequence[jobs.Job], options: methods.Options, workdir: pathlib.Path) -> list[str]:
+    jobs.check_datasets(todo, options.data_dir)
+    jobs.tell_datasets(todo, options.data_dir)
     if NUM_PROCESSES.value > 1:
         return jobs.run_in_processes(todo, NUM_PROCESSES.value, workdir)
     return jobs.run_all(todo, options)

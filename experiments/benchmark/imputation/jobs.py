@@ -1,12 +1,16 @@
 """The jobs of the benchmark: a file for each, in this process or in several."""
 
 import concurrent.futures
+import functools
+import hashlib
+import itertools
 import json
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -45,8 +49,11 @@ def make_jobs(
     """Return all jobs, cheap methods first.
 
     Raises:
-        ValueError: a name is unknown.
+        ValueError: a name is unknown, or told twice.
     """
+    for flag, told in (("datasets", [_label(name) for name in datasets]), ("masks", masks)):
+        if len(set(told)) < len(told):
+            raise ValueError(f"--{flag}: expected distinct names, got {', '.join(told)}")
     for mask in masks:
         if mask not in data.MASKS:
             raise ValueError(f"--masks: expected some of {', '.join(data.MASKS)}, got {mask!r}")
@@ -69,24 +76,46 @@ def _label(dataset: str) -> str:
     return dataset.partition("=")[0]
 
 
+@functools.cache
+def read_dataset(dataset: str, data_dir: str | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names of the columns and the true values. [N, D].
+
+    Raises:
+        ValueError: there is no such data set, or it is not complete.
+    """
+    name, is_file, path = dataset.partition("=")
+    if is_file:
+        csv = data.read_csv(path)
+        columns, truth = csv.columns, csv.x
+    elif name in data.names():
+        table = data.load(name, data_dir)
+        columns, truth = table.columns, table.truth
+    else:
+        known = ", ".join(data.names())
+        raise ValueError(f"--datasets: expected some of {known}, or NAME=PATH.csv, got {name!r}")
+    if truth is None or np.isnan(truth).any():
+        raise ValueError(f"--datasets: expected complete values in {name}, got missing ones")
+    return columns, truth
+
+
 def load_table(job: Job, data_dir: str | None) -> data.Table:
     """Return the job's table: standardised over all true values, then masked.
 
     Raises:
         ValueError: there is no such data set, or it is not complete.
     """
-    name, is_file, path = job.dataset.partition("=")
-    if is_file:
-        csv = data.read_csv(path)
-        columns, truth = csv.columns, csv.x
-    else:
-        table = data.load(name, data_dir)
-        columns, truth = table.columns, table.truth
-    if truth is None or np.isnan(truth).any():
-        raise ValueError(f"--datasets: expected complete values in {name}, got missing ones")
+    columns, truth = read_dataset(job.dataset, data_dir)
     standard = data.Standardiser.fit(truth, np.ones_like(truth, bool)).apply(truth)
     mask = data.hide(job.mask, job.seed, standard)
-    return data.make_table(name, columns, np.where(mask, standard, np.nan), standard)
+    return data.make_table(_label(job.dataset), columns, np.where(mask, standard, np.nan), standard)
+
+
+def _digest(dataset: str, data_dir: str | None) -> str:
+    """Return the SHA-256 of the names and the true values."""
+    columns, truth = read_dataset(dataset, data_dir)
+    digest = hashlib.sha256(json.dumps(columns).encode())
+    digest.update(np.ascontiguousarray(truth).tobytes())
+    return digest.hexdigest()
 
 
 def run_all(todo: Sequence[Job], options: methods.Options) -> list[str]:
@@ -139,6 +168,43 @@ def check_done(todo: Sequence[Job], options: methods.Options) -> None:
                 )
 
 
+def check_datasets(todo: Sequence[Job], data_dir: str | None) -> None:
+    """Read every data set once, before any job is run; what a file does not tell is not compared.
+
+    Raises:
+        ValueError: a data set cannot be read, or a file is there that was made of other values.
+    """
+    for job in todo:
+        columns, truth = read_dataset(job.dataset, data_dir)
+        if not job.path.exists():
+            continue
+        found = json.loads(job.path.read_text())
+        wanted = {"rows": len(truth), "columns": len(columns)}
+        wanted["digest"] = _digest(job.dataset, data_dir)
+        for name, value in wanted.items():
+            if found.get(name, value) != value:
+                raise ValueError(
+                    f"{job.path}: was made of other values of {_label(job.dataset)} ({name} "
+                    f"{found[name]}, got {value}); expected the same or another --workdir"
+                )
+
+
+def tell_datasets(todo: Sequence[Job], data_dir: str | None) -> None:
+    """Print what is hidden in each data set, with the first seed."""
+    first: dict[tuple[str, str], Job] = {}
+    for job in todo:
+        first.setdefault((job.dataset, job.mask), job)
+    for job in first.values():
+        table = load_table(job, data_dir)
+        hidden = itertools.compress(table.columns, ~table.mask.all(axis=0))
+        print(
+            f"{table.name}: {len(table.x)} rows, {len(table.columns)} columns; {job.mask} hides "
+            f"{1 - table.mask.mean():.0%} of the cells, in "
+            + textwrap.shorten(", ".join(hidden), 200, placeholder=" ..."),
+            flush=True,
+        )
+
+
 def run(job: Job, options: methods.Options) -> dict[str, Any]:
     """Run a job and return what its file holds, less the settings."""
     table = load_table(job, options.data_dir)
@@ -153,6 +219,7 @@ def run(job: Job, options: methods.Options) -> dict[str, Any]:
         "rows": len(table.x),
         "columns": len(table.columns),
         "missing": float(1.0 - table.mask.mean()),
+        "digest": _digest(job.dataset, options.data_dir),
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "results": {name: judge(table, answer) for name, answer in completed.items()},

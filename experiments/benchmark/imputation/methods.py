@@ -11,7 +11,7 @@ import numpy as np
 from experiments import settings
 from experiments.benchmark.imputation import peers
 from mnar_ebm import Config, MNARImputer, data, training
-from mnar_ebm.estimator.settings import DEFAULTS
+from mnar_ebm.estimator.settings import DEFAULTS, OWN
 from mnar_ebm.models import Model
 from mnar_ebm.types import Array, DecoderOutput, PyTree
 
@@ -21,7 +21,7 @@ class Options(NamedTuple):
 
     Attributes:
         data_dir: folder with the source files of named data sets.
-        num_imputations: M, draws of each row.
+        num_imputations: M, draws of each row, at least 2.
     """
 
     data_dir: str | None
@@ -34,7 +34,7 @@ class Completed(NamedTuple):
     Attributes:
         mean: the completed table. [N, D]
         draws: multiple imputations, if the method has them. [N, M, D]
-        bound: mean bound of the held-out rows, or of all where none are; in nats a row.
+        bound: mean bound of held-out rows, or of 1024 of all where none are; in nats a row.
     """
 
     mean: np.ndarray
@@ -87,10 +87,9 @@ def run_ours(name: str, table: data.Table, seed: int, options: Options) -> dict[
     completed = {}
     for label, (model, bound) in models.items():
         imputed = model.impute(table.x, num_imputations=options.num_imputations, seed=seed)
-        draws = imputed.draws if options.num_imputations > 1 else None
         is_paper = name.startswith("paper_")
         mean = mean_of_decoder_means(model, table.x, seed=seed) if is_paper else imputed.mean
-        completed[label] = Completed(mean, draws, bound)
+        completed[label] = Completed(mean, imputed.draws, bound)
     return completed
 
 
@@ -131,7 +130,7 @@ def _run_miceforest(
     name: str, table: data.Table, seed: int, options: Options
 ) -> dict[str, Completed]:
     draws = peers.miceforest(table, seed, options.num_imputations)
-    return {name: Completed(draws.mean(axis=1), draws if draws.shape[1] > 1 else None)}
+    return {name: Completed(draws.mean(axis=1), draws)}
 
 
 def _run_notmiwae(
@@ -171,6 +170,8 @@ def describe(name: str, options: Options) -> dict[str, Any]:
     """Return the settings that a result depends on, to know it again."""
     described: dict[str, Any] = {"num_imputations": options.num_imputations}
     if name == "imputer":
+        fields = dataclasses.asdict(Config())
+        described |= {key: fields[key] for key in fields if key not in OWN}
         described |= {key: str(value) for key, value in MNARImputer().get_params().items()}
         described |= DEFAULTS
     flagfile = "paper_deep" if name == "notmiwae_pytorch" else name

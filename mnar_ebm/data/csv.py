@@ -69,8 +69,6 @@ def read_text(path: Path) -> tuple[Names, list[int], np.ndarray]:
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            _check_separator(path, file.readline())
-            file.seek(0)
             cells = reader(file, strict=True)
             numbered = [(cells.line_num, row) for row in cells if row]
     except OSError as error:
@@ -78,9 +76,12 @@ def read_text(path: Path) -> tuple[Names, list[int], np.ndarray]:
     except UnicodeDecodeError:
         raise ValueError(f"{path}: expected text in UTF-8") from None
     except Error as error:
-        raise ValueError(f"{path}, line {cells.line_num}: {error}") from None
+        hint = " (expected cells separated by ',')" if "expected after" in str(error) else ""
+        raise ValueError(f"{path}, line {cells.line_num}: {error}{hint}") from None
     if not numbered:
         raise ValueError(f"{path}: expected a header line, got an empty file")
+    if len(numbered[0][1]) == 1:
+        _check_one_column(path, [row[0] for _, row in numbered])
     columns = _check_header(path, numbered.pop(0)[1])
     for line, row in numbered:
         if len(row) != len(columns):
@@ -206,26 +207,31 @@ def long_table(csv: Csv, draws: np.ndarray, scale: Scale = 0.0) -> pd.DataFrame:
     return table
 
 
-def _check_separator(path: Path, line: str) -> None:
-    """Raise ``ValueError`` if something else than commas parts the cells of a file's first line."""
-    if "," in line:
-        return
-    found = [mark for mark in ";\t" if mark in line]
-    if any(math.isfinite(_number(cell)) for cell in line.split()[1:]):  # no name in a header
-        found.append(" ")
+def _check_one_column(path: Path, cells: list[str]) -> None:
+    """Raise ``ValueError`` if the first lines look like several cells that no comma parts."""
+    found = [mark for mark in ";\t" if mark in cells[0]]
+    found += [" " for cell in cells[1:2] if len(cell.split()) > 1]
     if found:
         raise ValueError(f"{path}: expected cells separated by ',', got {found[0]!r}")
 
 
 def _check_header(path: Path, header: list[str]) -> Names:
-    """Return the names in the header; raise ``ValueError`` unless they are distinct names."""
-    if len(header) > 1 and not header[0].strip():
+    """Return the names in the header; raise ``ValueError`` unless they are distinct names.
+
+    Numbers are names if they go up or down, as years and wavelengths do, and as rows do not.
+    """
+    unnamed = [place for place, name in enumerate(header, start=1) if not name.strip()]
+    if len(header) > 1 and unnamed:
         raise ValueError(
-            f"{path}: expected a name for every column, got none for the first; an index of pandas "
-            "is left out by to_csv(index=False)"
+            f"{path}: expected a name for every column, got none for column {unnamed[0]} (an index "
+            "of pandas is left out by to_csv(index=False))"
         )
-    if all(math.isfinite(_number(name)) for name in header) and not all(map(str.isdigit, header)):
-        given = textwrap.shorten(",".join(header), 60, placeholder=" ...")
+    numbers = np.array([_number(name) for name in header])
+    steps = np.diff(numbers)
+    if np.isfinite(numbers).any() and not (
+        np.isinf(numbers).any() or (steps > 0).all() or (steps < 0).all()
+    ):
+        given = textwrap.shorten(", ".join(header), 60, placeholder=" ...")
         raise ValueError(f"{path}: expected a header line of column names, got numbers: {given}")
     name, count = Counter(header).most_common(1)[0]
     if count > 1:

@@ -283,8 +283,10 @@ def _first_half(x: np.ndarray) -> np.ndarray:
 
 
 def _standardise(x: np.ndarray) -> np.ndarray:
-    scale = x.std(axis=0)
-    return (x - x.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+    is_constant = np.ptp(x, axis=0) == 0  # whose deviation is its rounding
+    return np.where(
+        is_constant, 0.0, (x - x.mean(axis=0)) / np.where(is_constant, 1.0, x.std(axis=0))
+    )
 
 
 def _choose(rng: np.random.Generator, num_columns: int, share: float) -> np.ndarray:

@@ -287,7 +287,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             filled[:, rows[:, None], np.flatnonzero(self._has_value)] = np.where(
                 np.isnan(self._constant), tables, self._constant
             )
-        filled = self._has_value * np.clip(filled, *self._limits)  # 0 where nothing was seen
+        filled = np.where(self._has_value, np.clip(filled, *self._limits), 0.0)
         filled = np.where(mask, x, filled.astype(x.dtype))
         return filled if self.keep_empty_features else filled[:, :, self._has_value]
 

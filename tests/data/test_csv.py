@@ -83,16 +83,39 @@ def test_files_of_other_programs(write, text):
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        "0,1,2",
+        "2019.0,2020.0,2021.0",
+        "10,0,-10",
+        "Week 1,Week 2,pH 7",
+        '"Dose; oral\n(mg)","Week 1\n(kg)",age',
+        "nan,na,none",
+    ],
+)
+def test_names_that_are_accepted(write, header):
+    """Numbers that go up or down, blanks, breaks of lines and other separators."""
+    csv = data.read_csv(write(f"{header}\n1,2,3\n"))
+    assert len(csv.columns) == 3 and csv.x.tolist() == [[1, 2, 3]]
+    assert data.read_csv(write("Week 1\n5\n6\n")).columns == ("Week 1",)
+
+
+@pytest.mark.parametrize(
     ("text", "match"),
     [
         ("", "people.csv: expected a header line, got an empty file"),
         ("a,b\n", "at least one row below the header, got none"),
         ("a,b,a\n1,2,3\n", "expected distinct column names, got 'a' 2 times"),
         ("a;b\n1;2\n", "expected cells separated by ',', got ';'"),
-        ('"a";"b"\n1;2\n', "expected cells separated by ',', got ';'"),
+        ('"a";"b"\n1;2\n', r"line 1: ',' expected after '\"' \(expected cells separated by ','\)"),
+        ("\na;b\n1;2\n", "expected cells separated by ',', got ';'"),
+        ("a b\n1 2\n", "expected cells separated by ',', got ' '"),
         ("A_YEAST  0.58  0.61\nB_YEAST  0.43  0.67\n", "expected cells separated by ',', got ' '"),
-        ("0.58,0.61\n0.43,0.67\n", "expected a header line of column names, got numbers: 0.58,0"),
-        (",a\n0,1\n", r"got none for the first; an index of pandas is left out by to_csv\(index"),
+        ("0.58,0.61,0.47\n0.43,0.67,0.48\n", "a header line of column names, got numbers: 0.58, 0"),
+        ("6,148,72\n1,85,66\n", "expected a header line of column names, got numbers: 6, 148"),
+        ("5.1,?,0.2\n4.9,3.0,0.2\n", "expected a header line of column names, got numbers: 5.1"),
+        (",a\n0,1\n", r"got none for column 1 \(an index of pandas is left out by to_csv\(index"),
+        ("a,,b\n0,1,2\n", "expected a name for every column, got none for column 2"),
         ("a\tb\n1\t2\n", r"expected cells separated by ',', got '\\t'"),
         ("a,b\n1,2\n1,2,3\n", "people.csv, line 3: expected 2 cells, got 3"),
         ("a,b\n1,2\n\n1\n", "line 4: expected 2 cells, got 1"),

@@ -171,7 +171,11 @@ def test_columns_without_a_value_or_with_one(keep_empty_features):
     x[1:, 2] = np.where(np.arange(59) % 3, 7.0, np.nan)
     x[0, 2] = 7.0
     imputer = MNARImputer(
-        **QUICK, mechanism="mcar", keep_empty_features=keep_empty_features, add_indicator=True
+        **QUICK,
+        mechanism="mcar",
+        keep_empty_features=keep_empty_features,
+        add_indicator=True,
+        min_value=[1.0, -np.inf, -np.inf],
     )
     filled = imputer.set_output(transform="pandas").fit_transform(x)
     marks = [f"missingindicator_x{column}" for column in range(3)]

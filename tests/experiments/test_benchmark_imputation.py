@@ -203,7 +203,7 @@ def test_files_are_read_before_any_job_is_run(call, refused, csv, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text(csv.read_text().replace("e+00", "e-01", 1))
     line = refused(COMMAND, f"--datasets=sums={other}", *args)
-    assert "sums-above_mean-mean-0.json: was made of other values of sums (digest " in line
+    assert "sums-above_mean-mean-0.json: was made of another sums (digest " in line
 
 
 def test_every_row_of_the_published_table_is_whole():

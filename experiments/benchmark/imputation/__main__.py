@@ -25,7 +25,9 @@ MASKS = flags.DEFINE_list("masks", ["above_mean"], f"Some of {', '.join(data.MAS
 METHODS = flags.DEFINE_list("methods", list(methods.OURS), f"Some of {', '.join(methods.METHODS)}.")
 PEERS = flags.DEFINE_bool("peers", False, "Run all that is installed of the other methods too.")
 NUM_SEEDS = flags.DEFINE_integer("num_seeds", 5, "Seeds, from 0.")
-NUM_IMPUTATIONS = flags.DEFINE_integer("num_imputations", 20, "Draws, for CRPS and coverage.")
+NUM_IMPUTATIONS = flags.DEFINE_integer(
+    "num_imputations", 20, "Draws, at least 2: for CRPS and coverage."
+)
 WORKDIR = flags.DEFINE_string("workdir", "runs/imputation", "Folder of results.")
 NUM_PROCESSES = flags.DEFINE_integer(
     "num_processes", 1, "Processes to run jobs in, each on its share of the cores."

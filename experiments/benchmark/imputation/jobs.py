@@ -110,6 +110,7 @@ def load_table(job: Job, data_dir: str | None) -> data.Table:
     return data.make_table(_label(job.dataset), columns, np.where(mask, standard, np.nan), standard)
 
 
+@functools.cache
 def _digest(dataset: str, data_dir: str | None) -> str:
     """Return the SHA-256 of the names and the true values."""
     columns, truth = read_dataset(dataset, data_dir)
@@ -171,10 +172,15 @@ def check_done(todo: Sequence[Job], options: methods.Options) -> None:
 def check_datasets(todo: Sequence[Job], data_dir: str | None) -> None:
     """Read every data set once, before any job is run; what a file does not tell is not compared.
 
+    A data set by name is not read where all is done.
+
     Raises:
         ValueError: a data set cannot be read, or a file is there that was made of other values.
     """
+    due = {job.dataset for job in todo if not job.path.exists()}
     for job in todo:
+        if job.dataset not in due and "=" not in job.dataset:
+            continue
         columns, truth = read_dataset(job.dataset, data_dir)
         if not job.path.exists():
             continue
@@ -184,16 +190,17 @@ def check_datasets(todo: Sequence[Job], data_dir: str | None) -> None:
         for name, value in wanted.items():
             if found.get(name, value) != value:
                 raise ValueError(
-                    f"{job.path}: was made of other values of {_label(job.dataset)} ({name} "
+                    f"{job.path}: was made of another {_label(job.dataset)} ({name} "
                     f"{found[name]}, got {value}); expected the same or another --workdir"
                 )
 
 
 def tell_datasets(todo: Sequence[Job], data_dir: str | None) -> None:
-    """Print what is hidden in each data set, with the first seed."""
+    """Print what is hidden, with the first seed, in each data set of which a job is to be run."""
     first: dict[tuple[str, str], Job] = {}
     for job in todo:
-        first.setdefault((job.dataset, job.mask), job)
+        if not job.path.exists():
+            first.setdefault((job.dataset, job.mask), job)
     for job in first.values():
         table = load_table(job, data_dir)
         hidden = itertools.compress(table.columns, ~table.mask.all(axis=0))

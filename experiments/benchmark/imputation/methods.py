@@ -34,7 +34,7 @@ class Completed(NamedTuple):
     Attributes:
         mean: the completed table. [N, D]
         draws: multiple imputations, if the method has them. [N, M, D]
-        bound: mean bound of held-out rows, or of 1024 of all where none are; in nats a row.
+        bound: mean bound of at most 1024 held-out rows, or of all if none are; in nats a row.
     """
 
     mean: np.ndarray
@@ -170,8 +170,9 @@ def describe(name: str, options: Options) -> dict[str, Any]:
     """Return the settings that a result depends on, to know it again."""
     described: dict[str, Any] = {"num_imputations": options.num_imputations}
     if name == "imputer":
+        chosen = (*OWN, "hidden_dim", "batch_size", "decoder")  # here or by the table
         fields = dataclasses.asdict(Config())
-        described |= {key: fields[key] for key in fields if key not in OWN}
+        described |= {key: fields[key] for key in fields if key not in chosen}
         described |= {key: str(value) for key, value in MNARImputer().get_params().items()}
         described |= DEFAULTS
     flagfile = "paper_deep" if name == "notmiwae_pytorch" else name

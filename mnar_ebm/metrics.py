@@ -17,6 +17,7 @@ import numpy as np
 from scipy import linalg, stats
 
 from mnar_ebm import _checks
+from mnar_ebm.data import moments
 
 
 def imputation_rmse(imputed: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
@@ -39,7 +40,7 @@ def imputation_rmse(imputed: np.ndarray, truth: np.ndarray, mask: np.ndarray) ->
         N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, Table 1 and App. A.1.
     """
     _check_shapes("imputed", imputed.shape, truth, mask)
-    error = (imputed - truth) / _scale(truth)
+    error = (imputed - truth) / moments.scale(truth)
     return float(np.sqrt(np.mean(error[~mask] ** 2)))
 
 
@@ -233,11 +234,6 @@ def _check_shapes(name: str, shape: tuple[int, ...], truth: np.ndarray, mask: np
         raise ValueError("mask: expected a missing cell, got none")
 
 
-def _scale(truth: np.ndarray) -> np.ndarray:
-    is_constant = np.ptp(truth, axis=0) == 0  # whose deviation is its rounding
-    return np.where(is_constant, 1.0, truth.std(axis=0))
-
-
 def _missing_cells(
     draws: np.ndarray, truth: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -246,5 +242,5 @@ def _missing_cells(
         raise ValueError(f"draws: expected shape [rows, draws, columns], got {draws.shape}")
     _check_shapes("draws", (draws.shape[0], draws.shape[2]), truth, mask)
     _checks.check_at_least("draws: number for each row", draws.shape[1], 2)
-    scale = _scale(truth)
+    scale = moments.scale(truth)
     return (np.moveaxis(draws, 1, 2) / scale[:, None])[~mask], (truth / scale)[~mask]

@@ -496,11 +496,14 @@ def test_when_all_move_together_each_part_has_its_own_decay():
     params = jax.tree.map(jnp.ones_like, joint.select(fitted.params))
     gradient = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimiser.update(gradient, optimiser.init(params), params)
+    seen = set()
     for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
         name = jax.tree_util.keystr(path)
         is_kernel = "['energy']" in name and "'kernel'" in name
         decay = 2.0 if "encoder" in name else 3.0 if is_kernel else 0.0
         np.testing.assert_allclose(leaf, -0.1 * decay, rtol=1e-6, err_msg=name)
+        seen.add(decay)
+    assert seen == {0.0, 2.0, 3.0}
 
 
 def test_an_encoder_that_is_not_shown_the_mask_reads_the_row_alone():

@@ -34,6 +34,7 @@ import numpy as np
 from scipy import optimize, special
 
 from mnar_ebm import _checks
+from mnar_ebm.data import moments
 
 
 def mask_above_mean(x: np.ndarray, num_sds: float = 0.0) -> np.ndarray:
@@ -52,8 +53,7 @@ def mask_above_mean(x: np.ndarray, num_sds: float = 0.0) -> np.ndarray:
         ValueError: a value is missing.
     """
     x = _check_complete(x)
-    # Rounding can put the mean of a constant column just below the constant.
-    cutoff = np.maximum(x.mean(axis=0) + num_sds * x.std(axis=0), x.min(axis=0))
+    cutoff = moments.mean(x) + num_sds * x.std(axis=0)
     return ~(_first_half(x) & (x > cutoff))
 
 
@@ -283,10 +283,7 @@ def _first_half(x: np.ndarray) -> np.ndarray:
 
 
 def _standardise(x: np.ndarray) -> np.ndarray:
-    is_constant = np.ptp(x, axis=0) == 0  # whose deviation is its rounding
-    return np.where(
-        is_constant, 0.0, (x - x.mean(axis=0)) / np.where(is_constant, 1.0, x.std(axis=0))
-    )
+    return (x - moments.mean(x)) / moments.scale(x)
 
 
 def _choose(rng: np.random.Generator, num_columns: int, share: float) -> np.ndarray:

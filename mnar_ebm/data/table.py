@@ -9,6 +9,7 @@ import numpy as np
 from mnar_ebm import _checks
 from mnar_ebm import blocks as kinds
 from mnar_ebm.blocks import Block
+from mnar_ebm.data import moments
 from mnar_ebm.data.atoms import Atoms
 from mnar_ebm.data.masks import mask_above_mean
 from mnar_ebm.data.power import Bend
@@ -148,18 +149,8 @@ class Standardiser:
         """
         atom = np.full(x.shape[1], np.nan) if atoms is None else atoms.value
         mask = mask & (x != atom)
-        x = np.where(mask, x, 0.0)
-        count = mask.sum(axis=0)
-        average = x.sum(axis=0) / np.maximum(count, 1)
-        # A sum is not exact: without this, a constant column has its rounding for a scale.
-        low = np.min(x, axis=0, where=mask, initial=np.inf)
-        high = np.max(x, axis=0, where=mask, initial=-np.inf)
-        average = np.where(count > 0, np.clip(average, low, high), 0.0)
-        mean = np.where(np.isnan(atom), average, atom)
-        squares = np.where(mask, (x - mean) ** 2, 0.0).sum(axis=0)
-        scale = np.sqrt(squares / np.maximum(count, 1))
-        constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(mean)
-        return cls(mean, np.where(constant, 1.0, scale))
+        mean = np.where(np.isnan(atom), moments.mean(x, mask), atom)
+        return cls(mean, moments.scale(x, mask, mean))
 
     @classmethod
     def identity(cls, num_columns: int) -> "Standardiser":

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mnar_ebm import data
+from mnar_ebm import data, metrics
 
 
 def test_make_table_reads_the_mask_from_nan():
@@ -65,9 +65,16 @@ def test_standardiser_fits_observed_cells():
     np.testing.assert_allclose(standardiser.scale, [1.0, 1.0, 1.0, 1.0])
     standardiser = data.Standardiser.fit(10 * x, mask)
     np.testing.assert_allclose(standardiser.scale, [10.0, 1.0, 1.0, 10.0])
-    many = np.column_stack([np.full(1000, 0.1), np.arange(1000.0)])  # whose sum is not 100
-    standardiser = data.Standardiser.fit(many, np.ones_like(many, bool))
+
+
+def test_a_constant_column_is_one_whatever_its_sum():
+    """To the standardiser, the mask above the mean and the error of an imputation."""
+    x = np.column_stack([np.full(1000, 0.1), np.arange(1000.0)])  # whose sums are not 100
+    standardiser = data.Standardiser.fit(x, np.ones_like(x, bool))
     assert standardiser.mean[0] == 0.1 and standardiser.scale[0] == 1.0
+    assert data.mask_above_mean(x)[:, 0].all()
+    mask = np.arange(2) == np.ones((1000, 1))
+    assert metrics.imputation_rmse(x + 0.01, x, mask) < 0.02
 
 
 def test_standardiser_scale_is_the_standard_deviation():

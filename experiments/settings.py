@@ -65,6 +65,10 @@ _ENUMS = {
 _SWITCHES = {
     "show_mask": "Let the encoder read the mask beside the row.",
     "column_gain": "Learn a factor of mean and scale for each column.",
+    "gap_terms": "Let the mechanism read earlier gaps and the values observed among them, too.",
+}
+_LISTS = {
+    "own_slopes": "Slopes of self-masking to start with, of each encoded column; 0: it stays 0.",
 }
 _NUMBERS = {
     "latent_dim": "Dimensions of the latent.",
@@ -102,6 +106,8 @@ def define_config_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         flags.DEFINE_enum(name, getattr(_DEFAULT, name), list(choices), text, flag_values=values)
     for name, text in _SWITCHES.items():
         flags.DEFINE_bool(name, getattr(_DEFAULT, name), text, flag_values=values)
+    for name, text in _LISTS.items():
+        flags.DEFINE_list(name, list(getattr(_DEFAULT, name)), text, flag_values=values)
     for name, text in _NUMBERS.items():
         default = getattr(_DEFAULT, name)
         define = flags.DEFINE_integer if isinstance(default, int) else flags.DEFINE_float
@@ -131,8 +137,8 @@ def config_from_flagfile(name: str) -> Config:
     values = flags.FlagValues()
     define_config_flags(values)
     told = [
-        f"--{setting}={flags.FLAGS[setting].value}"
-        for setting in (*_ENUMS, *_SWITCHES, *_NUMBERS)
+        flags.FLAGS[setting].serialize()
+        for setting in (*_ENUMS, *_SWITCHES, *_LISTS, *_NUMBERS)
         if flags.FLAGS[setting].present
     ]
     values(["", *cli.expand([f"--flagfile={name}"]), *told])

@@ -42,6 +42,17 @@ def check_positive(name: str, value: float) -> None:
         raise ValueError(f"{name}: expected a positive number, got {value}")
 
 
+def read_numbers(name: str, values: Iterable[Any]) -> tuple[float, ...]:
+    """Return finite numbers, which may be given as text, or raise ``ValueError``."""
+    try:
+        read = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected numbers, got {values!r}") from None
+    if not np.isfinite(read).all():
+        raise ValueError(f"{name}: expected finite numbers, got {values!r}")
+    return read
+
+
 def check_table(
     name: str, x: Any, num_columns: int | None = None, columns: Sequence[str] | None = None
 ) -> np.ndarray:

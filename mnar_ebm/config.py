@@ -10,12 +10,14 @@ MECHANISMS = (
     "none",
     "mcar",
     "mar",
+    "ignorable",
+    "no_self_censoring",
     "selfmasking_probit",
     "selfmasking_logistic",
     "linear",
     "nonlinear",
 )
-IGNORABLE = ("none", "mcar", "mar")
+IGNORABLE = ("none", "mcar", "mar", "ignorable")
 """Mechanisms that read no hidden value."""
 
 SIGNS = ("unknown", "high", "low")
@@ -40,6 +42,12 @@ class Config:
     Attributes:
         tilt: what the energy reads: nothing, ``x``, ``z``, or both.
         mechanism: the model of why values are missing; ``none`` ignores it.
+        gap_terms: whether the mechanism reads, beside what it is named for, the gaps of earlier
+            columns and the observed values among these (``missingness.gap_terms``), by which gaps
+            go together without hiding themselves; ``ignorable`` reads just them.
+        own_slopes: of each encoded column, in standard units, the slope in its own value that a
+            self-masking mechanism of unknown sign starts with; a column with 0 hides nothing by
+            its own value, and stays so. Empty: ``slope_start`` decides.
         sign: which values a self-masking mechanism hides: ``high``, ``low``, or ``unknown``,
             learned per column.
         slope_start: where a self-masking mechanism of unknown sign, or a linear one, starts:
@@ -98,6 +106,8 @@ class Config:
 
     tilt: str = "latent"
     mechanism: str = "selfmasking_probit"
+    gap_terms: bool = False
+    own_slopes: tuple[float, ...] = ()
     sign: str = "unknown"
     slope_start: str = "flat"
     likelihood: str = "gaussian"
@@ -138,6 +148,14 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
+        object.__setattr__(self, "own_slopes", _checks.read_numbers("own_slopes", self.own_slopes))
+        if self.own_slopes and not (
+            self.mechanism.startswith("selfmasking") and self.sign == "unknown"
+        ):
+            raise ValueError(
+                "own_slopes: expected none but for self-masking of unknown sign, got "
+                f"{self.own_slopes} for {self.mechanism} of sign {self.sign}"
+            )
         _checks.check_choice("tilt", self.tilt, TILTS)
         _checks.check_choice("mechanism", self.mechanism, MECHANISMS)
         _checks.check_choice("sign", self.sign, SIGNS)
@@ -212,5 +230,18 @@ class Config:
     def model_fields(self) -> dict[str, Any]:
         """Return the settings that fix the shape and the meaning of the parameters."""
         names = ("tilt", "mechanism", "sign", "likelihood", "decoder", "decoder_scale")
-        sizes = ("column_gain", "latent_dim", "hidden_dim", "show_mask", "energy_bound")
-        return {name: getattr(self, name) for name in (*names, *sizes)}
+        sizes = (
+            "gap_terms",
+            "column_gain",
+            "latent_dim",
+            "hidden_dim",
+            "show_mask",
+            "energy_bound",
+        )
+        fields = {name: getattr(self, name) for name in (*names, *sizes)}
+        return fields | {"own_slopes": self.hides_itself}
+
+    @property
+    def hides_itself(self) -> tuple[float, ...]:
+        """``own_slopes`` as 0 and 1: which encoded columns may hide themselves. [D] or empty."""
+        return tuple(float(slope != 0) for slope in self.own_slopes)

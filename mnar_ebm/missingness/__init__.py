@@ -5,6 +5,7 @@ from mnar_ebm.config import MECHANISMS
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness.agnostic import agnostic
 from mnar_ebm.missingness.base import Mechanism, mar, mcar, none
+from mnar_ebm.missingness.gap_terms import with_gap_terms
 from mnar_ebm.missingness.levels import Part, level_masking, mixed_self_masking, product
 from mnar_ebm.missingness.selfmasking import self_masking
 
@@ -20,6 +21,7 @@ __all__ = [
     "none",
     "product",
     "self_masking",
+    "with_gap_terms",
 ]
 
 
@@ -31,6 +33,8 @@ def make_mechanism(
     sign: str = "unknown",
     hidden_dim: int = 128,
     observed_columns: tuple[int, ...] = (),
+    gap_terms: bool = False,
+    own: tuple[bool, ...] = (),
 ) -> Mechanism:
     """Return the mechanism called ``name``.
 
@@ -42,6 +46,9 @@ def make_mechanism(
         sign: of the self-masking mechanisms, of numeric columns.
         hidden_dim: units of the nonlinear mechanism.
         observed_columns: indices of the columns without a gap, which ``mar`` reads.
+        gap_terms: whether it reads what the gaps have in common, too (``missingness.gap_terms``);
+            ``ignorable`` always does.
+        own: whether an encoded column may hide itself, under self-masking; empty: all may. [D]
 
     Raises:
         ValueError: the name is unknown, or the mechanism does not go with the likelihood or
@@ -51,15 +58,20 @@ def make_mechanism(
     match name:
         case "none":
             return none(likelihood)
-        case "mcar":
-            return mcar(likelihood)
+        case "mcar" | "ignorable":
+            mechanism = mcar(likelihood)
         case "mar":
-            return mar(likelihood, observed_columns)
+            mechanism = mar(likelihood, observed_columns)
+        case "no_self_censoring":
+            mechanism = agnostic(likelihood, num_features, (), reads_own=False)
         case "linear":
-            return agnostic(likelihood, num_features, ())
+            mechanism = agnostic(likelihood, num_features, ())
         case "nonlinear":
-            return agnostic(likelihood, num_features, (hidden_dim,))
+            mechanism = agnostic(likelihood, num_features, (hidden_dim,))
         case _:
             link = name.removeprefix("selfmasking_")
             make = mixed_self_masking if likelihood.blocks else self_masking
-            return make(likelihood, link, sign)
+            mechanism = make(likelihood, link, sign, own)
+    if gap_terms or name == "ignorable":
+        return with_gap_terms(mechanism, likelihood.blocks)
+    return mechanism

@@ -9,8 +9,14 @@ The linear one keeps the slope of a column's own value apart from those of the o
 for b is what a table says least of (``Config.mechanism_weight_decay``). The own slope is written as
 that of self-masking is, to grow steep in few steps.
 
+Without self-censoring a_d = 0: a column may go missing by all that the others hold, hidden or not,
+but not by what it holds itself. Where every pattern of gaps has a chance in every row, p(x) is then
+identified without an assumption on its shape.
+
 References:
     N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, sec. 3 (agnostic models).
+    M. Sadinle, J. P. Reiter, "Itemwise conditionally independent nonresponse modelling for
+    incomplete multivariate data", Biometrika 104, 2017, https://arxiv.org/abs/1609.00656, sec. 2.
 """
 
 import jax
@@ -26,7 +32,10 @@ from mnar_ebm.types import Array, Key, PyTree
 
 
 def agnostic(
-    likelihood: Likelihood, num_features: int, hidden_dims: tuple[int, ...]
+    likelihood: Likelihood,
+    num_features: int,
+    hidden_dims: tuple[int, ...],
+    reads_own: bool = True,
 ) -> base.Mechanism:
     """Return the mechanism with f an MLP of the given hidden layers; none makes it linear.
 
@@ -34,6 +43,7 @@ def agnostic(
         likelihood: p(x|z).
         num_features: D.
         hidden_dims: units per hidden layer.
+        reads_own: whether a linear one reads the value that it hides.
     """
     blocks = likelihood.blocks
 
@@ -44,11 +54,12 @@ def agnostic(
         is_own = _is_own(blocks, num_features)
 
         def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
-            own = jnp.arcsinh(slope) * _is_numeric(blocks, num_features)
+            own = jnp.arcsinh(slope) * _is_numeric(blocks, num_features) * reads_own
             return {"slope": own, "others": jnp.zeros(is_own.shape), "offset": offset(missing_rate)}
 
         def logits(params: PyTree, x: Array) -> Array:
-            weights = jnp.where(is_own, jnp.sinh(params["slope"])[:, None], params["others"])
+            own = jnp.sinh(params["slope"])[:, None] if reads_own else 0.0
+            weights = jnp.where(is_own, own, params["others"])
             return x @ weights + params["offset"]
 
         return base.by_logits(base.sampled, likelihood, init, logits)

@@ -8,6 +8,9 @@ values that go with a latent and returns the term m of the log-weights (``object
     collapsed   x_mis ~ p(x_mis|z, s),   m = log p(s|x_obs, z)
 
 so that the code of a bound or an imputer never asks which of the three it has.
+
+Where the gaps of a row have something in common (``missingness.gap_terms``), the functions take a
+``shift`` of the logits or probits of *missing* as their last argument.
 """
 
 from collections.abc import Callable
@@ -21,9 +24,14 @@ from mnar_ebm import logistic
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 
+Shift = Array | float
+"""Of the logits or probits of *missing*, of each encoded column [..., D]; 0: none."""
+
 
 class Mechanism(NamedTuple):
     """Pure functions of one row; ``params`` comes first, ``eta`` is the decoder's output [K, D].
+
+    All but ``init`` may be handed one argument more, the ``shift`` [..., D] of logits or probits.
 
     Attributes:
         init: ``(key, missing_rate [D], slope=0) -> params``; where a mechanism is linear in what
@@ -38,10 +46,10 @@ class Mechanism(NamedTuple):
     """
 
     init: Callable[..., PyTree]
-    sample: Callable[[Key, PyTree, Array], Array]
-    log_prob: Callable[[PyTree, Array, Array], Array]
-    complete: Callable[[Key, PyTree, DecoderOutput, Array, Array], tuple[Array, Array]]
-    mean: Callable[[PyTree, DecoderOutput, Array, Array], Array] | None
+    sample: Callable[..., Array]
+    log_prob: Callable[..., Array]
+    complete: Callable[..., tuple[Array, Array]]
+    mean: Callable[..., Array] | None
 
 
 def mask_log_prob(log_cdf: Callable[[Array], Array], t: Array, mask: Array) -> Array:
@@ -86,8 +94,8 @@ def choice_gradient(
 def sampled(
     likelihood: Likelihood,
     init: Callable[..., PyTree],
-    sample: Callable[[Key, PyTree, Array], Array],
-    log_prob: Callable[[PyTree, Array, Array], Array],
+    sample: Callable[..., Array],
+    log_prob: Callable[..., Array],
 ) -> Mechanism:
     """Return the mechanism that draws x_mis from p(x_mis|z) and scores the completed row.
 
@@ -97,10 +105,10 @@ def sampled(
     """
 
     def complete(
-        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array, *shift: Array
     ) -> tuple[Array, Array]:
         completed = draw_missing(key, likelihood, eta, x, mask)
-        log_m = log_prob(params, completed, mask)
+        log_m = log_prob(params, completed, mask, *shift)
         return completed, log_m + choice_gradient(likelihood, eta, completed, mask)
 
     return Mechanism(init, sample, log_prob, complete, mean=None)
@@ -109,23 +117,23 @@ def sampled(
 def ignorable(
     likelihood: Likelihood,
     init: Callable[..., PyTree],
-    sample: Callable[[Key, PyTree, Array], Array],
-    log_prob: Callable[[PyTree, Array, Array], Array],
+    sample: Callable[..., Array],
+    log_prob: Callable[..., Array],
 ) -> Mechanism:
     """Return the mechanism whose ``log_prob`` sees no missing value, so that z never meets it."""
 
-    def log_prob_of_observed(params: PyTree, x: Array, mask: Array) -> Array:
-        return log_prob(params, jnp.where(mask, x, 0.0), mask)
+    def log_prob_of_observed(params: PyTree, x: Array, mask: Array, *shift: Array) -> Array:
+        return log_prob(params, jnp.where(mask, x, 0.0), mask, *shift)
 
     def complete(
-        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array, *shift: Array
     ) -> tuple[Array, Array]:
         completed = draw_missing(key, likelihood, eta, x, mask)
-        log_m = log_prob_of_observed(params, x, mask)
+        log_m = log_prob_of_observed(params, x, mask, *shift)
         return completed, jnp.broadcast_to(log_m, completed.shape[:-1])
 
-    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
-        del params
+    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array, *shift: Array) -> Array:
+        del params, shift
         return jnp.where(mask, x, likelihood.mean(eta))
 
     return Mechanism(init, sample, log_prob_of_observed, complete, mean)
@@ -147,14 +155,31 @@ def by_logits(
     """
     blocks = likelihood.blocks
 
-    def sample(key: Key, params: PyTree, x: Array) -> Array:
-        is_missing = jax.random.bernoulli(key, jax.nn.sigmoid(logits(params, x)))
+    def moved(params: PyTree, x: Array, shift: Shift) -> Array:
+        """Return the logits of blocks, the shift at the first column of each. [..., G]."""
+        own = logits(params, x)
+        return own if isinstance(shift, float) else own + kinds.one_each(blocks, shift)
+
+    def sample(key: Key, params: PyTree, x: Array, shift: Shift = 0.0) -> Array:
+        is_missing = jax.random.bernoulli(key, jax.nn.sigmoid(moved(params, x, shift)))
         return kinds.spread(blocks, ~is_missing)
 
-    def log_prob(params: PyTree, x: Array, mask: Array) -> Array:
-        return logistic_log_prob(logits(params, x), kinds.one_each(blocks, mask))
+    def log_prob(params: PyTree, x: Array, mask: Array, shift: Shift = 0.0) -> Array:
+        return logistic_log_prob(moved(params, x, shift), kinds.one_each(blocks, mask))
 
     return make(likelihood, init, sample, log_prob)
+
+
+def with_params(mechanism: Mechanism, change: Callable[[PyTree], PyTree]) -> Mechanism:
+    """Return the mechanism whose functions read its parameters after a change."""
+    mean = mechanism.mean
+    return Mechanism(
+        mechanism.init,
+        lambda key, params, *rest: mechanism.sample(key, change(params), *rest),
+        lambda params, *rest: mechanism.log_prob(change(params), *rest),
+        lambda key, params, *rest: mechanism.complete(key, change(params), *rest),
+        None if mean is None else lambda params, *rest: mean(change(params), *rest),
+    )
 
 
 def none(likelihood: Likelihood) -> Mechanism:
@@ -162,8 +187,8 @@ def none(likelihood: Likelihood) -> Mechanism:
     return ignorable(
         likelihood,
         init=lambda key, missing_rate, slope=0.0: {},
-        sample=lambda key, params, x: jnp.ones(x.shape, bool),
-        log_prob=lambda params, x, mask: jnp.zeros(x.shape[:-1], x.dtype),
+        sample=lambda key, params, x, shift=0.0: jnp.ones(x.shape, bool),
+        log_prob=lambda params, x, mask, shift=0.0: jnp.zeros(x.shape[:-1], x.dtype),
     )
 
 

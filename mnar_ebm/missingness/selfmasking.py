@@ -27,7 +27,7 @@ References:
     N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, sec. 3 (self-masking).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -37,6 +37,7 @@ import numpy as np
 from mnar_ebm import _checks, logistic, normal
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness import base
+from mnar_ebm.missingness.base import Shift
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 
 
@@ -61,46 +62,61 @@ def slope(params: PyTree, sign: str) -> Array:
     return steepness if sign == "high" else -steepness
 
 
-def intercept(params: PyTree, sign: str) -> Array:
-    """Return c sqrt(1 + w²). [D]."""
-    return params["rate"] * jnp.sqrt(1.0 + slope(params, sign) ** 2)
+def intercept(params: PyTree, sign: str, shift: Shift = 0.0) -> Array:
+    """Return (c + h) sqrt(1 + w²), with h a shift of the probit. [D]."""
+    return (params["rate"] + shift) * jnp.sqrt(1.0 + slope(params, sign) ** 2)
 
 
-def self_masking(likelihood: Likelihood, link: str, sign: str = "unknown") -> base.Mechanism:
+def self_masking(
+    likelihood: Likelihood, link: str, sign: str = "unknown", own: Sequence[bool] = ()
+) -> base.Mechanism:
     """Return the self-masking mechanism, collapsed where a closed form exists, else sampled.
 
     Args:
         likelihood: p(x|z).
         link: ``probit`` or ``logistic``.
         sign: ``high`` or ``low`` if it is known which values go missing, else ``unknown``.
+        own: whether a column may hide itself; the slopes of others stay 0. Empty: all may. [D]
 
     Raises:
-        ValueError: link or sign is unknown.
+        ValueError: link or sign is unknown, or a sign is told and some columns hide nothing.
     """
     _checks.check_choice("link", link, _LINKS)
     _checks.check_choice("sign", sign, ("unknown", "high", "low"))
     log_cdf, quantile = _LINKS[link]
 
+    is_own = np.asarray(own or True)
+    if sign != "unknown" and not is_own.all():
+        raise ValueError(f"sign: expected unknown where some columns hide nothing, got {sign!r}")
+
+    def hold(params: PyTree) -> PyTree:
+        """Return the parameters with no gradient in slopes that are to stay 0."""
+        slope = params["slope"]
+        return params | {"slope": jnp.where(is_own, slope, jax.lax.stop_gradient(slope))}
+
     def init(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
-        start = jnp.full_like(missing_rate, jnp.arcsinh(slope) if sign == "unknown" else 0.0)
+        start = jnp.arcsinh(slope) * is_own if sign == "unknown" else 0.0
+        start = jnp.broadcast_to(start, missing_rate.shape).astype(missing_rate.dtype)
         return {"slope": start, "rate": quantile(missing_rate)}
 
-    def linear(params: PyTree, x: Array) -> Array:
-        return slope(params, sign) * x + intercept(params, sign)
+    def linear(params: PyTree, x: Array, shift: Shift = 0.0) -> Array:
+        return slope(params, sign) * x + intercept(params, sign, shift)
 
-    def sample(key: Key, params: PyTree, x: Array) -> Array:
-        return ~jax.random.bernoulli(key, jnp.exp(log_cdf(linear(params, x))))
+    def sample(key: Key, params: PyTree, x: Array, shift: Shift = 0.0) -> Array:
+        return ~jax.random.bernoulli(key, jnp.exp(log_cdf(linear(params, x, shift))))
 
-    def log_prob(params: PyTree, x: Array, mask: Array) -> Array:
-        return base.mask_log_prob(log_cdf, linear(params, x), mask)
+    def log_prob(params: PyTree, x: Array, mask: Array, shift: Shift = 0.0) -> Array:
+        return base.mask_log_prob(log_cdf, linear(params, x, shift), mask)
 
     if link == "probit" and likelihood.name == "two_part":
-        return _collapsed_two_part(init, sample, log_prob, sign, likelihood)
-    if likelihood.name == "bernoulli":
-        return _collapsed_bernoulli(init, sample, log_prob, linear, log_cdf)
-    if link == "probit" and likelihood.name == "gaussian":
-        return _collapsed_gaussian(init, sample, log_prob, sign)
-    return base.sampled(likelihood, init, sample, log_prob)
+        mechanism = _collapsed_two_part(init, sample, log_prob, sign, likelihood)
+    elif likelihood.name == "bernoulli":
+        mechanism = _collapsed_bernoulli(init, sample, log_prob, linear, log_cdf)
+    elif link == "probit" and likelihood.name == "gaussian":
+        mechanism = _collapsed_gaussian(init, sample, log_prob, sign)
+    else:
+        mechanism = base.sampled(likelihood, init, sample, log_prob)
+    return mechanism if is_own.all() else base.with_params(mechanism, hold)
 
 
 class _Selection(NamedTuple):
@@ -132,20 +148,22 @@ def missing_sample(key: Key, eta: DecoderOutput, selection: _Selection) -> Array
 
 
 def _collapsed_gaussian(init: Any, sample: Any, log_prob: Any, sign: str) -> base.Mechanism:
-    def selection_of(params: PyTree, eta: DecoderOutput) -> _Selection:
-        return select(eta, slope(params, sign), intercept(params, sign))
+    def selection_of(params: PyTree, eta: DecoderOutput, shift: Shift) -> _Selection:
+        return select(eta, slope(params, sign), intercept(params, sign, shift))
 
     def complete(
-        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array, shift: Shift = 0.0
     ) -> tuple[Array, Array]:
-        selection = selection_of(params, eta)
-        observed = slope(params, sign) * jnp.where(mask, x, 0.0) + intercept(params, sign)
+        selection = selection_of(params, eta, shift)
+        observed = slope(params, sign) * jnp.where(mask, x, 0.0) + intercept(params, sign, shift)
         t = jnp.where(mask, observed, selection.t)
         log_m = base.mask_log_prob(normal.log_cdf, t, mask)
         return jnp.where(mask, x, missing_sample(key, eta, selection)), log_m
 
-    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
-        return jnp.where(mask, x, missing_mean(eta, selection_of(params, eta)))
+    def mean(
+        params: PyTree, eta: DecoderOutput, x: Array, mask: Array, shift: Shift = 0.0
+    ) -> Array:
+        return jnp.where(mask, x, missing_mean(eta, selection_of(params, eta, shift)))
 
     return base.Mechanism(init, sample, log_prob, complete, mean)
 
@@ -156,31 +174,33 @@ def _collapsed_two_part(
     has_atom = np.array(likelihood.atom_side) != 0
     gaussian = _collapsed_gaussian(init, sample, log_prob, sign)
 
-    def log_parts(params: PyTree, eta: DecoderOutput) -> tuple[Array, Array]:
+    def log_parts(params: PyTree, eta: DecoderOutput, shift: Shift) -> tuple[Array, Array]:
         """Return log P(x = 0, missing|z) and log P(x != 0, missing|z). [K, D] each."""
-        c = intercept(params, sign)
+        c = intercept(params, sign, shift)
         beside = normal.log_cdf(select(eta, slope(params, sign), c).t)
         log_atom = logistic.log_cdf(eta.atom) + normal.log_cdf(c)
         log_beside = jnp.where(has_atom, logistic.log_cdf(-eta.atom), 0.0) + beside
         return log_atom, log_beside
 
     def complete(
-        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array, shift: Shift = 0.0
     ) -> tuple[Array, Array]:
         key_choice, key_value = jax.random.split(key)
-        log_atom, log_beside = log_parts(params, eta)
+        log_atom, log_beside = log_parts(params, eta, shift)
         at_atom = has_atom & jax.random.bernoulli(key_choice, jax.nn.sigmoid(log_atom - log_beside))
-        beside, _ = gaussian.complete(key_value, params, eta, x, mask)
+        beside, _ = gaussian.complete(key_value, params, eta, x, mask, shift)
         completed = jnp.where(mask, x, jnp.where(at_atom, 0.0, beside))
         missing = jnp.where(has_atom, jnp.logaddexp(log_atom, log_beside), log_beside)
-        w, c = slope(params, sign), intercept(params, sign)
+        w, c = slope(params, sign), intercept(params, sign, shift)
         observed = normal.log_cdf(-(w * jnp.where(mask, x, 0.0) + c))
         return completed, jnp.where(mask, observed, missing).sum(axis=-1)
 
-    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
-        log_atom, log_beside = log_parts(params, eta)
+    def mean(
+        params: PyTree, eta: DecoderOutput, x: Array, mask: Array, shift: Shift = 0.0
+    ) -> Array:
+        log_atom, log_beside = log_parts(params, eta, shift)
         probability = jnp.where(has_atom, jax.nn.sigmoid(log_atom - log_beside), 0.0)
-        beside = gaussian.mean(params, eta, x, mask)  # type: ignore[misc]
+        beside = gaussian.mean(params, eta, x, mask, shift)  # type: ignore[misc]
         return jnp.where(mask, x, (1.0 - probability) * beside)
 
     return base.Mechanism(init, sample, log_prob, complete, mean)
@@ -189,24 +209,26 @@ def _collapsed_two_part(
 def _collapsed_bernoulli(
     init: Any, sample: Any, log_prob: Any, linear: Any, log_cdf: Callable[[Array], Array]
 ) -> base.Mechanism:
-    def log_joint(params: PyTree, eta: DecoderOutput) -> tuple[Array, Array]:
+    def log_joint(params: PyTree, eta: DecoderOutput, shift: Shift) -> tuple[Array, Array]:
         """Return log P(x = 1, missing|z) and log P(x = 0, missing|z). [K, D] each."""
         one, zero = jnp.ones_like(eta.loc), jnp.zeros_like(eta.loc)
-        log_one = logistic.log_cdf(eta.loc) + log_cdf(linear(params, one))
-        log_zero = logistic.log_cdf(-eta.loc) + log_cdf(linear(params, zero))
+        log_one = logistic.log_cdf(eta.loc) + log_cdf(linear(params, one, shift))
+        log_zero = logistic.log_cdf(-eta.loc) + log_cdf(linear(params, zero, shift))
         return log_one, log_zero
 
     def complete(
-        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array, shift: Shift = 0.0
     ) -> tuple[Array, Array]:
-        log_one, log_zero = log_joint(params, eta)
+        log_one, log_zero = log_joint(params, eta, shift)
         draw = jax.random.bernoulli(key, jax.nn.sigmoid(log_one - log_zero)).astype(eta.loc.dtype)
-        observed = log_cdf(-linear(params, jnp.where(mask, x, 0.0)))
+        observed = log_cdf(-linear(params, jnp.where(mask, x, 0.0), shift))
         log_m = jnp.where(mask, observed, jnp.logaddexp(log_one, log_zero)).sum(axis=-1)
         return jnp.where(mask, x, draw), log_m
 
-    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
-        log_one, log_zero = log_joint(params, eta)
+    def mean(
+        params: PyTree, eta: DecoderOutput, x: Array, mask: Array, shift: Shift = 0.0
+    ) -> Array:
+        log_one, log_zero = log_joint(params, eta, shift)
         return jnp.where(mask, x, jax.nn.sigmoid(log_one - log_zero))
 
     return base.Mechanism(init, sample, log_prob, complete, mean)

@@ -89,6 +89,8 @@ def _make_model(
         sign=config.sign,
         hidden_dim=config.hidden_dim,
         observed_columns=observed_columns,
+        gap_terms=config.gap_terms,
+        own=tuple(bool(slope) for slope in config.own_slopes),
     )
     tilt = make_tilt(
         config.tilt, num_features, config.latent_dim, config.hidden_dim, config.energy_bound

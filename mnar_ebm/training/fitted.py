@@ -94,6 +94,11 @@ def table_facts(config: Config, table: Table) -> TableFacts:
     """
     _check_chains(config, table)
     check_values(config, table)
+    if len(config.own_slopes) not in (0, len(table.columns)):
+        raise ValueError(
+            f"own_slopes: expected one for each of {len(table.columns)} encoded columns, got "
+            f"{len(config.own_slopes)}"
+        )
     atoms = None
     if config.likelihood == "bernoulli" or config.standardise == "none":
         standardiser = Standardiser.identity(len(table.columns))
@@ -272,7 +277,7 @@ def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
     """Return the model of ``config`` for such a table, with fresh parameters."""
     model = _make_model(config, facts)
     key, missing_rate = jax.random.key(config.seed), jnp.asarray(facts.missing_rate)
-    slope = SLOPES.get(config.slope_start, 0.0)
+    slope = jnp.asarray(config.own_slopes or SLOPES.get(config.slope_start, 0.0))
     return FittedModel(config, facts, model, _init_params(key, model, missing_rate, slope))
 
 

@@ -31,6 +31,10 @@ Loss = tuple[Array, tuple[Info, PyTree]]
 """A loss [], and beside it what was seen and the chains of the negative phase."""
 
 
+DECAYED_MECHANISM = "others|coefficients"
+"""Paths of what a mechanism reads of other columns, and of its gap terms."""
+
+
 class Stage(NamedTuple):
     """One stage of training.
 
@@ -91,6 +95,7 @@ def program_of(config: Config) -> Config:
         config,
         seed=0,
         slope_start="flat",
+        own_slopes=config.hides_itself,
         standardise="observed",
         schedule="constant",
         num_steps=1,
@@ -111,7 +116,7 @@ def _make_programs(config: Config, model: Model) -> tuple[Stage, ...]:
         Stage(
             "base",
             Pace(),
-            ("encoder", "others"),
+            ("encoder", DECAYED_MECHANISM),
             base_model,
             select=lambda params: (params.base, params.mechanism),
             merge=lambda params, new: params._replace(base=new[0], mechanism=new[1]),
@@ -143,7 +148,7 @@ def _make_programs(config: Config, model: Model) -> tuple[Stage, ...]:
             Stage(
                 "joint",
                 Pace(),
-                ("encoder", "others", "energy.*kernel"),
+                ("encoder", DECAYED_MECHANISM, "energy.*kernel"),
                 model,
                 select=lambda params: {
                     name: getattr(params, name) for name in ("base", "mechanism", "energy")

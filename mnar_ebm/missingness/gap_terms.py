@@ -1,0 +1,120 @@
+r"""What the gaps of a row have in common: a model of s that reads the gaps and what was observed.
+
+Columns are put in an order, fullest first, and each may go missing by the gaps before it and by the
+observed values among these,
+
+    h_d(x_obs, s) = \sum_{e < d} (4 a_ed (1 - s_e) + b_ed s_e x_e + c_ed s_e (x_e² - 1) / 1.5)
+
+with x clipped to three standard deviations. As a product over d of P(s_d | s_<d, x_obs), any
+pattern of gaps has a probability, and none depends on a hidden value: it is missing at random
+(Rubin, 1976) whatever the pattern. Sections that were not asked, drop-out and careless rows are
+of this kind.
+
+A mechanism is handed h as a ``shift`` of its logits or probits. With it, what the mechanism reads
+of hidden values is told apart from gaps that merely go together.
+
+References:
+    D. B. Rubin, "Inference and Missing Data", Biometrika 63, 1976, sec. 4.
+    J. M. Robins, R. D. Gill, "Non-response Models for the Analysis of Non-monotone Ignorable
+    Missing Data", Statistics in Medicine 16, 1997, sec. 2 (sequences of columns).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from mnar_ebm import blocks as kinds
+from mnar_ebm.blocks import Block
+from mnar_ebm.missingness import base
+from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
+
+MAX_VALUE = 3.0
+"""Largest standardised value that is read as it is: a far one would decide on its own."""
+
+GAP_WEIGHT = 4.0
+"""Of a gap beside a value of one standard deviation: columns may be missing together in all rows."""
+
+NUM_FEATURES = 3
+
+
+def features(x: Array, mask: Array) -> Array:
+    """Return what the terms read of each column: its gap, its value and the square. [..., 3, D].
+
+    Args:
+        x: rows in standard units; what a missing cell holds is not read. [..., D]
+        mask: ``True`` where observed. [..., D]
+    """
+    x = jnp.clip(jnp.where(mask, x, 0.0), -MAX_VALUE, MAX_VALUE)
+    square = jnp.where(mask, (x**2 - 1.0) / 1.5, 0.0)
+    gap = jnp.broadcast_to(GAP_WEIGHT * ~mask, x.shape).astype(x.dtype)
+    return jnp.stack(jnp.broadcast_arrays(gap, x, square), axis=-2)
+
+
+def init(blocks: tuple[Block, ...], missing_rate: Array) -> PyTree:
+    """Return terms of 0, and which columns come before which, as 0 and 1.
+
+    Args:
+        blocks: the columns, if some of them are discrete.
+        missing_rate: share of missing cells of each encoded column. [D]
+
+    Returns:
+        ``coefficients`` [3, D, D], of features of column e in the gap of d, and ``earlier`` [D, D].
+    """
+    rank = jnp.argsort(jnp.argsort(kinds.one_each(blocks, missing_rate), stable=True))
+    rank = kinds.spread(blocks, rank)
+    earlier = (rank[:, None] < rank[None, :]).astype(missing_rate.dtype)
+    return {"coefficients": jnp.zeros((NUM_FEATURES, *earlier.shape)), "earlier": earlier}
+
+
+def shift(params: PyTree, x: Array, mask: Array) -> Array:
+    """Return h of every encoded column, that of a block at its first. [..., D].
+
+    Args:
+        params: as ``init`` returns.
+        x: rows in standard units. [..., D]
+        mask: ``True`` where observed. [..., D]
+    """
+    weights = params["coefficients"] * jax.lax.stop_gradient(params["earlier"])
+    return jnp.tensordot(features(x, mask), weights, axes=[(-2, -1), (0, 1)])
+
+
+def with_gap_terms(mechanism: base.Mechanism, blocks: tuple[Block, ...]) -> base.Mechanism:
+    """Return the mechanism that reads, beside what it did, what the gaps have in common.
+
+    Args:
+        mechanism: one whose functions take a ``shift``.
+        blocks: the columns, if some of them are discrete.
+    """
+
+    def init_both(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
+        own = mechanism.init(key, missing_rate, slope)
+        return {"own": own, "gaps": init(blocks, missing_rate)}
+
+    def sample(key: Key, params: PyTree, x: Array) -> Array:
+        """Draw the gaps of one column after the other."""
+        rank = params["gaps"]["earlier"].sum(axis=0)  # of as many encoded columns
+
+        def draw(column: Array, mask: Array) -> Array:
+            moved = shift(params["gaps"], x, mask)
+            drawn = mechanism.sample(jax.random.fold_in(key, column), params["own"], x, moved)
+            return jnp.where(rank == column, drawn, mask)
+
+        return jax.lax.fori_loop(0, x.shape[-1], draw, jnp.ones(x.shape, bool))
+
+    def log_prob(params: PyTree, x: Array, mask: Array) -> Array:
+        moved = shift(params["gaps"], x, jnp.broadcast_to(mask, x.shape))
+        return mechanism.log_prob(params["own"], x, mask, moved)
+
+    def complete(
+        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
+    ) -> tuple[Array, Array]:
+        moved = shift(params["gaps"], x, mask)
+        return mechanism.complete(key, params["own"], eta, x, mask, moved)
+
+    if mechanism.mean is None:
+        return base.Mechanism(init_both, sample, log_prob, complete, mean=None)
+    mean_of_own = mechanism.mean
+
+    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
+        return mean_of_own(params["own"], eta, x, mask, shift(params["gaps"], x, mask))
+
+    return base.Mechanism(init_both, sample, log_prob, complete, mean)

@@ -31,7 +31,7 @@ MAX_VALUE = 3.0
 """Largest standardised value that is read as it is: a far one would decide on its own."""
 
 GAP_WEIGHT = 4.0
-"""Of a gap beside a value of one standard deviation: columns may be missing together in all rows."""
+"""Of a gap beside a value of one standard deviation: columns may always be missing together."""
 
 NUM_FEATURES = 3
 

@@ -35,12 +35,14 @@ from mnar_ebm.samplers.importance import (
     sir,
     snis,
 )
+from mnar_ebm.samplers.laplace import Laplace, laplace
 from mnar_ebm.samplers.langevin import mala, ula
 from mnar_ebm.samplers.smc import smc
 from mnar_ebm.samplers.tempering import parallel_tempering
 from mnar_ebm.samplers.windows import window_adaptation
 
 __all__ = [
+    "Laplace",
     "SamplingAlgorithm",
     "adapt_step_size",
     "adjusted_langevin",
@@ -54,6 +56,7 @@ __all__ = [
     "hmc",
     "kernel_update",
     "langevin",
+    "laplace",
     "log_mean_exp",
     "log_mean_exp_standard_error",
     "mala",

@@ -1,0 +1,84 @@
+r"""The Gaussian at the mode of a log-density: Newton's steps, and draws with their density.
+
+With A = -\nabla² log p(m) at the mode m and its Cholesky factor A = C Cᵀ,
+
+    x = m + a C⁻ᵀ e,   e ~ N(0, I),      log q(x) = log N(e; 0, I) + log|C| - L log a
+
+where log p is concave a few steps find the mode, and the draws are nearly those of p. Where it is
+not, a step that is no ascent of the quadratic is replaced by one of the prior curvature, I.
+
+References:
+    L. Tierney, J. B. Kadane, "Accurate Approximations for Posterior Moments and Marginal
+    Densities", JASA 81, 1986, sec. 2.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from mnar_ebm.types import Array
+
+MAX_STEP = 3.0
+"""Longest step, so that a far start does not overshoot."""
+
+
+class Laplace(NamedTuple):
+    """A Gaussian by its mode and the Cholesky factor of its precision.
+
+    Attributes:
+        mode: m. [L]
+        cholesky: C, lower triangular. [L, L]
+    """
+
+    mode: Array
+    cholesky: Array
+
+    def draw(self, noise: Array, widen: float = 1.0) -> tuple[Array, Array]:
+        """Return draws [K, L] and log q of each [K].
+
+        Args:
+            noise: standard normal. [K, L]
+            widen: a; a little above 1 keeps the weights p/q bounded where p has the heavier tail.
+        """
+        steps = jax.scipy.linalg.solve_triangular(self.cholesky, noise.T, lower=True, trans=1)
+        log_q = -0.5 * (noise**2).sum(axis=-1) - 0.5 * noise.shape[-1] * jnp.log(2.0 * jnp.pi)
+        log_q += jnp.log(jnp.diag(self.cholesky)).sum() - noise.shape[-1] * jnp.log(widen)
+        return self.mode + widen * steps.T, log_q
+
+
+def laplace(
+    logdensity_fn: Callable[[Array], Array], position: Array, num_steps: int = 8
+) -> Laplace:
+    """Return the Gaussian at the mode that Newton's steps lead to.
+
+    Args:
+        logdensity_fn: log p, up to a constant; twice differentiable. [L] -> []
+        position: where they start. [L]
+        num_steps: steps.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from mnar_ebm.samplers import laplace
+        >>> fitted = laplace(lambda x: -2.0 * ((x - 1.0) ** 2).sum(), jnp.zeros(2))
+        >>> bool(jnp.allclose(fitted.mode, 1.0)), bool(jnp.allclose(fitted.cholesky[0, 0], 2.0))
+        (True, True)
+    """
+    size = position.shape[-1]
+
+    def factor(x: Array) -> Array:
+        curvature = -jax.hessian(logdensity_fn)(x)
+        ridge = 1e-5 * jnp.trace(jnp.abs(curvature)) / size + 1e-6
+        lower = jnp.linalg.cholesky(curvature + ridge * jnp.eye(size), symmetrize_input=True)
+        return jnp.where(jnp.isfinite(lower).all(), lower, jnp.eye(size))
+
+    def step(_: int, x: Array) -> Array:
+        gradient = jax.grad(logdensity_fn)(x)
+        move = jax.scipy.linalg.cho_solve((factor(x), True), gradient)
+        length = jnp.sqrt((move**2).sum() + 1e-12)
+        move = move * jnp.minimum(1.0, MAX_STEP / length)
+        return x + jnp.where(jnp.isfinite(move), move, 0.0)
+
+    mode = jax.lax.fori_loop(0, num_steps, step, position)
+    return Laplace(mode, factor(mode))

@@ -1,0 +1,203 @@
+r"""A factor model of the rows with a model of their gaps, whose likelihood is nearly exact.
+
+    y_d = g_d(x_d),        y|z ~ p(y|W z + m),    z ~ N(0, I)
+    P(missing_d | ...) = F(w_d y_d + c_d + h_d(y_obs, s) + \sum_{e != d} b_ed y_e)
+
+with p(y|z) the likelihood of the table (Gaussian, two-part or of levels), linear in z, h the terms
+that the gaps have in common (``missingness.gap_terms``) and g a map that bends a column and makes
+its tails heavier or lighter,
+
+    g(x) = sinh(e^a asinh(x) + b)          (a, b = 0 change nothing)
+
+Candidates differ in what they read: nothing hidden, w = b = 0; the hidden value itself, w; or what
+the other columns hide, b. What each reads is told by numbers, so that all share a program.
+
+References:
+    M. C. Jones, A. Pewsey, "Sinh-arcsinh distributions", Biometrika 96, 2009, eq. 1.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnar_ebm import blocks as kinds
+from mnar_ebm.blocks import Block
+from mnar_ebm.likelihoods import masked_log_prob
+from mnar_ebm.missingness import gap_terms
+from mnar_ebm.models import Model, log_prior
+from mnar_ebm.types import Array, Key, PyTree
+
+
+class Factors(NamedTuple):
+    """What is static of a factor model.
+
+    Attributes:
+        model: base and self-masking mechanism, by a linear decoder.
+        reads_others: whether hidden values of other columns are read: they are latents, then, too.
+    """
+
+    model: Model
+    reads_others: bool
+
+    @property
+    def num_latents(self) -> int:
+        """Size of what is integrated out: z, and the noise of hidden values if these are read."""
+        vae = self.model.vae
+        return vae.latent_dim + vae.num_features * self.reads_others
+
+
+class Params(NamedTuple):
+    """What is fitted.
+
+    Attributes:
+        decoder: W, m and scales.
+        shape: b and a of each column. [2, D]
+        own: of the self-masking mechanism: w and c, or a logit for each level.
+        gaps: of the gap terms.
+        others: b_ed, what the gap of d reads of e. [D, D]
+    """
+
+    decoder: PyTree
+    shape: Array
+    own: PyTree
+    gaps: PyTree
+    others: Array
+
+
+class Reads(NamedTuple):
+    """What a candidate reads, as 0 and 1.
+
+    Attributes:
+        own: columns that may hide themselves. [D]
+        others: columns whose gaps may be read off what the others hide. [D]
+        gaps: columns whose gaps may go together with others. [D]
+        shape: columns that may be bent. [D]
+    """
+
+    own: Array
+    others: Array
+    gaps: Array
+    shape: Array
+
+
+def init(key: Key, factors: Factors, missing_rate: Array) -> Params:
+    """Return parameters of a candidate that reads nothing hidden and bends no column."""
+    model = factors.model
+    num_features, blocks = model.vae.num_features, model.vae.likelihood.blocks
+    return Params(
+        decoder=model.vae.init(key)["decoder"],
+        shape=jnp.zeros((2, num_features)),
+        own=model.mechanism.init(key, missing_rate),
+        gaps=gap_terms.init(blocks, missing_rate),
+        others=jnp.zeros((num_features, num_features)),
+    )
+
+
+def hold(params: Params, reads: Reads, blocks: tuple[Block, ...]) -> Params:
+    """Return the parameters with 0 for what is not read, and one logit for all levels there."""
+    off_diagonal = 1.0 - jnp.eye(len(reads.own))
+    return params._replace(
+        shape=params.shape * reads.shape,
+        own=_hold_own(params.own, reads.own, blocks),
+        gaps=params.gaps | {"coefficients": params.gaps["coefficients"] * reads.gaps},
+        others=params.others * off_diagonal * reads.others,
+    )
+
+
+def _hold_own(params: PyTree, own: Array, blocks: tuple[Block, ...]) -> PyTree:
+    if not blocks:
+        return params | {"slope": params["slope"] * own}
+    held = dict(params)
+    if "numeric" in params:
+        numeric = params["numeric"]
+        slope = numeric["slope"] * own[kinds.numeric(blocks)]
+        held["numeric"] = numeric | {"slope": slope}
+    if "levels" in params:
+        discrete = kinds.discrete(blocks)
+        side_by_side = kinds.make_blocks((block.kind, block.num_levels) for block in discrete)
+        of_levels = own[kinds.columns_of(discrete)]
+        held["levels"] = {}
+        for group in kinds.groups(side_by_side):
+            logits = params["levels"][group.name]
+            share = of_levels[group.columns[:, 0]][:, None]
+            tied = logits.mean(axis=-1, keepdims=True)
+            held["levels"][group.name] = share * logits + (1.0 - share) * tied
+    return held
+
+
+def bend(shape: Array, x: Array) -> tuple[Array, Array]:
+    """Return g(x) and log g'(x). [..., D] each."""
+    u = jnp.exp(shape[1]) * jnp.arcsinh(x) + shape[0]
+    log_derivative = jnp.log(jnp.cosh(u)) + shape[1] - 0.5 * jnp.log1p(x**2)
+    return jnp.sinh(u), log_derivative
+
+
+def straighten(shape: Array, y: Array) -> Array:
+    """Return the inverse of ``bend``. [..., D]."""
+    return jnp.sinh((jnp.arcsinh(y) - shape[0]) * jnp.exp(-shape[1]))
+
+
+class Row(NamedTuple):
+    """A row as the model reads it.
+
+    Attributes:
+        y: bent values, 0 in gaps. [D]
+        mask: ``True`` where observed. [D]
+        shift: h, the gap terms. [D]
+        log_derivative: of the bend, summed over the observed columns. []
+    """
+
+    y: Array
+    mask: Array
+    shift: Array
+    log_derivative: Array
+
+
+def read_row(params: Params, x: Array, mask: Array) -> Row:
+    """Return a row in bent units, and its gap terms. ``x`` is 0 in gaps. [D], [D]."""
+    y, log_derivative = bend(params.shape, x)
+    y = jnp.where(mask, y, 0.0)
+    shift = gap_terms.shift(params.gaps, y, mask)
+    return Row(y, mask, shift, jnp.where(mask, log_derivative, 0.0).sum())
+
+
+def log_joint(factors: Factors, params: Params, row: Row, latent: Array) -> Array:
+    """Return log p(x_obs, s, v) with v = z, or z and the noise of hidden values. []."""
+    vae, mechanism = factors.model.vae, factors.model.mechanism
+    eta = vae.decode({"decoder": params.decoder}, latent[: vae.latent_dim])
+    log_p = masked_log_prob(vae.likelihood, eta, row.y, row.mask) + row.log_derivative
+    if factors.reads_others:
+        completed = _complete(factors, row, eta, latent[vae.latent_dim :])
+        shift = row.shift + completed @ params.others
+        log_m = mechanism.log_prob(params.own, completed, row.mask, shift)
+    else:
+        _, log_m = mechanism.complete(
+            jax.random.key(0), params.own, eta, row.y, row.mask, row.shift
+        )
+    return log_p + log_prior(latent) + log_m
+
+
+def _complete(factors: Factors, row: Row, eta: PyTree, noise: Array) -> Array:
+    """Return the row with its hidden numbers by their noise, and probabilities of hidden levels."""
+    likelihood = factors.model.vae.likelihood
+    hidden = likelihood.mean(eta)
+    if eta.scale is not None:
+        is_numeric = np.ones(len(row.y), bool)
+        is_numeric[kinds.columns_of(kinds.discrete(likelihood.blocks))] = False
+        hidden = jnp.where(is_numeric, eta.loc + eta.scale * noise, hidden)
+    return jnp.where(row.mask, row.y, hidden)
+
+
+def draw_hidden(key: Key, factors: Factors, params: Params, row: Row, latent: Array) -> Array:
+    """Return the row with its hidden values drawn given v, in the units of ``x``. [D]."""
+    vae = factors.model.vae
+    eta = vae.decode({"decoder": params.decoder}, latent[: vae.latent_dim])
+    if factors.reads_others:
+        completed = _complete(factors, row, eta, latent[vae.latent_dim :])
+    else:
+        completed, _ = factors.model.mechanism.complete(
+            key, params.own, eta, row.y, row.mask, row.shift
+        )
+    return straighten(params.shape, completed)

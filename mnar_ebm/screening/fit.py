@@ -1,0 +1,181 @@
+r"""Fit a factor model by its likelihood, all rows at once, and score it.
+
+The posterior of the latents of a row is nearly Gaussian, and is exactly so where nothing hidden is
+read and all columns are. K draws v_k of the Gaussian at its mode (``samplers.laplace``) give
+
+    log p(x_obs, s) ~ log (1/K) \sum_k p(x_obs, s, v_k) / q(v_k)
+
+whose gradient holds the draws fixed. Adam follows it, less a weak normal prior of gap terms, bends
+and what is read of other columns; a mode starts from that of the step before.
+
+References:
+    J. Geweke, "Bayesian Inference in Econometric Models Using Monte Carlo Integration",
+    Econometrica 57, 1989 (weights p/q of draws from an approximation at the mode).
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp
+from mnar_ebm.samplers.laplace import Laplace, laplace
+from mnar_ebm.screening import factors as model
+from mnar_ebm.screening.factors import Factors, Params, Reads
+from mnar_ebm.types import Array, Key
+
+WIDEN = 1.05
+NUM_DRAWS = 16
+NUM_SCORING_DRAWS = 256
+SCORING_ROWS = 128
+"""Rows that are scored at a time."""
+
+NUM_WARM_STEPS = 30
+PRIOR_SD = {"shape": 0.5, "coefficients": 1.0, "others": 1.0, "kernel": 3.0}
+"""Standard deviations of the normal priors: of bends, of gap terms, of what is read of others, and
+of the loadings."""
+
+
+class Rows(NamedTuple):
+    """Rows in standard units.
+
+    Attributes:
+        x: values, 0 in gaps. [N, D]
+        mask: ``True`` where observed. [N, D]
+    """
+
+    x: Array
+    mask: Array
+
+
+class Score(NamedTuple):
+    """What a fitted candidate says of every row.
+
+    Attributes:
+        log_p: log p(x_obs, s), in nats, of values in standard units. [N]
+        ess: effective number of the draws behind it. [N]
+        mean: the row with its gaps at their posterior mean, in standard units. [N, D]
+    """
+
+    log_p: Array
+    ess: Array
+    mean: Array
+
+
+def _posterior(
+    factors: Factors, params: Params, row: model.Row, start: Array, num_steps: int
+) -> Laplace:
+    return laplace(lambda v: model.log_joint(factors, params, row, v), start, num_steps)
+
+
+def _log_weights(
+    factors: Factors, params: Params, row: model.Row, posterior: Laplace, noise: Array
+) -> tuple[Array, Array]:
+    """Return v_k [K, V] and log p(x_obs, s, v_k) - log q(v_k) [K]."""
+    latents, log_q = posterior.draw(noise, WIDEN)
+    log_p = jax.vmap(lambda v: model.log_joint(factors, params, row, v))(latents)
+    return latents, log_p - log_q
+
+
+def _log_prior(params: Params) -> Array:
+    """Return the log-density of the weak priors, up to a constant. []."""
+    kernels = [
+        leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params.decoder)
+        if "kernel" in jax.tree_util.keystr(path)
+    ]
+    parts = {
+        "shape": [params.shape],
+        "coefficients": [params.gaps["coefficients"]],
+        "others": [params.others],
+        "kernel": kernels,
+    }
+    return sum(
+        -0.5 * (leaf**2).sum() / PRIOR_SD[name] ** 2
+        for name, some in parts.items()
+        for leaf in some
+    )
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def fit(
+    factors: Factors,
+    key: Key,
+    rows: Rows,
+    params: Params,
+    reads: Reads,
+    num_steps: Array,
+    learning_rate: Array,
+) -> Params:
+    """Return the parameters after so many steps of Adam, whose rate falls as a cosine.
+
+    Args:
+        factors: the model.
+        key: random key.
+        rows: to fit to. [N, D]
+        params: to start from.
+        reads: what the candidate reads.
+        num_steps: steps.
+        learning_rate: of the first steps, after ``NUM_WARM_STEPS``.
+    """
+    blocks = factors.model.vae.likelihood.blocks
+    num_rows, size = len(rows.x), factors.num_latents
+    adam = optax.scale_by_adam(b2=0.99)
+
+    def find(params: Params, x: Array, mask: Array, start: Array) -> Laplace:
+        return _posterior(factors, params, model.read_row(params, x, mask), start, 2)
+
+    def loss(free: Params, posteriors: Laplace, noise: Array) -> Array:
+        params = model.hold(free, reads, blocks)
+
+        def bound(x: Array, mask: Array, posterior: Laplace, noise: Array) -> Array:
+            row = model.read_row(params, x, mask)
+            return log_mean_exp(_log_weights(factors, params, row, posterior, noise)[1])
+
+        bounds = jax.vmap(bound)(rows.x, rows.mask, posteriors, noise)
+        return -(bounds.sum() + _log_prior(free)) / num_rows
+
+    def step(index: Array, carry: tuple) -> tuple:
+        params, state, modes = carry
+        held = model.hold(params, reads, blocks)
+        posteriors = jax.vmap(find, in_axes=(None, 0, 0, 0))(held, rows.x, rows.mask, modes)
+        noise = jax.random.normal(jax.random.fold_in(key, index), (num_rows, NUM_DRAWS, size))
+        gradient = jax.grad(loss)(params, posteriors, noise)
+        updates, state = adam.update(gradient, state)
+        rate = learning_rate * 0.5 * (1.0 + jnp.cos(jnp.pi * index / num_steps))
+        rate = rate * jnp.minimum(1.0, (index + 1) / NUM_WARM_STEPS)
+        params = jax.tree.map(lambda leaf, update: leaf - rate * update, params, updates)
+        return params, state, posteriors.mode
+
+    start = (params, adam.init(params), jnp.zeros((num_rows, size)))
+    return jax.lax.fori_loop(0, num_steps, step, start)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def score(factors: Factors, key: Key, rows: Rows, params: Params, reads: Reads) -> Score:
+    """Return what a candidate says of every row; with one key, by the same noise.
+
+    Args:
+        factors: the model.
+        key: random key.
+        rows: to score. [N, D]
+        params: as fitted.
+        reads: what the candidate reads.
+    """
+    params = model.hold(params, reads, factors.model.vae.likelihood.blocks)
+    key_noise, key_hidden = jax.random.split(key)
+    noise = jax.random.normal(key_noise, (NUM_SCORING_DRAWS, factors.num_latents))
+    keys = jax.random.split(key_hidden, NUM_SCORING_DRAWS)
+
+    def of_row(row: Rows) -> Score:
+        read = model.read_row(params, row.x, row.mask)
+        posterior = _posterior(factors, params, read, jnp.zeros(factors.num_latents), 10)
+        latents, log_w = _log_weights(factors, params, read, posterior, noise)
+        hidden = jax.vmap(lambda key, v: model.draw_hidden(key, factors, params, read, v))
+        mean = jax.nn.softmax(log_w) @ hidden(keys, latents)
+        mean = jnp.where(row.mask, row.x, mean)
+        return Score(log_mean_exp(log_w), effective_sample_size(log_w), mean)
+
+    return jax.lax.map(of_row, rows, batch_size=SCORING_ROWS)

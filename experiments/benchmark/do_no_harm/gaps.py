@@ -53,6 +53,7 @@ class Law(NamedTuple):
             x: complete rows. [..., D]
             mask: ``True`` where observed. [..., D]
         """
+        x, mask = np.broadcast_arrays(x, mask)
         columns = list(self.columns)
         rates = self.rates(x, mask)
         with np.errstate(divide="ignore"):
@@ -134,9 +135,11 @@ def drop_out(columns: Sequence[int], slope: float, hazard: float) -> Law:
 
 
 def careless(columns: Sequence[int], a: float, b: float) -> Law:
-    """Return rows each with a rate of its own, Beta(a, b): Pólya's urn with the rate integrated out.
+    """Return rows each with a rate of its own, Beta(a, b).
 
-    P(missing_j | s_before) = (a + gaps before) / (a + b + columns before).
+    With the rate integrated out it is Pólya's urn,
+
+        P(missing_j | s_before) = (a + gaps before) / (a + b + columns before).
     """
     columns = tuple(columns)
     places = np.arange(len(columns))

@@ -7,9 +7,9 @@ import numpy as np
 
 from experiments.benchmark.do_no_harm import oracle, values
 from experiments.benchmark.do_no_harm.designs import Example
+from experiments.benchmark.do_no_harm.encoding import encode
 from experiments.benchmark.imputation import peers
 from mnar_ebm import MNARImputer, data
-from mnar_ebm.estimator import columns
 
 NUM_DRAWS = 20
 
@@ -26,21 +26,6 @@ class Completed(NamedTuple):
     x: np.ndarray
     draws: np.ndarray | None = None
     mechanism: str | None = None
-
-
-class _Encoded(NamedTuple):
-    """A table for methods that know numbers alone: levels are 0 and 1, or one column each."""
-
-    table: data.Table
-    standardiser: data.Standardiser
-    example: Example
-
-    def decode(self, tables: np.ndarray) -> np.ndarray:
-        """Return codes, observed ones as they came. [..., D'] -> [..., D]."""
-        table, mask = self.example.values, self.example.mask
-        codes = columns.contract(self.standardiser.invert(tables), table.types)
-        spare = (slice(None),) + (None,) * (codes.ndim - 2)
-        return np.where(mask[spare], table.x[spare], codes)
 
 
 def run_imputer(example: Example, seed: int) -> Completed:
@@ -70,31 +55,22 @@ def _point(
     function: Callable[[data.Table, int], np.ndarray],
 ) -> Callable[[Example, int], Completed]:
     def run(example: Example, seed: int) -> Completed:
-        encoded = _encode(example)
+        encoded = encode(example)
         return Completed(encoded.decode(function(encoded.table, seed)))
 
     return run
 
 
 def _run_mice(example: Example, seed: int) -> Completed:
-    encoded = _encode(example)
+    encoded = encode(example)
     draws = peers.mice_draws(encoded.table, seed, NUM_DRAWS)
     return Completed(encoded.decode(peers.mice(encoded.table, seed)), encoded.decode(draws))
 
 
 def _run_miceforest(example: Example, seed: int) -> Completed:
-    encoded = _encode(example)
+    encoded = encode(example)
     draws = peers.miceforest(encoded.table, seed, NUM_DRAWS)
     return Completed(encoded.decode(draws.mean(axis=1)), encoded.decode(draws))
-
-
-def _encode(example: Example) -> _Encoded:
-    types = example.values.types
-    encoded = columns.expand(np.where(example.mask, example.values.x, np.nan), types)
-    standardiser = data.Standardiser.fit(encoded, ~np.isnan(encoded))
-    names = [name for column in types for name in column.encoded_names]
-    table = data.make_table("X", names, standardiser.apply(encoded))
-    return _Encoded(table, standardiser, example)
 
 
 METHODS: dict[str, Callable[[Example, int], Completed]] = {

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import markdown
-from experiments.benchmark.do_no_harm import designs, methods, plebiscite
+from experiments.benchmark.do_no_harm import designs, gaps, methods, plebiscite
 from experiments.benchmark.do_no_harm.records import Record
 
 MEAN_RATIO, MOST_RATIO, MOST_OF_ORACLE = 1.03, 1.10, 1.05
 COVERAGE = (0.86, 0.94)
 MOST_BIAS = 0.06
 
+_SHOWN = {"no_self_censoring": "no self-censoring", "self_masking": "self-masking"}
 _HEADER = ("ratio", "worst seed", "coverage of 90 %", "bias", "wrong levels", "taken", "seconds")
 
 
@@ -55,11 +56,11 @@ class Row(NamedTuple):
 
 
 def make_text(records: Sequence[Record]) -> str:
-    """Return the table, a line for each criterion and the plebiscite, of all records."""
+    """Return table, criteria, what the designs are and the plebiscite, of all records."""
     rows = make_rows(records)
     parts = []
     if rows:
-        parts += [_facts(records), _table(rows), "\n".join(_criteria(rows))]
+        parts += [_facts(records), _table(rows), "\n".join(_criteria(rows)), _legend(rows)]
     survey = [record for record in records if record["design"] == plebiscite.DESIGN.name]
     if survey:
         parts.append(_plebiscite(survey))
@@ -140,7 +141,7 @@ def _table(rows: Sequence[Row]) -> str:
     shown = [name for name in methods.METHODS if any(name in row.errors for row in rows)]
     return markdown.table(
         ["design", "family", *shown, *_HEADER],
-        [[row.name, row.family.replace("_", " "), *_cells(row, shown)] for row in rows],
+        [[row.name, _SHOWN.get(row.family, row.family), *_cells(row, shown)] for row in rows],
     )
 
 
@@ -176,10 +177,15 @@ def _criteria(rows: Sequence[Row]) -> list[str]:
         total = "not run"
     else:
         total = f"{ratio:.3f}: {'met' if ratio <= MEAN_RATIO else 'missed'}"
-    gain = _mean([row.gain for row in selves if row.gain is not None])
-    gains = "not run" if gain is None else f"{gain:.0%} in the mean; no gain in "
-    if gain is not None:
-        gains += _missed(selves, lambda row: row.gain, lambda value: value > 0, "{:.0%}", "none")
+    gains = {row.name: row.gain for row in selves if row.gain is not None}
+    if gains:
+        each = ", ".join(f"{name} {gain:.0%}" for name, gain in gains.items())
+        without = ", ".join(name for name, gain in gains.items() if gain <= 0)
+        gained = (
+            f"{_mean([*gains.values()]):.0%} in the mean ({each}); no gain: {without or 'none'}"
+        )
+    else:
+        gained = "not run"
     return [
         f"- ignorable, mean ratio at most {MEAN_RATIO}: {total}",
         f"- ignorable, no ratio above {MOST_RATIO:.2f}: "
@@ -190,7 +196,7 @@ def _criteria(rows: Sequence[Row]) -> list[str]:
         + _missed(ignorable, lambda row: row.bias, lambda value: value < MOST_BIAS, "{:.3f}"),
         f"- no self-censoring, at most {MOST_OF_ORACLE} times the error of the oracle: "
         + _missed(others, lambda row: row.of_oracle, lambda value: value <= MOST_OF_ORACLE),
-        f"- self-masking, gain over `mice`: {gains}",
+        f"- self-masking, gain over `mice`: {gained}",
     ]
 
 
@@ -199,16 +205,27 @@ def _missed(
     read: Callable[[Row], float | None],
     is_met: Callable[[float], bool],
     form: str = "{:.2f}",
-    met: str = "met",
 ) -> str:
     """Return the designs that miss a criterion with their values, or that all meet it."""
     found = [(row.name, value) for row in rows if (value := read(row)) is not None]
     if not found:
         return "not run"
     missed = [f"{name} {form.format(value)}" for name, value in found if not is_met(value)]
-    told = ", ".join(missed) if missed else met
-    is_told = missed and met == "met"
-    return f"missed by {told} ({len(missed)} of {len(found)})" if is_told else told
+    return f"missed by {', '.join(missed)} ({len(missed)} of {len(found)})" if missed else "met"
+
+
+def _legend(rows: Sequence[Row]) -> str:
+    """Return what each design is."""
+    known = [designs.DESIGNS[row.name] for row in rows if row.name in designs.DESIGNS]
+    lines = [f"- `{design.name}`: {design.description}" for design in known]
+    return "\n".join(
+        [
+            "Designs, by what makes a cell missing: Φ is the normal distribution function, a makes "
+            f"the rate {gaps.RATE}, and x1 to x3 of six columns are missing if nothing else is said.",
+            "",
+            *lines,
+        ]
+    )
 
 
 def _plebiscite(records: Sequence[Record]) -> str:

@@ -221,7 +221,7 @@ def _legend(rows: Sequence[Row]) -> str:
     return "\n".join(
         [
             "Designs, by what makes a cell missing: Φ is the normal distribution function, a makes "
-            f"the rate {gaps.RATE}, and x1 to x3 of six columns are missing if nothing else is said.",
+            f"the rate {gaps.RATE}, and x1 to x3 of x1 to x6 have gaps if nothing else is said.",
             "",
             *lines,
         ]

@@ -475,7 +475,7 @@ def test_the_table_says_which_designs_miss_a_criterion():
         "| self_level | self-masking | 20% | - | - | 30% | - | - | - | - | - | none 2 | 1 |" in text
     )
     for line in (
-        "mean ratio at most 1.03: 1.075: missed",
+        "mean ratio at most 1.03: missed by 1.075 (2 designs)",
         "no ratio above 1.10: missed by mcar 1.15 (1 of 2)",
         "coverage from 0.86 to 0.94: missed by mcar 0.85 (1 of 2)",
         "bias below 0.06: missed by mcar 0.070 (1 of 2)",
@@ -484,7 +484,7 @@ def test_the_table_says_which_designs_miss_a_criterion():
     ):
         assert line in text, text
     good = table.make_text([one for one in found if one["design"] in ("block", "chain")])
-    assert good.count(": met") == 5 and "missed" not in good
+    assert good.count(": met") == 5 and good.count("(1 designs)") == 5 and "missed" not in good
     assert table.make_text([]) == "no records"
 
 

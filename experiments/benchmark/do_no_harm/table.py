@@ -171,12 +171,14 @@ def _criteria(rows: Sequence[Row]) -> list[str]:
     ignorable, others, selves = (
         [row for row in rows if row.family == family] for family in designs.FAMILIES
     )
-    ratio = _mean([row.ratio for row in ignorable if row.ratio is not None])
+    ratios = [row.ratio for row in ignorable if row.ratio is not None]
+    ratio = _mean(ratios)
     low, high = COVERAGE
     if ratio is None:
         total = "not run"
     else:
-        total = f"{ratio:.3f}: {'met' if ratio <= MEAN_RATIO else 'missed'}"
+        is_met = "met" if ratio <= MEAN_RATIO else "missed"
+        total = f"{is_met} by {ratio:.3f} ({len(ratios)} designs)"
     gains = {row.name: row.gain for row in selves if row.gain is not None}
     if gains:
         each = ", ".join(f"{name} {gain:.0%}" for name, gain in gains.items())
@@ -211,7 +213,9 @@ def _missed(
     if not found:
         return "not run"
     missed = [f"{name} {form.format(value)}" for name, value in found if not is_met(value)]
-    return f"missed by {', '.join(missed)} ({len(missed)} of {len(found)})" if missed else "met"
+    if missed:
+        return f"missed by {', '.join(missed)} ({len(missed)} of {len(found)})"
+    return f"met ({len(found)} designs)"
 
 
 def _legend(rows: Sequence[Row]) -> str:

@@ -1,15 +1,11 @@
 """The jobs of the benchmark: a file for each, in this process or in several."""
 
-import concurrent.futures
 import functools
 import hashlib
 import itertools
 import json
 import os
 import pathlib
-import signal
-import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Sequence
@@ -17,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.benchmark import processes
 from experiments.benchmark.imputation import methods
 from mnar_ebm import Config, data, metrics, training
 
@@ -253,9 +250,7 @@ def judge(table: data.Table, answer: methods.Completed) -> dict[str, Any]:
 def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.Path) -> list[str]:
     """Run jobs in processes of this same command, one for each data set, mask and method.
 
-    The seeds of a group are in one process, which compiles once. Each process keeps to one core
-    and one thread: several jobs on a thread each get more done than one on several. SIGTERM and
-    Ctrl-C end them all.
+    The seeds of a group are in one process, which compiles once.
 
     Returns:
         The groups whose process failed, with its log.
@@ -264,59 +259,11 @@ def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.P
     for job in todo:
         groups.setdefault((job.dataset, job.mask, job.method), False)
         groups[job.dataset, job.mask, job.method] |= not job.path.exists()
-    waiting = [group for group, is_due in groups.items() if is_due]
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    environment = os.environ | _one_thread()
-    running: list[subprocess.Popen[bytes]] = []
-
-    def stop(*_: object) -> None:
-        waiting.clear()
-        for process in running:
-            process.terminate()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    (workdir / "logs").mkdir(exist_ok=True)
-
-    def work(worker: int, group: tuple[str, str, str]) -> str | None:
-        dataset, mask, method = group
-        log = workdir / "logs" / f"{_label(dataset)}-{mask}-{method}.log"
-        only = [f"--datasets={dataset}", f"--masks={mask}", f"--methods={method}", "--nopeers"]
-        command = [sys.executable, "-m", "experiments.benchmark.imputation", *sys.argv[1:], *only]
-        with log.open("w") as file:
-            process = subprocess.Popen(
-                [*command, "--num_processes=1", "--only_run"],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-            )
-            running.append(process)
-            if cores:  # before it has started its threads
-                os.sched_setaffinity(process.pid, {cores[worker % len(cores)]})
-            status = process.wait()
-        said = f"{' '.join(group)}: {'done' if status == 0 else f'failed, see {log}'}"
-        print(said, flush=True)
-        return None if status == 0 else said
-
-    def work_through(worker: int) -> list[str]:
-        failed = []
-        while waiting:
-            said = work(worker, waiting.pop(0))
-            failed += [said] if said else []
-        return failed
-
-    with concurrent.futures.ThreadPoolExecutor(num_processes) as pool:
-        return sum(pool.map(work_through, range(num_processes)), [])
-
-
-def _one_thread() -> dict[str, str]:
-    """Return the environment of a process with one thread, which runs the code that we run."""
-    root = pathlib.Path(__file__).parents[3]
-    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    return {
-        "PYTHONPATH": os.pathsep.join(paths),
-        "XLA_FLAGS": flags.strip(),
-        **dict.fromkeys(threads, "1"),
+    more = {
+        f"{_label(dataset)} {mask} {method}": [
+            *(f"--datasets={dataset}", f"--masks={mask}", f"--methods={method}", "--nopeers")
+        ]
+        for (dataset, mask, method), is_due in groups.items()
+        if is_due
     }
+    return processes.run("experiments.benchmark.imputation", more, num_processes, workdir)

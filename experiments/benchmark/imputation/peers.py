@@ -1,7 +1,7 @@
 """What others offer for the same tables, and how far any imputation could come.
 
 Every function takes a table in standard units and a seed and returns the table completed, the
-observed cells as they came. [N, D].
+observed cells as they came, [N, D], or several such tables.
 """
 
 import importlib.util
@@ -42,6 +42,15 @@ def mice(table: data.Table, seed: int) -> np.ndarray:
     return _iterate(table, seed, BayesianRidge())
 
 
+def mice_draws(table: data.Table, seed: int, num_imputations: int) -> np.ndarray:
+    """Return draws by the same regressions, each from chains of its own. [N, M, D]."""
+    from sklearn.linear_model import BayesianRidge
+
+    seeds = np.random.SeedSequence(seed).generate_state(num_imputations)
+    draws = [_iterate(table, int(one), BayesianRidge(), sample_posterior=True) for one in seeds]
+    return np.stack(draws, axis=1)
+
+
 def missforest(table: data.Table, seed: int) -> np.ndarray:
     """Return scikit-learn's IterativeImputer with 100 extremely randomised trees.
 
@@ -55,7 +64,9 @@ def missforest(table: data.Table, seed: int) -> np.ndarray:
     return _iterate(table, seed, ExtraTreesRegressor(100, random_state=seed))
 
 
-def _iterate(table: data.Table, seed: int, estimator: object) -> np.ndarray:
+def _iterate(
+    table: data.Table, seed: int, estimator: object, sample_posterior: bool = False
+) -> np.ndarray:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.experimental import enable_iterative_imputer  # noqa: F401
     from sklearn.impute import IterativeImputer
@@ -63,7 +74,11 @@ def _iterate(table: data.Table, seed: int, estimator: object) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         imputer = IterativeImputer(
-            estimator, max_iter=10, random_state=seed, keep_empty_features=True
+            estimator,
+            max_iter=10,
+            random_state=seed,
+            keep_empty_features=True,
+            sample_posterior=sample_posterior,
         )
         return np.where(table.mask, table.x, imputer.fit_transform(table.x))
 

@@ -1,0 +1,1 @@
+"""Whether structure among the gaps is taken for values that hide themselves."""

@@ -48,8 +48,8 @@ MAX_ROWS = 2000
 MAX_LATENTS = 10
 MORE_LATENTS = 2
 FIRST_STEPS, MORE_STEPS = 400, 250
-FIRST_RATE, MORE_RATE = 0.05, 0.02
-NUM_STANDARD_ERRORS = 2.0
+FIRST_RATE, MORE_RATE = 0.05, 0.04
+NUM_STANDARD_ERRORS = 1.5
 LEVEL, COLUMN_LEVEL = 0.999, 0.98
 STARTS = (0.0, 1.0, -1.0)
 """Slopes that all columns start with: training does not pass from one tail to the other."""

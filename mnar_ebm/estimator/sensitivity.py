@@ -89,13 +89,14 @@ class Sensitivity:
         if self.conclusion is None:
             return TippingPoints(None, None)
         above, below = self.low - self.conclusion, self.conclusion - self.high
-        margins = {"above": above, "below": below, "undecided": -np.maximum(above, below)}
-        margin = margins[self.verdict]  # above 0 where it stands
+        margins = {"above": [above], "below": [below], "undecided": [-above, -below]}
         at = int(np.flatnonzero(self.grid == 0)[0])
-        return TippingPoints(
-            _first_turn(self.grid[at::-1], margin[at::-1]),
-            _first_turn(self.grid[at:], margin[at:]),
-        )
+
+        def nearest(side: slice) -> float | None:
+            turns = [_first_turn(self.grid[side], one[side]) for one in margins[self.verdict]]
+            return min((turn for turn in turns if turn is not None), key=abs, default=None)
+
+        return TippingPoints(nearest(slice(at, None, -1)), nearest(slice(at, None)))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -188,12 +189,10 @@ class Sensitivity:
 
 
 def _first_turn(grid: np.ndarray, margin: np.ndarray) -> float | None:
-    """Return where a margin, above 0 at first, is 0, linear in between; ``None``: nowhere. [G]."""
-    lost = np.flatnonzero(margin <= 0)
+    """Return where a margin, 0 or more at first, falls below 0, linear in between. [G]."""
+    lost = np.flatnonzero(margin < 0)
     if not lost.size:
         return None
     after = int(lost[0])
-    if after == 0:
-        return float(grid[0])
     share = margin[after - 1] / (margin[after - 1] - margin[after])
     return float(grid[after - 1] + share * (grid[after] - grid[after - 1]))

@@ -105,11 +105,14 @@ class Sensitivity:
         if not is_few.any():
             return ()
         sizes = ", ".join(f"{size:g}" for size in self.grid[is_few])
+        way_out = f"or keep to a smaller {self.parameter}"
+        if is_few[self.grid == 0].any():
+            way_out = "or train longer, for it is so without a departure, too"
         return (
             f"few draws carry the weight at {self.parameter} = {sizes}: some row has an effective "
             f"number of {self.least_ess[is_few].min():.1f}, half of the rows have one below "
             f"{self.median_ess[is_few].min():.0f}; raise the importance samples behind a row (now "
-            f"{self.num_samples}), or keep to a smaller {self.parameter}",
+            f"{self.num_samples}), {way_out}",
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -137,7 +140,7 @@ class Sensitivity:
         head = ("estimate", "low", "high", "missing info", "ratio", "least ess", "median ess")
         lines.append(f"{self.parameter:>8}" + "".join(f"{word:>13}" for word in head))
         for at, size in enumerate(self.grid):
-            ratios = "/".join(f"{ratio:.2f}" for ratio in self.missing_ratio[at])
+            ratios = "/".join(f"{ratio:.3g}" for ratio in self.missing_ratio[at])
             numbers = (self.estimate[at], self.low[at], self.high[at])
             lines.append(
                 f"{size:8.3g}"
@@ -161,7 +164,7 @@ class Sensitivity:
                 value = np.exp(np.interp(size, self.grid, np.log(ratio)))
             near, where = ("at", "all else equal") if is_tilt else ("about", "in completed tables")
             told.append(
-                f"{where}, a value {near} {high} goes missing {value:.2f} times as often as one "
+                f"{where}, a value {near} {high} goes missing {value:.3g} times as often as one "
                 f"{near} {low}"
             )
         return "; ".join(told)

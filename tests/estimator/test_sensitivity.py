@@ -342,7 +342,8 @@ def test_in_words():
     assert "by the fitted model, the mean of income is below 1.25" in text
     assert "it turns at gamma = 0.75: all else equal" in text and "2.83 times as often" in text
     assert "few draws carry the weight at gamma = -2" in text
-    assert "number of 3.0" in text
+    assert "number of 3.0" in text and "keep to a smaller gamma" in text
+    assert "train longer" in str(told(least_ess=np.full(5, 3.0)))
     assert told().tipping_points == (None, None) and "turn" not in str(told())
     frame = told().to_frame()
     assert list(frame.columns[:3]) == ["gamma", "estimate", "low"] and len(frame) == 5

@@ -2,5 +2,14 @@
 
 from mnar_ebm.estimator.imputer import MNARImputer
 from mnar_ebm.estimator.report import Candidate, Column, LevelColumn, Report
+from mnar_ebm.estimator.sensitivity import Sensitivity, TippingPoints
 
-__all__ = ["Candidate", "Column", "LevelColumn", "MNARImputer", "Report"]
+__all__ = [
+    "Candidate",
+    "Column",
+    "LevelColumn",
+    "MNARImputer",
+    "Report",
+    "Sensitivity",
+    "TippingPoints",
+]

@@ -54,11 +54,16 @@ class Ensemble(NamedTuple):
 
         Fewer draws than fits are of the first fits.
         """
+        return self.weighted_draws(x, num_imputations)[0]
+
+    def weighted_draws(self, x: np.ndarray, num_imputations: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what ``draws`` does, and the effective number of draws behind each row. [M, N]."""
         models = self.models[:num_imputations]
         of_each = -(-num_imputations // len(models))
-        draws = [answer.draws for answer in self._ask(models, x, of_each)]
-        in_turn = np.stack(draws, axis=2)  # [N, of_each, M, D]
-        return in_turn.reshape(len(x), -1, x.shape[1])[:, :num_imputations]
+        answers = self._ask(models, x, of_each)
+        in_turn = np.stack([answer.draws for answer in answers], axis=2)  # [N, of_each, M, D]
+        draws = in_turn.reshape(len(x), -1, x.shape[1])[:, :num_imputations]
+        return draws, np.stack([answer.ess for answer in answers])
 
     def mean_bound(self, x: np.ndarray) -> float:
         """Return the mean bound of rows, of values in their original units, in nats. [N, D]."""

@@ -8,16 +8,18 @@ import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from mnar_ebm import _checks
 from mnar_ebm.data.table import make_table
-from mnar_ebm.estimator import columns, plot
+from mnar_ebm.estimator import columns, plot, validation
+from mnar_ebm.estimator.analysis import analyse_imputer
 from mnar_ebm.estimator.columns import ColumnType
 from mnar_ebm.estimator.ensemble import Ensemble
 from mnar_ebm.estimator.fit import fit_table
 from mnar_ebm.estimator.limits import make_limits
 from mnar_ebm.estimator.report import Report
+from mnar_ebm.estimator.sensitivity import Sensitivity
 from mnar_ebm.estimator.settings import check_parameters, decoders, make_config
 
 
@@ -135,7 +137,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: NaN is allowed where it marks what is missing."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self._marks_by_nan()
+        tags.input_tags.allow_nan = validation.marks_by_nan(self)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -160,7 +162,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self._has_value = np.any(mask, axis=0)
         if not self._has_value.any():
             raise ValueError("X: expected an observed value in some column, got none")
-        self.indicator_ = self._make_indicator(x)
+        self.indicator_ = validation.make_indicator(self, x)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         names = [name for column in self._kept for name in column.encoded_names]
         blocks = columns.blocks_of(self._kept)
@@ -253,6 +255,40 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self.ensemble_.mean_bound(self._encode(*self._validate(X, is_fit=False)))
 
+    def sensitivity(
+        self,
+        X: Any,
+        columns: Any,
+        *,
+        gamma: Any = None,
+        delta: Any = None,
+        statistic: Any = "mean",
+        conclusion: float | None = None,
+        num_imputations: int = 20,
+    ) -> Sensitivity:
+        """Return how a statistic depends on what missing values hold beyond the fitted model.
+
+        Args:
+            X: table with the columns of ``fit``. [N, D]
+            columns: those whose missing values depart from the fit, by name or number.
+            gamma: sizes of an exponential tilt of the missing values, exp(gamma u): log odds ratios
+                of going missing. u is the value in standard deviations of what X shows of its
+                column, or the number of its level, from 0: of two levels, or levels in order.
+            delta: or sizes of a shift of them, in the same standard deviations; of numbers alone.
+                To either 0 is added, the fitted model.
+            statistic: ``mean``, ``share_above:VALUE`` or ``share_below:VALUE`` of the first of
+                ``columns``; or a function of a completed table, as ``transform`` gives it, to an
+                estimate or a pair (estimate, variance). Without a variance, rows are drawn anew.
+            conclusion: a value that the statistic is said to be above or below.
+            num_imputations: completed tables for each size.
+
+        Raises:
+            TypeError, ValueError: an argument is not as expected; the message says which.
+        """
+        check_is_fitted(self)
+        sizes = {"gamma": gamma, "delta": delta, "conclusion": conclusion}
+        return analyse_imputer(self, X, columns, statistic, num_imputations, **sizes)
+
     def plot(self, max_columns: int = plot.MAX_COLUMNS) -> Any:
         """Return a matplotlib figure: P(missing | value) of each column, by the first fit."""
         check_is_fitted(self)
@@ -274,19 +310,23 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _fill(self, x: np.ndarray, mask: np.ndarray, num_imputations: int) -> np.ndarray:
         """Return M completed tables of draws [M, N, D], or for M = 0 that of means [1, N, D]."""
-        num_tables = max(num_imputations, 1)
-        filled = np.zeros((num_tables, *x.shape))
         rows = np.flatnonzero(~mask[:, self._has_value].all(axis=1))
-        if rows.size:
-            encoded, ensemble = self._encode(x[rows], mask[rows]), self.ensemble_
-            if num_imputations:
-                tables = ensemble.draws(encoded, num_imputations).swapaxes(0, 1)
-            else:
-                tables = ensemble.mean(encoded)[None]
-            tables = columns.contract(tables, self._kept)
-            filled[:, rows[:, None], np.flatnonzero(self._has_value)] = np.where(
-                np.isnan(self._constant), tables, self._constant
-            )
+        encoded = self._encode(x[rows], mask[rows])
+        if not rows.size:
+            tables = np.zeros((max(num_imputations, 1), *encoded.shape))
+        elif num_imputations:
+            tables = self.ensemble_.draws(encoded, num_imputations).swapaxes(0, 1)
+        else:
+            tables = self.ensemble_.mean(encoded)[None]
+        return self._complete(tables, x, mask)
+
+    def _complete(self, tables: np.ndarray, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return completed tables [M, N, D] of what the n rows with gaps hold. [M, n, D']."""
+        rows = np.flatnonzero(~mask[:, self._has_value].all(axis=1))
+        filled = np.zeros((len(tables), *x.shape))
+        filled[:, rows[:, None], np.flatnonzero(self._has_value)] = np.where(
+            np.isnan(self._constant), columns.contract(tables, self._kept), self._constant
+        )
         filled = np.where(self._has_value, np.clip(filled, *self._limits), 0.0)
         filled = np.where(mask, x, filled.astype(x.dtype))
         return filled if self.keep_empty_features else filled[:, :, self._has_value]
@@ -303,47 +343,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _validate(self, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
         """Return the table in its own precision, levels as codes, and its mask. [N, D]."""
-        if is_fit:
-            self._columns = columns.learn(X, self.missing_values)
-            self._is_mixed = bool(self._columns)
-        if self._is_mixed:
-            return self._validate_frame(X, is_fit=is_fit)
-        x = validate_data(
-            self,
-            columns.plain_numbers(X),
-            reset=is_fit,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan" if self._marks_by_nan() else True,
-            ensure_min_samples=2 if is_fit else 1,
-        )
-        if is_fit:
-            names = OneToOneFeatureMixin.get_feature_names_out(self)
-            self._columns = tuple(ColumnType(name) for name in names)
-        return x, ~np.isnan(x) if self._marks_by_nan() else x != self.missing_values
-
-    def _validate_frame(self, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the codes of a table with levels, and their mask. [N, D]."""
-        validate_data(self, X, reset=is_fit, skip_check_array=True)
-        codes = columns.to_codes(
-            columns.as_frame(X), self._columns, self.missing_values, self.handle_unknown
-        )
-        codes = check_array(
-            codes,
-            ensure_all_finite="allow-nan",
-            ensure_min_samples=2 if is_fit else 1,
-            input_name="X",
-            estimator=self,
-        )
-        return codes, ~np.isnan(codes)
-
-    def _marks_by_nan(self) -> bool:
-        return bool(self.missing_values != self.missing_values)
-
-    def _make_indicator(self, X: Any) -> MissingIndicator | None:
-        if not self.add_indicator:
-            return None
-        marker = np.nan if self._is_mixed else self.missing_values
-        return MissingIndicator(missing_values=marker, error_on_new=False).fit(X)
+        return validation.validate(self, X, is_fit=is_fit)
 
     def _tell(self, level: int, line: str) -> None:
         if self.verbose >= level:

@@ -1,4 +1,7 @@
-"""The picture of a report: P(missing | value) of every column over what was observed of it."""
+"""Pictures: of a report, and of a sensitivity analysis.
+
+That of a report is P(missing | value) of every column over what was observed of it.
+"""
 
 import textwrap
 from typing import TYPE_CHECKING
@@ -12,12 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from mnar_ebm.estimator.sensitivity import Sensitivity
+
 MAX_COLUMNS = 16
 TITLE_WIDTH = 38
 MAX_UPRIGHT = 4
 """Most levels whose names stand side by side."""
 
-_OBSERVED, _MISSING = "#888888", "#cc6677"
+_OBSERVED, _MISSING, _ESTIMATE = "#888888", "#cc6677", "#4477aa"
 
 
 def draw(report: Report, max_columns: int = MAX_COLUMNS) -> "Figure":
@@ -70,6 +75,46 @@ def draw(report: Report, max_columns: int = MAX_COLUMNS) -> "Figure":
         frameon=False,
         fontsize="small",
     )
+    return figure
+
+
+def draw_sensitivity(found: "Sensitivity") -> "Figure":
+    """Draw a statistic and its interval over the size of a departure from the fitted model."""
+    import matplotlib.pyplot as plt  # here, for a fit needs no figures
+
+    figure, axis = plt.subplots(figsize=(6.0, 3.8), layout="constrained")
+    axis.fill_between(
+        found.grid,
+        found.low,
+        found.high,
+        color=_ESTIMATE,
+        alpha=0.2,
+        linewidth=0,
+        label=f"{found.level:.0%} interval",
+    )
+    axis.plot(found.grid, found.estimate, "o-", ms=3, color=_ESTIMATE, label="estimate")
+    axis.axvline(0.0, color=_OBSERVED, linewidth=1, label="fitted model")
+    if found.conclusion is not None:
+        axis.axhline(found.conclusion, color="black", linestyle="--", linewidth=1)
+        axis.annotate(
+            f"{found.conclusion:g}",
+            (1, found.conclusion),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    for point in found.tipping_points:
+        if point is not None:
+            axis.axvline(point, color=_MISSING, linestyle=":", label=f"turns at {point:.2g}")
+    what = "log odds of missing, per" if found.parameter == "gamma" else "shift, in units of"
+    units = zip(found.units, found.columns, strict=True)
+    told = textwrap.shorten(", ".join(f"{unit:.3g} of {name}" for unit, name in units), 60)
+    axis.set_xlabel(f"{found.parameter}: {what} {told}", parse_math=False)
+    axis.set_ylabel(found.statistic, parse_math=False)
+    axis.margins(x=0.02)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=5, frameon=False, fontsize="small")
     return figure
 
 

@@ -9,9 +9,10 @@ from mnar_ebm.models.model import (
     log_prior,
     make_model,
     make_second_tilt,
+    tilt_linearly,
     without_tilt,
 )
-from mnar_ebm.models.tilt import Tilt, compose, make_tilt, no_tilt
+from mnar_ebm.models.tilt import Tilt, compose, linear_tilt, make_tilt, no_tilt
 from mnar_ebm.models.vae import VAE, make_vae, sample_base
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "energy",
     "init_params",
     "joint_log_prob",
+    "linear_tilt",
     "log_prior",
     "make_model",
     "make_second_tilt",
@@ -30,5 +32,6 @@ __all__ = [
     "make_vae",
     "no_tilt",
     "sample_base",
+    "tilt_linearly",
     "without_tilt",
 ]

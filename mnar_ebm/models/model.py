@@ -1,7 +1,7 @@
 """The one density p(x, z, s) = p(z) p(x|z) exp(-E(x, z)) / Z p(s|x), put together."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from mnar_ebm.blocks import Block
 from mnar_ebm.config import Config
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import Mechanism, make_mechanism
-from mnar_ebm.models.tilt import Tilt, compose, make_tilt, no_tilt
+from mnar_ebm.models.tilt import Tilt, compose, linear_tilt, make_tilt, no_tilt
 from mnar_ebm.models.vae import VAE, make_vae
 from mnar_ebm.normal import log_density
 from mnar_ebm.types import Array, Key, PyTree
@@ -129,6 +129,39 @@ def init_params(key: Key, model: Model, missing_rate: Array, slope: Array | floa
 def without_tilt(model: Model) -> Model:
     """Return the base model: the same but for E = 0."""
     return model._replace(tilt=no_tilt())
+
+
+def tilt_linearly(
+    model: Model, params: Params, direction: Any, size: float, bend: PyTree = None
+) -> tuple[Model, Params]:
+    r"""Return model and parameters of log p(x, z, s) + size \sum_d direction_d u_d, to impute with.
+
+    The model is the same one for every direction and size, so that jit knows it. Its log Z is not
+    computed: no weight of a row depends on it.
+
+    Args:
+        model: the model, with a tilt or without.
+        params: its parameters.
+        direction: per standard unit of each column, 0 where nothing changes. [D]
+        size: how far to go.
+        bend: of the columns, if they are bent: u is the value before that.
+    """
+    terms = {
+        "first": params.energy,
+        "second": {
+            "direction": jnp.asarray(direction, jnp.float32),
+            "size": jnp.asarray(size, jnp.float32),
+            "bend": bend,
+        },
+        "scales": jnp.stack([jnp.asarray(params.tilt_scale, jnp.float32), jnp.ones(())]),
+        "first_log_z": params.log_z,
+    }
+    return _with_linear_tilt(model), params._replace(energy=terms, tilt_scale=jnp.ones(()))
+
+
+@functools.lru_cache(maxsize=32)
+def _with_linear_tilt(model: Model) -> Model:
+    return model._replace(tilt=compose(model.tilt, linear_tilt(model.vae.num_features)))
 
 
 def energy(model: Model, params: Params, x: Array, z: Array) -> Array:

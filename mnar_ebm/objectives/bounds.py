@@ -143,6 +143,8 @@ def resample(
     Where the weights read z alone, missing values are drawn anew for every z_k that is chosen: one
     that is chosen twice completes the row in two ways, and the other draws of x cost nothing.
 
+    A tilt may put the draws in order first, which changes no law.
+
     Args:
         key: random key.
         model: the model.
@@ -153,6 +155,9 @@ def resample(
         num_resampled: M.
     """
     key_chosen, key_x = jax.random.split(key)
+    if model.tilt.order is not None:
+        order = jnp.argsort(model.tilt.order(params.energy, draws.x))
+        draws = jax.tree.map(lambda leaf: leaf[order], draws)
     chosen = sir(key_chosen, draws.log_w, num_resampled)
     if _mean_given_z(model) is None:
         return draws.x[chosen]

@@ -8,7 +8,7 @@ from absl import flags
 from experiments import cli
 from mnar_ebm.config import Config
 
-COMMANDS = ("train", "impute", "sample", "evaluate")
+COMMANDS = ("train", "impute", "sample", "evaluate", "sensitivity")
 
 
 @pytest.fixture

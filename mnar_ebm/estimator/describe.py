@@ -4,7 +4,8 @@ The columns of s are independent given x, so that for every mechanism
 
     logit P(missing_d|x) = log p(s with d missing|x) - log p(s with d observed|x)
 
-which is told over the values of column d with the other columns at their means. Self-masking
+which is told over the values of column d with the other columns at their means; what gaps have in
+common (``missingness.gap_terms``) is held at that of a row that is observed there. Self-masking
 is told as P(missing_d|x) = F(slope (x_d - threshold)), F the probit or the logistic function, in a
 numeric column, and as P(missing_d|level) in any other. It is NaN where a mechanism says nothing.
 """
@@ -21,7 +22,7 @@ from mnar_ebm.blocks import Block
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator.columns import ColumnType, blocks_of
 from mnar_ebm.estimator.report import Column, LevelColumn
-from mnar_ebm.missingness import selfmasking
+from mnar_ebm.missingness import gap_terms, selfmasking
 from mnar_ebm.training import FittedModel
 from mnar_ebm.types import Array, PyTree
 
@@ -31,29 +32,47 @@ the observed values, or between two levels, that is put in words."""
 
 HIGH, LOW = "high values go missing", "low values go missing"
 NO_LINK = "no clear link between a value and its going missing"
+_OF_OTHERS = {
+    "mar": "the complete columns alone",
+    "ignorable": "observed values and other gaps alone",
+    "no_self_censoring": "other columns, hidden or not, and not on itself",
+}
 NUM_BINS = 30
 NUM_GRID = 201
 
 
-def log_odds(fitted: FittedModel, columns: slice, x: jax.Array) -> jax.Array:
+def log_odds(
+    fitted: FittedModel, columns: slice, x: jax.Array, at: np.ndarray | None = None
+) -> jax.Array:
     """Return logit P(missing) of a column at rows in standard units. [..., D] -> [...].
 
     Args:
         fitted: the model.
         columns: the encoded columns of one column.
         x: rows in standard units. [..., D]
+        at: the row whose gap terms count, in standard units; ``None``: 0. [D]
     """
     observed = np.ones(x.shape[-1], bool)
     observed[columns] = False
-    return _log_odds(fitted.model.mechanism.log_prob, fitted.params.mechanism, observed, x)
+    log_prob, params = fitted.model.mechanism.log_prob, fitted.params.mechanism
+    if not has_gap_terms(fitted):
+        return _log_odds(log_prob, params, observed, x)
+    center = jnp.zeros(x.shape[-1]) if at is None else jnp.asarray(at)
+    shift = gap_terms.shift(params["gaps"], center, jnp.ones(x.shape[-1], bool))
+    return _log_odds(log_prob, params, observed, x, shift)
+
+
+def has_gap_terms(fitted: FittedModel) -> bool:
+    """Return whether the mechanism reads what gaps have in common."""
+    return fitted.config.gap_terms or fitted.config.mechanism == "ignorable"
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _log_odds(
-    log_prob: Callable[[PyTree, Array, Array], Array], params: PyTree, observed: Array, x: Array
+    log_prob: Callable[..., Array], params: PyTree, observed: Array, x: Array, *shift: Array
 ) -> Array:
     everything = jnp.ones(x.shape[-1], bool)
-    return log_prob(params, x, observed) - log_prob(params, x, everything)
+    return log_prob(params, x, observed, *shift) - log_prob(params, x, everything, *shift)
 
 
 def center_of(fitted: FittedModel, table: Table) -> np.ndarray:
@@ -68,6 +87,7 @@ def own_terms(fitted: FittedModel, center: np.ndarray) -> tuple[np.ndarray, np.n
     it is the linear part at the mean of every column, ``center`` [D].
     """
     name, sign, params = fitted.config.mechanism, fitted.config.sign, fitted.params.mechanism
+    params = params["own"] if has_gap_terms(fitted) else params
     num_columns, blocks = len(fitted.facts.columns), fitted.facts.blocks
     numeric = kinds.numeric(blocks) if blocks else np.arange(num_columns)
     slopes, intercepts = np.full((2, num_columns), np.nan)
@@ -78,7 +98,7 @@ def own_terms(fitted: FittedModel, center: np.ndarray) -> tuple[np.ndarray, np.n
     elif name in ("linear", "nonlinear"):
         for column in numeric:
             at_center, gradient = jax.value_and_grad(
-                lambda x, column=column: log_odds(fitted, slice(column, column + 1), x)
+                lambda x, column=column: log_odds(fitted, slice(column, column + 1), x, center)
             )(jnp.asarray(center))
             slopes[column] = gradient[column]
             intercepts[column] = at_center - gradient[column] * center[column]
@@ -174,7 +194,7 @@ def _probability(
         return np.full(len(values), np.nan)
     x = np.tile(center, (len(values), 1))
     x[:, columns] = values
-    return np.asarray(jax.nn.sigmoid(log_odds(fitted, columns, jnp.asarray(x))))
+    return np.asarray(jax.nn.sigmoid(log_odds(fitted, columns, jnp.asarray(x), center)))
 
 
 def _direction(mechanism: str, missing_share: float, change: float) -> str:
@@ -184,8 +204,8 @@ def _direction(mechanism: str, missing_share: float, change: float) -> str:
         return "why values are missing is not modelled"
     if mechanism == "mcar":
         return "values go missing whatever they are"
-    if mechanism == "mar":
-        return "whether a value is missing depends on the complete columns alone"
+    if mechanism in _OF_OTHERS:
+        return f"whether a value is missing depends on {_OF_OTHERS[mechanism]}"
     if abs(change) < LEAST_CHANGE:
         return NO_LINK
     return HIGH if change > 0 else LOW

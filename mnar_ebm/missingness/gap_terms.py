@@ -80,6 +80,8 @@ def shift(params: PyTree, x: Array, mask: Array) -> Array:
 def with_gap_terms(mechanism: base.Mechanism, blocks: tuple[Block, ...]) -> base.Mechanism:
     """Return the mechanism that reads, beside what it did, what the gaps have in common.
 
+    A ``shift`` that ``log_prob`` is handed stands in for these terms.
+
     Args:
         mechanism: one whose functions take a ``shift``.
         blocks: the columns, if some of them are discrete.
@@ -100,8 +102,8 @@ def with_gap_terms(mechanism: base.Mechanism, blocks: tuple[Block, ...]) -> base
 
         return jax.lax.fori_loop(0, x.shape[-1], draw, jnp.ones(x.shape, bool))
 
-    def log_prob(params: PyTree, x: Array, mask: Array) -> Array:
-        moved = shift(params["gaps"], x, jnp.broadcast_to(mask, x.shape))
+    def log_prob(params: PyTree, x: Array, mask: Array, *given: Array) -> Array:
+        (moved,) = given or (shift(params["gaps"], x, jnp.broadcast_to(mask, x.shape)),)
         return mechanism.log_prob(params["own"], x, mask, moved)
 
     def complete(

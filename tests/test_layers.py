@@ -23,6 +23,7 @@ LAYERS = (
     ("sampling",),
     ("imputation", "metrics"),
     ("training",),
+    ("screening",),
     ("estimator",),
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}

@@ -1,7 +1,7 @@
 """An imputer with scikit-learn's contract, on top of ``training``."""
 
 from mnar_ebm.estimator.imputer import MNARImputer
-from mnar_ebm.estimator.report import Candidate, Column, LevelColumn, Report
+from mnar_ebm.estimator.report import Column, LevelColumn, Report
 from mnar_ebm.estimator.sensitivity import Sensitivity, TippingPoints
 
 __all__ = [

@@ -1,20 +1,23 @@
 """From settings and a table to the model that is kept, and what there is to tell of it."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from mnar_ebm import blocks as kinds
 from mnar_ebm.config import IGNORABLE, Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import selection
+from mnar_ebm.estimator.against_random import compare_with_random
 from mnar_ebm.estimator.columns import ColumnType
 from mnar_ebm.estimator.describe import describe_columns
-from mnar_ebm.estimator.report import Candidate, Report
-from mnar_ebm.estimator.selection import Trained
+from mnar_ebm.estimator.patterns import find_patterns
+from mnar_ebm.estimator.report import Report
+from mnar_ebm.estimator.selection import Mechanism, Trained
 from mnar_ebm.estimator.warnings import find_warnings
 from mnar_ebm.training import NonFiniteLossError
-from mnar_ebm.training.held_out import difference
 from mnar_ebm.training.loop import try_all
 
 Train = Callable[[Config], Trained]
@@ -25,14 +28,12 @@ class Choice(NamedTuple):
 
     Attributes:
         kept: the model, fitted once.
-        reason: why it was taken, in words.
-        candidates: every mechanism that was tried, the simplest first.
-        lost: candidates whose loss became NaN or infinite, by name.
+        reason: why its decoder was taken, in words, if there was a choice.
+        lost: decoders whose loss became NaN or infinite, by name.
     """
 
     kept: Trained
     reason: str
-    candidates: tuple[Candidate, ...]
     lost: dict[str, NonFiniteLossError]
 
 
@@ -47,7 +48,7 @@ def fit_table(
     empty: Sequence[str],
     tell: Callable[[int, str], None],
 ) -> tuple[list[Trained], Report]:
-    """Choose a model, fit it again with other seeds, and report.
+    """Find the mechanism, choose a decoder, fit it again with other seeds, and report.
 
     Fits without a tilt are trained on with their held-out rows too.
 
@@ -76,7 +77,10 @@ def fit_table(
     def train(candidate: Config) -> Trained:
         return selection.train_candidate(candidate, table, tell_step, unbiased)
 
-    choice = choose_model(config, mechanism, decoders, table, train)
+    found = Mechanism({"mechanism": mechanism}, "as asked")
+    if mechanism == "auto":
+        found = selection.find_mechanism(table, config.seed, tell_step)
+    choice = choose_model(config, found, decoders, table, train)
     again, not_again = selection.train_again(
         choice.kept, num_models - 1, table, tell_step, unbiased
     )
@@ -85,10 +89,13 @@ def fit_table(
         fits = [selection.with_all_rows(one, table, tell_step, unbiased) for one in fits]
     first = fits[0]
     described = [describe_columns(one.fitted, table, columns) for one in fits]
+    names = [str(column.name) for column in columns]
     report = Report(
         mechanism=first.fitted.config.mechanism,
-        reason=choice.reason,
-        candidates=choice.candidates,
+        reason="; ".join(filter(None, [found.reason, choice.reason])),
+        evidence=found.evidence,
+        against_random=compare_with_random(first.fitted, table, columns, found.evidence),
+        patterns=find_patterns(names, _one_each(table)),
         columns=described[0],
         num_held_out=len(first.row_bounds),
         median_ess=selection.median_ess(first.fitted, table),
@@ -110,88 +117,38 @@ def fit_table(
 
 
 def choose_model(
-    config: Config, mechanism: str, decoders: Sequence[str], table: Table, train: Train
+    config: Config,
+    found: Mechanism,
+    decoders: Sequence[str],
+    table: Table,
+    train: Train,
 ) -> Choice:
-    """Train the candidates and take one.
+    """Train the mechanism with every decoder and take one (``selection.choose_decoder``).
 
-    Mechanisms are compared under the last decoder, which takes most shapes: under one that takes
-    few, a mechanism that cuts off a tail would pass for the skew of a column. For the same reason
-    one that reads hidden values is checked with columns bent (``_check_bent``). The mechanism taken
-    is then trained with every decoder (``selection.choose_decoder``), bent only if it reads no
-    hidden value: a bend is fitted to what was seen, and follows the cut.
+    Columns are bent only if it reads no hidden value: a bend is fitted to what was seen, and
+    follows the cut that a mechanism makes.
 
     Raises:
-        NonFiniteLossError: no mechanism had a finite loss.
+        NonFiniteLossError: no decoder had a finite loss.
     """
-    train = functools.cache(train)  # what was compared is not trained again
-    names: tuple[str, ...] = (mechanism,)
-    reason = "as asked"
-    if mechanism == "auto":
-        names, reason = selection.candidate_mechanisms(table)
-    deep = dataclasses.replace(config, decoder=decoders[-1])
-    configs = {name: _with_mechanism(deep, name, is_bent=len(names) == 1) for name in names}
-    trained, lost = try_all(train, configs)
-    if not trained:
-        raise lost[names[0]]
-    chosen = next(iter(trained))
-    if len(trained) > 1:
-        chosen, reason = selection.choose({k: one.row_bounds for k, one in trained.items()})
-        can_bend = config.standardise == "yeo_johnson" and names[0] in trained
-        if can_bend and chosen not in IGNORABLE:
-            chosen, reason = _check_bent(deep, names[0], chosen, reason, trained, train)
-    elif lost:
-        reason = "no other mechanism had a finite loss"
-    candidates = tuple(
-        Candidate(
-            name,
-            float(one.row_bounds.mean()),
-            *difference(one.row_bounds, trained[chosen].row_bounds),
-        )
-        for name, one in trained.items()
-    )
-    settled = _with_mechanism(deep, chosen, is_bent=True)
+    settled = _settle(config, found.settings)
+    if settled.mechanism not in IGNORABLE:
+        decoders = decoders[:1]
     by_decoder = {name: dataclasses.replace(settled, decoder=name) for name in decoders}
-    found, also_lost = try_all(train, by_decoder)
-    kept, why = selection.choose_decoder(chosen, found or {decoders[-1]: trained[chosen]}, table)
-    if len(decoders) > 1:
-        reason = "; ".join(filter(None, [reason, why]))
-    return Choice(kept, reason, candidates, lost | also_lost)
+    trained, lost = try_all(train, by_decoder)
+    if not trained:
+        raise lost[decoders[0]]
+    kept, why = selection.choose_decoder(settled.mechanism, trained, table)
+    return Choice(kept, why if len(decoders) > 1 else "", lost)
 
 
-def _check_bent(
-    bent: Config,
-    simplest: str,
-    chosen: str,
-    reason: str,
-    straight: Mapping[str, Trained],
-    train: Train,
-) -> tuple[str, str]:
-    """Return the mechanism to take, and why, once the skew of columns may be bent away.
-
-    One that reads hidden values stays if its bound is no lower than that of the simplest with
-    columns bent; else both are compared bent, by the same rule.
-
-    Args:
-        bent: settings with columns bent.
-        simplest: a mechanism that reads no hidden value.
-        chosen: the one that was taken with columns straight.
-        reason: why.
-        straight: what was compared, straight.
-        train: trains others.
-    """
-    configs = {name: dataclasses.replace(bent, mechanism=name) for name in (simplest, chosen)}
-    without, _ = try_all(train, {simplest: configs[simplest]})
-    if not without:
-        return chosen, reason
-    if without[simplest].row_bounds.mean() <= straight[chosen].row_bounds.mean():
-        return chosen, f"{reason}; that of {simplest} with columns bent towards normal is no higher"
-    both, _ = try_all(train, configs)
-    chosen, why = selection.choose({name: one.row_bounds for name, one in both.items()})
-    return chosen, f"with columns bent towards normal, where bounds are higher, {why}"
+def _settle(config: Config, settings: dict[str, Any]) -> Config:
+    """Return the settings with a mechanism, bent only if it reads no hidden value."""
+    config = dataclasses.replace(config, **settings)
+    is_straight = config.standardise == "yeo_johnson" and config.mechanism not in IGNORABLE
+    return dataclasses.replace(config, standardise="observed") if is_straight else config
 
 
-def _with_mechanism(config: Config, mechanism: str, is_bent: bool) -> Config:
-    """Return the settings with a mechanism; bent, if asked, only if it reads no hidden value."""
-    is_straight = config.standardise == "yeo_johnson" and not (is_bent and mechanism in IGNORABLE)
-    standardise = "observed" if is_straight else config.standardise
-    return dataclasses.replace(config, mechanism=mechanism, standardise=standardise)
+def _one_each(table: Table) -> np.ndarray:
+    """Return the mask of the columns of the table, not of the encoded ones. [N, D]."""
+    return kinds.one_each(table.blocks, table.mask)

@@ -5,27 +5,25 @@ from typing import Any
 
 import numpy as np
 
+from mnar_ebm.estimator.against_random import MeanAgainstRandom
+from mnar_ebm.estimator.patterns import Patterns
+from mnar_ebm.screening import Evidence
 from mnar_ebm.training import UnbiasedReport
 
 MAX_LEVELS_IN_WORDS = 6
 
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """A mechanism that was tried.
-
-    Attributes:
-        mechanism: its name.
-        bound: held-out bound of (x_obs, s), in nats a row, of values in their units;
-            with columns straight where there are several candidates.
-        difference: that less the bound of the mechanism taken.
-        standard_error: of the difference, over held-out rows.
-    """
-
-    mechanism: str
-    bound: float
-    difference: float
-    standard_error: float
+ASSUMPTIONS = {
+    "none": "gaps say nothing, and are not modelled",
+    "mcar": "values are missing completely at random",
+    "mar": "values are missing at random, given the complete columns",
+    "ignorable": "values are missing at random, given what was observed and the other gaps",
+    "no_self_censoring": "values go missing by what other columns hold, hidden or not",
+    "selfmasking_probit": "values hide themselves",
+    "selfmasking_logistic": "values hide themselves",
+    "linear": "values go missing by the whole row, hidden or not",
+    "nonlinear": "values go missing by the whole row, hidden or not",
+}
+"""By mechanism: what is taken for granted."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,9 +112,12 @@ class Report:
     Attributes:
         mechanism: the mechanism taken.
         reason: why.
-        candidates: every mechanism that was tried, the simplest first.
+        evidence: what was compared to find it; ``None`` where nothing was.
+        against_random: what the mean of each numeric column would be if values were missing at
+            random; empty where that is what was taken.
+        patterns: what the gaps have in common, as far as it has a name.
         columns: what was learned of each column that is modelled.
-        num_held_out: rows that the candidates were compared on, before the one that was taken was
+        num_held_out: rows that decoders were compared on, before the one that was taken was
             trained with them too.
         median_ess: median number of effective draws behind a held-out row with a gap.
         num_samples: draws behind each row, of each fit.
@@ -128,7 +129,9 @@ class Report:
 
     mechanism: str
     reason: str
-    candidates: tuple[Candidate, ...]
+    evidence: Evidence | None
+    against_random: tuple[MeanAgainstRandom, ...]
+    patterns: Patterns
     columns: tuple[Column | LevelColumn, ...]
     num_held_out: int
     median_ess: float
@@ -140,13 +143,16 @@ class Report:
 
     def __str__(self) -> str:
         """Return the report as text."""
-        lines = [f"mechanism {self.mechanism}: {self.reason}"]
-        lines.append(f"held-out bounds, nats a row of (observed values, mask), {self._rows()}")
-        for one in self.candidates:
-            line = f"  {one.mechanism:22}{one.bound:9.3f}"
-            if one.mechanism != self.mechanism:
-                line += f"   {one.difference:+.3f} ± {one.standard_error:.3f}"
-            lines.append(line)
+        lines = [f"assumed: {ASSUMPTIONS[self.mechanism]} (mechanism {self.mechanism})"]
+        lines.append(f"why: {self.reason}")
+        lines += [f"under missing at random: {one}" for one in self._most_moved()]
+        if self.evidence is not None:
+            lines.append(
+                f"gains of log p(observed values, gaps) over {self.evidence.num_rows} rows, in "
+                "nats; what a family of models can tell, which is no proof"
+            )
+            lines += [f"  {one}" for one in self.evidence.findings]
+        lines += [f"gaps: {sentence}" for sentence in self.patterns.sentences]
         lines.append("columns")
         lines += [f"  {column}" for column in self.columns]
         lines.append(
@@ -157,5 +163,7 @@ class Report:
             lines.append(f"{self.num_models} fits are averaged; what is told above is of the first")
         return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
-    def _rows(self) -> str:
-        return f"{self.num_held_out} row{'s' * (self.num_held_out != 1)}"
+    def _most_moved(self) -> list[MeanAgainstRandom]:
+        """Return the columns whose means depend most on what was assumed."""
+        order = sorted(self.against_random, key=lambda one: -abs(one.distance))
+        return order[:MAX_LEVELS_IN_WORDS]

@@ -1,19 +1,15 @@
-"""Which mechanism, the simplest that none is clearly above on held-out rows, and which decoder.
-
-``training.held_out`` has the rule, and what rows are scored by. Mechanisms are in the order of what
-they may read: no hidden value, the hidden value itself, the whole row. Every candidate models s
-too, or the bounds would not be of the same thing.
-"""
+"""Which mechanism, by what ``screening`` finds, and which decoder, by cells of held-out rows."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mnar_ebm.config import IGNORABLE, Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import gaps
+from mnar_ebm.screening import Evidence, screen
 from mnar_ebm.training import (
     FittedModel,
     NonFiniteLossError,
@@ -26,9 +22,10 @@ from mnar_ebm.training.held_out import (
     difference,
     hidden_cell_scores,
     impute_held_out,
-    simplest_of,
 )
 from mnar_ebm.training.loop import try_all
+
+MAX_NAMES = 6
 
 
 class Trained(NamedTuple):
@@ -47,17 +44,61 @@ class Trained(NamedTuple):
     row_bounds: np.ndarray
 
 
-def candidate_mechanisms(table: Table) -> tuple[tuple[str, ...], str]:
-    """Return the mechanisms to compare, the simplest first, and why if it is one alone."""
+class Mechanism(NamedTuple):
+    """The mechanism to fit, and why.
+
+    Attributes:
+        settings: fields of ``Config`` that say which.
+        reason: why, in words.
+        evidence: what was compared, if anything was.
+    """
+
+    settings: dict[str, Any]
+    reason: str
+    evidence: Evidence | None = None
+
+
+def find_mechanism(table: Table, seed: int, tell: Callable[[str], None]) -> Mechanism:
+    """Return the mechanism that a table speaks for, the simplest if for none clearly."""
     if table.mask.all():
-        return ("mcar",), "no value is missing, so there is nothing to compare"
+        reason = "no value is missing, so there is nothing to compare"
+        return Mechanism({"mechanism": "mcar"}, reason)
     if not gaps.are_predictable(table):
-        return ("mcar",), (
+        return Mechanism(
+            {"mechanism": "mcar"},
             "nothing that was observed predicts which values are missing, as it would be too if "
-            "values hid themselves in columns that nothing else tells of"
+            "values hid themselves in columns that nothing else tells of",
         )
-    ignorable = "mar" if table.mask.all(axis=0).any() else "mcar"
-    return (ignorable, "selfmasking_probit", "linear"), ""
+    evidence = screen(table, seed, tell)
+    settings: dict[str, Any] = {"mechanism": evidence.mechanism}
+    if evidence.mechanism == "self_masking":
+        settings = {"mechanism": "selfmasking_probit", "own_slopes": evidence.slopes}
+    if evidence.mechanism != "ignorable":
+        settings |= {"gap_terms": evidence.gap_terms}
+    return Mechanism(settings, in_words(evidence, table), evidence)
+
+
+def in_words(evidence: Evidence, table: Table) -> str:
+    """Return what the evidence says, and what it cannot say."""
+    gains = {one.candidate: one.gain for one in evidence.findings[:2]}
+    if evidence.mechanism == "ignorable":
+        refused = [one for one in evidence.findings if not one.is_clear][-1]
+        return (
+            f"observed values and other gaps do as well: {refused.candidate} gains "
+            f"{refused.gain} nats over {refused.against} in {evidence.num_rows} rows, which is "
+            "not clear; values that hide themselves a little would not be told from this"
+        )
+    if evidence.mechanism == "no_self_censoring":
+        gain = gains["no_self_censoring"]
+        return f"hidden values of other columns gain {gain} nats over gaps at random"
+    starts = [block.start for block in table.blocks] or range(len(table.columns))
+    names = [table.columns[start] for start in starts if evidence.slopes[start]]
+    shown = ", ".join(names[:MAX_NAMES]) + ", ..." * (len(names) > MAX_NAMES)
+    together = ", beside gaps that go together" if evidence.gap_terms else ""
+    return (
+        f"values of {shown} hide themselves{together}: it gains {gains['self_masking']} nats over "
+        "gaps at random, as far as the shape of the columns can tell"
+    )
 
 
 def train_candidate(
@@ -141,30 +182,6 @@ def train_again(
 
     trained, lost = try_all(train, configs)
     return list(trained.values()), lost
-
-
-def choose(row_bounds: Mapping[str, np.ndarray]) -> tuple[str, str]:
-    """Return the mechanism to take, and why, in words.
-
-    Args:
-        row_bounds: bounds of the same held-out rows [N] by mechanism, the simplest first.
-    """
-    best, chosen = best_of(row_bounds), simplest_of(row_bounds)
-    ruled_out = list(row_bounds)[: list(row_bounds).index(chosen)]
-    reasons = [
-        f"its held-out bound is {difference(row_bounds[chosen], row_bounds[other])} nats a row "
-        f"above that of {other}"
-        for other in ruled_out
-    ]
-    if chosen == best:
-        reasons.append("no candidate's is higher")
-    else:
-        gap = difference(row_bounds[best], row_bounds[chosen])
-        reasons.append(
-            f"the held-out bound of {best} is higher by {gap}, not more than two standard errors, "
-            "and the simpler is taken"
-        )
-    return chosen, "; ".join(reasons)
 
 
 def choose_decoder(

@@ -9,7 +9,10 @@ from mnar_ebm.estimator.describe import NO_LINK
 from mnar_ebm.estimator.report import Column, LevelColumn, Report
 from mnar_ebm.training import TiltReport
 
-MIN_HELD_OUT = 30
+MIN_ROWS = 100
+MAX_DISTANCE = 0.5
+"""Of a column's mean from that under missing at random, in standard deviations."""
+
 MIN_ESS = 20
 
 
@@ -40,11 +43,15 @@ def find_warnings(
     ]
     num_untilted = sum(not _has_tilt(tilt) for tilt in tilts)
     far = [column.name for column in has_gap if reads_hidden and _is_far(column)]
+    num_rows = 0 if report.evidence is None else report.evidence.num_rows
+    moved = [one for one in report.against_random if abs(one.distance) > MAX_DISTANCE]
     found = {
+        **{f"what was assumed decides: {one}": True for one in moved},
         f"no value in {_list(empty)}, which no model can fill": bool(empty),
         f"only one value in {_list(constant)}, and so in what is imputed": bool(constant),
-        f"the mechanisms were compared on {report.num_held_out} held-out rows, too few to tell "
-        "small differences": len(report.candidates) > 1 and report.num_held_out < MIN_HELD_OUT,
+        f"the mechanisms were compared on {num_rows} rows, too few to tell small differences": (
+            report.evidence is not None and num_rows < MIN_ROWS
+        ),
         f"the loss of {_list(lost)} became NaN or infinite, which was left out": bool(lost),
         "that values are missing not at random rests on the shape that the model gives the "
         "complete values; no table can prove it": bool(has_gap) and reads_hidden,

@@ -35,8 +35,8 @@ from mnar_ebm.samplers.importance import (
     sir,
     snis,
 )
-from mnar_ebm.samplers.laplace import Laplace, laplace
 from mnar_ebm.samplers.langevin import mala, ula
+from mnar_ebm.samplers.laplace import Laplace, laplace
 from mnar_ebm.samplers.smc import smc
 from mnar_ebm.samplers.tempering import parallel_tempering
 from mnar_ebm.samplers.windows import window_adaptation

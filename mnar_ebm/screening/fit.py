@@ -155,7 +155,7 @@ def fit(
 
 @functools.partial(jax.jit, static_argnums=0)
 def score(factors: Factors, key: Key, rows: Rows, params: Params, reads: Reads) -> Score:
-    """Return what a candidate says of every row; with one key, by the same noise.
+    """Return what a candidate says of every row; with the same key, by the same noise.
 
     Args:
         factors: the model.
@@ -165,17 +165,18 @@ def score(factors: Factors, key: Key, rows: Rows, params: Params, reads: Reads) 
         reads: what the candidate reads.
     """
     params = model.hold(params, reads, factors.model.vae.likelihood.blocks)
-    key_noise, key_hidden = jax.random.split(key)
-    noise = jax.random.normal(key_noise, (NUM_SCORING_DRAWS, factors.num_latents))
-    keys = jax.random.split(key_hidden, NUM_SCORING_DRAWS)
 
-    def of_row(row: Rows) -> Score:
+    def of_row(keyed: tuple[Key, Rows]) -> Score:
+        (key_noise, key_hidden), row = jax.random.split(keyed[0]), keyed[1]
         read = model.read_row(params, row.x, row.mask)
         posterior = _posterior(factors, params, read, jnp.zeros(factors.num_latents), 10)
+        noise = jax.random.normal(key_noise, (NUM_SCORING_DRAWS, factors.num_latents))
         latents, log_w = _log_weights(factors, params, read, posterior, noise)
         hidden = jax.vmap(lambda key, v: model.draw_hidden(key, factors, params, read, v))
-        mean = jax.nn.softmax(log_w) @ hidden(keys, latents)
+        mean = jax.nn.softmax(log_w) @ hidden(jax.random.split(key_hidden, len(noise)), latents)
         mean = jnp.where(row.mask, row.x, mean)
         return Score(log_mean_exp(log_w), effective_sample_size(log_w), mean)
 
-    return jax.lax.map(of_row, rows, batch_size=SCORING_ROWS)
+    # Rows have noise of their own, or the errors of their estimates would not cancel in a sum.
+    keys = jax.random.split(key, len(rows.x))
+    return jax.lax.map(of_row, (keys, rows), batch_size=SCORING_ROWS)

@@ -1,0 +1,65 @@
+"""How far what was assumed moves the means of columns from what missing at random would give."""
+
+import dataclasses
+
+from mnar_ebm.config import IGNORABLE
+from mnar_ebm.data.table import Table
+from mnar_ebm.estimator.columns import ColumnType, blocks_of
+from mnar_ebm.screening import Evidence, ignorable_means
+from mnar_ebm.training import FittedModel
+
+NUM_SAMPLES = 200
+"""Importance samples behind a row: means over rows need few."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanAgainstRandom:
+    """The mean of a completed column, as assumed and under missing at random.
+
+    Attributes:
+        name: of the column.
+        mean: as assumed, in the units of the table.
+        random: of a factor model of the columns, were values missing at random.
+        distance: of the first from the second, in standard deviations of the observed values.
+    """
+
+    name: str
+    mean: float
+    random: float
+    distance: float
+
+    def __str__(self) -> str:
+        """Return a clause."""
+        side = "above" if self.distance > 0 else "below"
+        return (
+            f"the mean of {self.name} would be {self.random:.4g}, here it is {self.mean:.4g}, "
+            f"{abs(self.distance):.2f} standard deviations {side}"
+        )
+
+
+def compare_with_random(
+    fitted: FittedModel, table: Table, columns: tuple[ColumnType, ...], evidence: Evidence | None
+) -> tuple[MeanAgainstRandom, ...]:
+    """Return the comparison of every numeric column with gaps, or none if gaps are at random.
+
+    Args:
+        fitted: the model, as assumed.
+        table: the rows that it was fitted to, encoded.
+        columns: what the columns are.
+        evidence: of the table, if it was looked for.
+    """
+    if fitted.config.mechanism in IGNORABLE or table.mask.all():
+        return ()
+    means = evidence.random if evidence else ignorable_means(table, fitted.config.seed)
+    imputed = fitted.impute(table.x[means.rows], num_samples=NUM_SAMPLES, seed=fitted.config.seed)
+    filled = imputed.mean.mean(axis=0)
+    compared = []
+    for column, block in zip(columns, blocks_of(columns), strict=True):
+        own = table.x[table.mask[:, block.start], block.start]
+        if column.kind != "numeric" or len(own) == len(table.x) or own.std() == 0:
+            continue
+        mean, random = float(filled[block.start]), float(means.mean[block.start])
+        compared.append(
+            MeanAgainstRandom(str(column.name), mean, random, (mean - random) / float(own.std()))
+        )
+    return tuple(compared)

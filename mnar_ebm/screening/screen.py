@@ -134,13 +134,11 @@ def screen(
         tell: called with a line after each comparison.
     """
     bench, notes = Bench(table, seed), _Notes(tell)
-    plain = bench.factors()
-    first = bench.first(plain)
-    ignorable = bench.more(plain, first.reads, first.params)
+    ignorable = bench.settle(bench.first(bench.factors()))
     own, gap_terms = np.zeros(len(bench.has_gap)), True
-    mechanism = _find_family(bench, first.params, ignorable, notes)
+    mechanism = _find_family(bench, ignorable, notes)
     if mechanism == "self_masking":
-        own, slopes, gap_terms = _find_columns(bench, first.params, ignorable, notes)
+        own, slopes, gap_terms = _find_columns(bench, ignorable, notes)
         mechanism = "self_masking" if own.any() else "ignorable"
         own = slopes
     return Evidence(
@@ -164,15 +162,17 @@ def _means(bench: Bench, ignorable: Fitted) -> Means:
     return Means(bench.rows, filled.mean(axis=0))
 
 
-def _find_family(bench: Bench, params: Params, ignorable: Fitted, notes: _Notes) -> str:
+def _find_family(bench: Bench, ignorable: Fitted, notes: _Notes) -> str:
     """Return the family that gains most, of those that gain clearly."""
     found: dict[str, Gain] = {}
-    masking = _self_masking(bench, params, bench.has_gap, is_bent=True)
+    masking = _self_masking(bench, ignorable.params, bench.has_gap, is_bent=True)
     gained = gain(masking, ignorable, bench.num_own(bench.gappy))
     if notes.add("self_masking", IGNORABLE, gained, gained.is_clear):
         found["self_masking"] = gained
     if len(bench.gappy) > 1:
-        by_others = bench.more(bench.factors(reads_others=True), bench.reads(others=True), params)
+        by_others = bench.settle(
+            bench.more(bench.factors(reads_others=True), bench.reads(others=True), ignorable.params)
+        )
         num_parameters = len(bench.gappy) * (int(bench.has_gap.sum()) - 1)
         gained = gain(by_others, ignorable, num_parameters)
         if notes.add("no_self_censoring", IGNORABLE, gained, gained.is_clear):
@@ -181,7 +181,7 @@ def _find_family(bench: Bench, params: Params, ignorable: Fitted, notes: _Notes)
 
 
 def _find_columns(
-    bench: Bench, params: Params, ignorable: Fitted, notes: _Notes
+    bench: Bench, ignorable: Fitted, notes: _Notes
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Return which columns hide themselves, by which sign, and whether gaps go together, too.
 
@@ -189,7 +189,7 @@ def _find_columns(
     """
     own = bench.has_gap.astype(float)
     none = np.zeros_like(own)
-    straight = _self_masking(bench, params, own, is_bent=False)
+    straight = _self_masking(bench, ignorable.params, own, is_bent=False)
     fewer = 2 * int(bench.can_bend.sum())
     gained = gain(straight, ignorable, bench.num_own(bench.gappy) - fewer)
     if not notes.add("self_masking, columns straight", IGNORABLE, gained, gained.is_steady):
@@ -200,7 +200,7 @@ def _find_columns(
     if not own.any():
         return none, none, True
     reads = bench.reads(own, gaps=False, is_bent=False)
-    alone = bench.more(straight.factors, reads, straight.params)
+    alone = bench.settle(bench.more(straight.factors, reads, straight.params))
     gained = gain(straight, alone, bench.num_gap_terms())
     has_terms = notes.add("gap terms", "self_masking alone", gained, gained.net > 0)
     return own, bench.slopes(straight, own), has_terms
@@ -211,16 +211,15 @@ def _self_masking(bench: Bench, params: Params, own: np.ndarray, is_bent: bool) 
     reads, factors = bench.reads(own, is_bent=is_bent), bench.factors()
     starts = [bench.with_slope(params, slope) for slope in STARTS]
     fits = [bench.more(factors, reads, start) for start in starts]
-    return max(fits, key=lambda one: one.total)
+    return bench.settle(max(fits, key=lambda one: one.total))
 
 
 def _stands_with_latents(bench: Bench, own: np.ndarray, straight: Fitted, notes: _Notes) -> bool:
     """Return whether self-masking gains clearly where the factor model has more latents."""
     factors = bench.factors(more_latents=MORE_LATENTS)
-    first = bench.first(factors)
-    ignorable = bench.more(factors, first.reads, first.params)
-    start = first.params._replace(own=straight.params.own)
-    masking = bench.more(factors, bench.reads(own), start)
+    ignorable = bench.settle(bench.first(factors))
+    start = ignorable.params._replace(own=straight.params.own)
+    masking = bench.settle(bench.more(factors, bench.reads(own), start))
     gained = gain(masking, ignorable, bench.num_own(bench.gappy))
     return notes.add("self_masking", f"{IGNORABLE}, more latents", gained, gained.is_clear)
 

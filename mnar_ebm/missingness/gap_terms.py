@@ -3,12 +3,12 @@ r"""What the gaps of a row have in common: a model of s that reads the gaps and 
 Columns are put in an order, fullest first, and each may go missing by the gaps before it and by the
 observed values among these,
 
-    h_d(x_obs, s) = \sum_{e < d} (4 a_ed (1 - s_e) + s_e (b_ed x_e + c_ed He_2(x_e) + e_ed He_3(x_e)))
+    h_d(x_obs, s) = \sum_{e < d} (4 a_ed (1 - s_e) + s_e \sum_{k=1}^{3} b_edk H_k(x_e))
 
-with Hermite's polynomials, normalised, of x clipped to three standard deviations. As a product over d of P(s_d | s_<d, x_obs), any
-pattern of gaps has a probability, and none depends on a hidden value: it is missing at random
-(Rubin, 1976) whatever the pattern. Sections that were not asked, drop-out and careless rows are
-of this kind.
+with H_k the normalised Hermite polynomials of x clipped to three standard deviations. As a product
+over d of P(s_d | s_<d, x_obs), any pattern of gaps has a probability, and none depends on a hidden
+value: it is missing at random (Rubin, 1976) whatever the pattern. Sections that were not asked,
+drop-out and careless rows are of this kind.
 
 A mechanism is handed h as a ``shift`` of its logits or probits. With it, what the mechanism reads
 of hidden values is told apart from gaps that merely go together.

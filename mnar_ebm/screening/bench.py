@@ -154,7 +154,7 @@ class Bench:
         own: np.ndarray | None = None,
         others: bool = False,
         gaps: bool = True,
-        is_bent: bool = True,
+        is_bent: bool = False,
     ) -> Reads:
         """Return what a candidate reads.
 
@@ -173,12 +173,11 @@ class Bench:
         )
         return Reads(*(jnp.asarray(part, jnp.float32) for part in parts))
 
-    def first(self, factors: Factors, is_bent: bool = True) -> Fitted:
-        """Return the candidate that reads nothing hidden, fitted from nothing."""
+    def first(self, factors: Factors) -> Fitted:
+        """Return the candidate that reads nothing hidden, columns straight, fitted from nothing."""
         rate = jnp.asarray(self.facts.missing_rate)
         params = model.init(jax.random.fold_in(self._key, 1), factors, rate)
-        reads = self.reads(is_bent=is_bent)
-        return self._fit(factors, reads, params, FIRST_STEPS, FIRST_RATE)
+        return self._fit(factors, self.reads(), params, FIRST_STEPS, FIRST_RATE)
 
     def more(self, factors: Factors, reads: Reads, params: Params) -> Fitted:
         """Return a candidate fitted from the parameters of another."""
@@ -202,6 +201,12 @@ class Bench:
         return Fitted(
             factors, reads, params, fit.score(factors, key_score, self._read, params, reads)
         )
+
+    def means(self, fitted: Fitted) -> np.ndarray:
+        """Return means of encoded columns, gaps filled, in the units of the table. [D]."""
+        parts = (fitted.factors, self._key, self._read, fitted.params, fitted.reads)
+        filled = np.asarray(fit.fill(*parts), np.float64)
+        return self.facts.standardiser.invert(filled).mean(axis=0)
 
     def num_own(self, blocks: Sequence[Block]) -> int:
         """Return how many parameters columns have that may hide themselves."""

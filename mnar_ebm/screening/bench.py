@@ -1,6 +1,5 @@
 """A table as the candidates read it, how they are fitted, and what one gains over another."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import Block, make_blocks
+from mnar_ebm.blocks import make_blocks
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.models import make_model
@@ -107,6 +106,8 @@ class Bench:
         blocks: the columns, numeric ones too.
         has_gap: of each encoded column. [D]
         can_bend: which encoded columns are numeric, have no atom and have a shape. [D]
+        can_hide: numeric columns with gaps: of levels nothing is assumed that could tell values
+            that hide themselves from gaps at random. [D]
     """
 
     def __init__(self, table: Table, seed: int):
@@ -120,21 +121,13 @@ class Bench:
         self._read = fit.Rows(jnp.asarray(x, jnp.float32), jnp.asarray(mask))
         self.blocks = table.blocks or make_blocks([("numeric", 0)] * x.shape[1])
         self.has_gap = np.logical_not(mask.all(axis=0))
-        self.can_bend = self._find_shapes(x, mask)
+        is_numeric = np.isin(np.arange(x.shape[1]), kinds.numeric(self.blocks))
+        self.can_hide = self.has_gap & is_numeric
+        has_shape = [len(np.unique(own[seen])) > 2 for own, seen in zip(x.T, mask.T, strict=True)]
+        has_atom = np.array(self.facts.atom_side or 0) != 0
+        self.can_bend = is_numeric & np.array(has_shape) & ~has_atom
         self._key = jax.random.key(seed)
         self._num_latents = min(MAX_LATENTS, max(1, len(self.blocks) // 2))
-
-    def _find_shapes(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        can_bend = np.array(
-            [len(np.unique(own[seen])) > 2 for own, seen in zip(x.T, mask.T, strict=True)]
-        )
-        can_bend[kinds.columns_of(kinds.discrete(self.blocks))] = False
-        return can_bend & (np.array(self.facts.atom_side or 0) == 0)
-
-    @property
-    def gappy(self) -> list[Block]:
-        """The columns of the table with gaps."""
-        return [block for block in self.blocks if self.has_gap[block.start]]
 
     def factors(self, reads_others: bool = False, more_latents: int = 0) -> Factors:
         """Return the factor model, of more latents than the table has by default."""
@@ -154,22 +147,22 @@ class Bench:
         own: np.ndarray | None = None,
         others: bool = False,
         gaps: bool = True,
-        is_bent: bool = False,
+        bent: np.ndarray | None = None,
     ) -> Reads:
         """Return what a candidate reads.
 
         Args:
             own: which encoded columns hide themselves; ``None``: none. [D]
-            others: whether gaps are read off what other columns hide.
+            others: whether gaps are read off the values of other columns, hidden or not.
             gaps: whether gaps go together.
-            is_bent: whether columns are bent.
+            bent: which columns are bent; ``None``: none. [D]
         """
         nothing = np.zeros(len(self.has_gap))
         parts = (
             nothing if own is None else own,
-            self.has_gap * others,
+            self.can_hide * others,
             self.has_gap * gaps,
-            self.can_bend * is_bent,
+            nothing if bent is None else bent,
         )
         return Reads(*(jnp.asarray(part, jnp.float32) for part in parts))
 
@@ -208,15 +201,27 @@ class Bench:
         filled = np.asarray(fit.fill(*parts), np.float64)
         return self.facts.standardiser.invert(filled).mean(axis=0)
 
-    def num_own(self, blocks: Sequence[Block]) -> int:
-        """Return how many parameters columns have that may hide themselves."""
-        return sum(max(1, block.num_levels - 1) for block in blocks)
+    def num_shapes(self, bent: np.ndarray) -> int:
+        """Return how many parameters bends have."""
+        return 2 * int(bent.sum())
 
+    @property
+    def num_own(self) -> int:
+        """How many columns may hide themselves, by a slope each."""
+        return int(self.can_hide.sum())
+
+    @property
+    def num_others(self) -> int:
+        """How many slopes there are of gaps in what other columns hide."""
+        num_gappy = sum(bool(self.has_gap[block.start]) for block in self.blocks)
+        return self.num_own * (num_gappy - 1)
+
+    @property
     def num_gap_terms(self) -> int:
-        """Return how many gap terms are fitted: three powers of earlier columns, and gaps."""
+        """How many gap terms are fitted: three powers of earlier columns, and gaps."""
         rate = jnp.asarray(self.facts.missing_rate)
-        blocks = self.facts.blocks
-        earlier = np.asarray(model.gap_terms.init(blocks, rate)["earlier"])[:, self.has_gap]
+        earlier = np.asarray(model.gap_terms.init(self.facts.blocks, rate)["earlier"])
+        earlier = earlier[:, self.has_gap]
         return int(3 * earlier.sum() + earlier[self.has_gap].sum())
 
     def slopes(self, fitted: Fitted, own: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ class Reads(NamedTuple):
 
     Attributes:
         own: columns that may hide themselves. [D]
-        others: columns whose gaps may be read off what the others hide. [D]
+        others: columns whose values, hidden or not, the gaps of others may be read off. [D]
         gaps: columns whose gaps may go together with others. [D]
         shape: columns that may be bent. [D]
     """
@@ -102,7 +102,7 @@ def hold(params: Params, reads: Reads, blocks: tuple[Block, ...]) -> Params:
         shape=params.shape * reads.shape,
         own=_hold_own(params.own, reads.own, blocks),
         gaps=params.gaps | {"coefficients": params.gaps["coefficients"] * reads.gaps},
-        others=params.others * off_diagonal * reads.others,
+        others=params.others * off_diagonal * reads.others[:, None] * reads.gaps,
     )
 
 

@@ -40,7 +40,7 @@ from mnar_ebm.screening.bench import Bench, Fitted, Gain, gain
 from mnar_ebm.screening.factors import Factors
 
 MORE_LATENTS = 2
-COLUMN_LEVEL = 0.98
+COLUMN_LEVEL, STRAIGHT_LEVEL = 0.98, 0.995
 STARTS = (0.0, 1.0, -1.0)
 """Slopes that all columns start with: training does not pass from one tail to the other."""
 
@@ -61,6 +61,11 @@ class Finding(NamedTuple):
     against: str
     gain: Gain
     is_clear: bool
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether what was added is read off hidden values."""
+        return "self" in self.candidate
 
     def __str__(self) -> str:
         """Return one line."""
@@ -123,7 +128,9 @@ def screen(
     bench, notes = Bench(table, seed), _Notes(tell)
     ignorable = _ignorable(bench, bench.factors(), notes)
     own, gap_terms = np.zeros(len(bench.has_gap)), True
-    mechanism = _find_family(bench, ignorable, notes)
+    mechanism = "ignorable"
+    if bench.num_own:
+        mechanism = _find_family(bench, ignorable, notes)
     if mechanism == "self_masking":
         own, gap_terms = _find_columns(bench, ignorable, notes)
         mechanism = "self_masking" if own.any() else "ignorable"
@@ -147,32 +154,32 @@ def random_means(table: Table, seed: int = 0) -> np.ndarray:
 def _ignorable(bench: Bench, factors: Factors, notes: _Notes) -> Fitted:
     """Return the candidate that reads nothing hidden, bent if that pays for its parameters."""
     straight = bench.settle(bench.first(factors))
-    num_parameters = 2 * int(bench.can_bend.sum())
-    if not num_parameters:
+    if not bench.can_bend.any():
         return straight
-    bent = bench.settle(bench.more(factors, bench.reads(is_bent=True), straight.params))
-    gained = gain(bent, straight, num_parameters)
+    reads = bench.reads(bent=bench.can_bend)
+    bent = bench.settle(bench.more(factors, reads, straight.params))
+    gained = gain(bent, straight, bench.num_shapes(bench.can_bend))
     return bent if notes.add("bent columns", "straight ones", gained, gained.net > 0) else straight
 
 
-def _is_bent(fitted: Fitted) -> bool:
-    return bool(np.any(fitted.reads.shape))
+def _bent(fitted: Fitted) -> np.ndarray:
+    """Return which columns a candidate bends. [D]."""
+    return np.asarray(fitted.reads.shape)
 
 
 def _find_family(bench: Bench, ignorable: Fitted, notes: _Notes) -> str:
     """Return the family that gains most, of those that gain clearly."""
     found: dict[str, Gain] = {}
-    is_bent = _is_bent(ignorable)
-    masking = _self_masking(bench, ignorable, bench.has_gap, is_bent)
-    gained = gain(masking, ignorable, bench.num_own(bench.gappy))
-    if notes.add("self_masking", IGNORABLE, gained, gained.is_clear):
+    bent = _bent(ignorable)
+    masking = _self_masking(bench, ignorable, bench.can_hide, bent)
+    gained = gain(masking, ignorable, bench.num_own)
+    if notes.add("self_masking", IGNORABLE, gained, _is_clear(gained, bent)):
         found["self_masking"] = gained
-    if len(bench.gappy) > 1:
-        reads = bench.reads(others=True, is_bent=is_bent)
+    if bench.num_own > 1:
+        reads = bench.reads(others=True, bent=bent)
         factors = bench.factors(reads_others=True)
         by_others = bench.settle(bench.more(factors, reads, ignorable.params))
-        num_parameters = len(bench.gappy) * (int(bench.has_gap.sum()) - 1)
-        gained = gain(by_others, ignorable, num_parameters)
+        gained = gain(by_others, ignorable, bench.num_others)
         if notes.add("no_self_censoring", IGNORABLE, gained, gained.is_clear):
             found["no_self_censoring"] = gained
     return max(found, key=lambda name: found[name].net) if found else "ignorable"
@@ -183,29 +190,31 @@ def _find_columns(bench: Bench, ignorable: Fitted, notes: _Notes) -> tuple[np.nd
 
     None does if what self-masking gains does not stand where columns are modelled otherwise.
     """
-    own = bench.has_gap.astype(float)
+    own = bench.can_hide.astype(float)
     none = np.zeros_like(own)
-    straight = _self_masking(bench, ignorable, own, is_bent=False)
-    if _is_bent(ignorable):
-        fewer = 2 * int(bench.can_bend.sum())
-        gained = gain(straight, ignorable, bench.num_own(bench.gappy) - fewer)
-        if not notes.add("straight self_masking", f"bent {IGNORABLE}", gained, gained.is_steady):
+    bent = _bent(ignorable)
+    straight = _self_masking(bench, ignorable, own, bent * ~bench.has_gap)
+    if bent.any():
+        fewer = bench.num_shapes(bent * bench.has_gap)
+        gained = gain(straight, ignorable, bench.num_own - fewer)
+        against = f"{IGNORABLE}, columns with gaps bent"
+        if not notes.add("self_masking", against, gained, gained.is_steady):
             return none, True
     if not _stands_with_latents(bench, own, straight, notes):
         return none, True
     own, straight = _judge_columns(bench, own, straight, notes)
     if not own.any():
         return none, True
-    reads = bench.reads(own, gaps=False)
+    reads = bench.reads(own, gaps=False, bent=_bent(straight))
     alone = bench.settle(bench.more(straight.factors, reads, straight.params))
-    gained = gain(straight, alone, bench.num_gap_terms())
+    gained = gain(straight, alone, bench.num_gap_terms)
     has_terms = notes.add("gap terms", "self_masking alone", gained, gained.net > 0)
     return bench.slopes(straight, own), has_terms
 
 
-def _self_masking(bench: Bench, ignorable: Fitted, own: np.ndarray, is_bent: bool) -> Fitted:
+def _self_masking(bench: Bench, ignorable: Fitted, own: np.ndarray, bent: np.ndarray) -> Fitted:
     """Return the self-masking candidate from the best of its starts."""
-    reads, factors = bench.reads(own, is_bent=is_bent), ignorable.factors
+    reads, factors = bench.reads(own, bent=bent), ignorable.factors
     starts = [bench.with_slope(ignorable.params, slope) for slope in STARTS]
     fits = [bench.more(factors, reads, start) for start in starts]
     return bench.settle(max(fits, key=lambda one: one.total))
@@ -216,28 +225,36 @@ def _stands_with_latents(bench: Bench, own: np.ndarray, straight: Fitted, notes:
     factors = bench.factors(more_latents=MORE_LATENTS)
     ignorable = _ignorable(bench, factors, notes)
     start = ignorable.params._replace(own=straight.params.own)
-    reads = bench.reads(own, is_bent=_is_bent(ignorable))
+    reads = bench.reads(own, bent=_bent(ignorable))
     masking = bench.settle(bench.more(factors, reads, start))
-    gained = gain(masking, ignorable, bench.num_own(bench.gappy))
-    return notes.add("self_masking", f"{IGNORABLE}, more latents", gained, gained.is_clear)
+    gained = gain(masking, ignorable, bench.num_own)
+    is_clear = _is_clear(gained, _bent(ignorable))
+    return notes.add("self_masking", f"{IGNORABLE}, more latents", gained, is_clear)
 
 
 def _judge_columns(
     bench: Bench, own: np.ndarray, fitted: Fitted, notes: _Notes
 ) -> tuple[np.ndarray, Fitted]:
     """Return which columns hide themselves, each judged by the fit without its own slope."""
-    if len(bench.gappy) < 2:
+    kept, bent = own.copy(), _bent(fitted)
+    columns = np.flatnonzero(own)
+    if len(columns) < 2:
         return own, fitted
-    kept = own.copy()
-    for block in bench.gappy:
+    for column in columns:
         without = own.copy()
-        without[block.columns] = 0.0
-        simpler = bench.more(fitted.factors, bench.reads(without), fitted.params)
-        gained = gain(fitted, simpler, bench.num_own([block]))
+        without[column] = 0.0
+        simpler = bench.more(fitted.factors, bench.reads(without, bent=bent), fitted.params)
+        gained = gain(fitted, simpler, 1)
         is_clear = gained.total > gained.threshold(COLUMN_LEVEL)
-        name = f"self_masking of {bench.facts.columns[block.start]}"
+        name = f"self_masking of {bench.facts.columns[column]}"
         if not notes.add(name, "that of the other columns", gained, is_clear):
-            kept[block.columns] = 0.0
+            kept[column] = 0.0
     if (kept == own).all() or not kept.any():
         return kept, fitted
-    return kept, bench.settle(bench.more(fitted.factors, bench.reads(kept), fitted.params))
+    reads = bench.reads(kept, bent=bent)
+    return kept, bench.settle(bench.more(fitted.factors, reads, fitted.params))
+
+
+def _is_clear(gained: Gain, bent: np.ndarray) -> bool:
+    """Return whether a gain counts: by theory, or where columns are bent by rows, too."""
+    return gained.is_clear if bent.any() else gained.total > gained.threshold(STRAIGHT_LEVEL)

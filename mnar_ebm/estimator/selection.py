@@ -82,11 +82,17 @@ def in_words(evidence: Evidence, table: Table) -> str:
     """Return what the evidence says, and what it cannot say."""
     gains = {one.candidate: one.gain for one in reversed(evidence.findings)}  # the first of each
     if evidence.mechanism == "ignorable":
-        refused = [one for one in evidence.findings if not one.is_clear and one.is_hidden][-1]
+        refused = [one for one in evidence.findings if not one.is_clear and one.is_hidden]
+        if not refused:
+            return (
+                "only levels are missing, and nothing that is assumed of them could tell a level "
+                "that hides itself from gaps at random"
+            )
+        last = refused[-1]
         return (
-            f"observed values and other gaps tell as much: {refused.candidate} gains "
-            f"{refused.gain} nats over {refused.against} in {evidence.num_rows} rows, which is "
-            "not clear; values that hide themselves a little would not be told from this"
+            f"observed values and other gaps tell as much: {last.candidate} gains {last.gain} nats "
+            f"over {last.against} in {evidence.num_rows} rows, which is not clear; values that "
+            "hide themselves a little would not be told from this"
         )
     if evidence.mechanism == "no_self_censoring":
         gained = gains["no_self_censoring"]

@@ -166,10 +166,18 @@ class Bench:
         )
         return Reads(*(jnp.asarray(part, jnp.float32) for part in parts))
 
-    def first(self, factors: Factors) -> Fitted:
-        """Return the candidate that reads nothing hidden, columns straight, fitted from nothing."""
-        rate = jnp.asarray(self.facts.missing_rate)
-        params = model.init(jax.random.fold_in(self._key, 1), factors, rate)
+    def first(self, factors: Factors, fullest_first: bool = True) -> Fitted:
+        """Return the candidate that reads nothing hidden, columns straight, fitted from nothing.
+
+        Args:
+            factors: the model.
+            fullest_first: the order of the columns with gaps, in which later ones read earlier
+                ones; those without are the first in either.
+        """
+        rate = self.facts.missing_rate
+        order = rate if fullest_first else np.where(self.has_gap, 1.0 - rate, 0.0)
+        key = jax.random.fold_in(self._key, 1)
+        params = model.init(key, factors, jnp.asarray(rate), jnp.asarray(order))
         return self._fit(factors, self.reads(), params, FIRST_STEPS, FIRST_RATE)
 
     def more(self, factors: Factors, reads: Reads, params: Params) -> Fitted:

@@ -82,15 +82,22 @@ class Reads(NamedTuple):
     shape: Array
 
 
-def init(key: Key, factors: Factors, missing_rate: Array) -> Params:
-    """Return parameters of a candidate that reads nothing hidden and bends no column."""
+def init(key: Key, factors: Factors, missing_rate: Array, order: Array) -> Params:
+    """Return parameters of a candidate that reads nothing hidden and bends no column.
+
+    Args:
+        key: random key.
+        factors: the model.
+        missing_rate: share of missing cells of each column. [D]
+        order: a column's gap may read those of columns with less. [D]
+    """
     model = factors.model
     num_features, blocks = model.vae.num_features, model.vae.likelihood.blocks
     return Params(
         decoder=model.vae.init(key)["decoder"],
         shape=jnp.zeros((2, num_features)),
         own=model.mechanism.init(key, missing_rate),
-        gaps=gap_terms.init(blocks, missing_rate),
+        gaps=gap_terms.init(blocks, order),
         others=jnp.zeros((num_features, num_features)),
     )
 

@@ -153,7 +153,9 @@ def random_means(table: Table, seed: int = 0) -> np.ndarray:
 
 def _ignorable(bench: Bench, factors: Factors, notes: _Notes) -> Fitted:
     """Return the candidate that reads nothing hidden, bent if that pays for its parameters."""
-    straight = bench.settle(bench.first(factors))
+    orders = (True, False) if bench.has_gap.sum() > 1 else (True,)
+    fits = [bench.first(factors, fullest_first) for fullest_first in orders]
+    straight = bench.settle(max(fits, key=lambda one: one.total))
     if not bench.can_bend.any():
         return straight
     reads = bench.reads(bent=bench.can_bend)

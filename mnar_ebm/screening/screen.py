@@ -14,10 +14,9 @@ ignorable candidate, summed over rows, and k the parameters that it took more, o
 models of columns that look normal, above what rows differ by: it has to come from most of them.
 
 Columns are bent if that pays for its parameters where values are missing at random, or the skew of
-a column would pass for a cut. Self-masking has to gain clearly with more latents, too, and, where
-it needs all the terms that gaps at random need, with columns straight: what is fitted in the end
-is straight. Then each column is judged by itself: its slope stays if the fit is clearly worse
-without it.
+a column would pass for a cut; then more errors have to speak for a gain. Self-masking has to gain
+clearly with more latents, too. Then each column is judged by itself: its slope stays if the fit is
+clearly worse without it.
 
 All this is evidence for one family of models against another. Every model of values that hide
 themselves has a counterpart at random that fits as well: they are told apart by the shape that is
@@ -43,6 +42,10 @@ from mnar_ebm.types import Array
 MORE_LATENTS = 2
 LEVEL, STRAIGHT_LEVEL, COLUMN_LEVEL = 0.999, 0.995, 0.98
 """Quantiles that a gain has to pass: of bent columns, of straight ones, of one column's slope."""
+
+BENT_ERRORS = 2.5
+"""Standard errors over rows that a gain has to pass where columns are bent: their shape is not
+known, and what is nested in a wrong model gains by chance more than theory says."""
 
 STARTS = (0.0, 1.0, -1.0)
 """Slopes that all columns start with: training does not pass from one tail to the other."""
@@ -175,13 +178,10 @@ def _self_masking(bench: Bench, ignorable: Fitted) -> Fitted:
     return max(fits, key=lambda one: one.total - one.num_terms)
 
 
-def _from_starts(
-    bench: Bench, ignorable: Fitted, terms: Array, shape: np.ndarray | None = None
-) -> Fitted:
+def _from_starts(bench: Bench, ignorable: Fitted, terms: Array) -> Fitted:
     """Return the self-masking candidate with some gap terms, from the best of its starts."""
-    changed = {"own": bench.can_hide, "terms": terms} | ({} if shape is None else {"shape": shape})
     starts = [bench.with_slope(ignorable, slope) for slope in STARTS]
-    fits = [bench.more(start, **changed) for start in starts]
+    fits = [bench.more(start, own=bench.can_hide, terms=terms) for start in starts]
     return bench.settle(max(fits, key=lambda one: one.total))
 
 
@@ -192,12 +192,12 @@ def _gain_of(masking: Fitted, ignorable: Fitted) -> Gain:
 
 def _is_clear(masking: Fitted, ignorable: Fitted) -> bool:
     """Return whether self-masking gains more than chance, and than rows differ by."""
-    gained, is_nested = _gain_of(masking, ignorable), masking.num_terms == ignorable.num_terms
-    is_bent = bool(ignorable.reads.shape.any())
+    gained, is_bent = _gain_of(masking, ignorable), bool(ignorable.reads.shape.any())
     by_chance = chance(masking.num_own, LEVEL if is_bent else STRAIGHT_LEVEL)
-    if is_nested and not is_bent:
-        return gained.net > by_chance
-    return gained.net > max(by_chance, (1.5 if is_nested else 1.0) * gained.standard_error)
+    errors = 1.0
+    if masking.num_terms == ignorable.num_terms:  # nested
+        errors = BENT_ERRORS if is_bent else 0.0
+    return gained.net > max(by_chance, errors * gained.standard_error)
 
 
 def _find_family(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes) -> str:
@@ -210,7 +210,8 @@ def _find_family(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes
         start = ignorable._replace(factors=bench.factors(reads_others=True))
         by_others = bench.settle(bench.more(start, others=bench.can_hide))
         gained = gain(by_others, ignorable, bench.num_others)
-        is_clear = gained.net > max(chance(bench.num_others, LEVEL), 1.5 * gained.standard_error)
+        errors = BENT_ERRORS if ignorable.reads.shape.any() else 0.0
+        is_clear = gained.net > max(chance(bench.num_others, LEVEL), errors * gained.standard_error)
         if notes.add("no_self_censoring", IGNORABLE, gained, is_clear):
             found["no_self_censoring"] = gained.net
     return max(found, key=lambda name: found[name]) if found else IGNORABLE
@@ -221,18 +222,8 @@ def _find_columns(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Note
 
     None does if what self-masking gains does not stand where columns are modelled otherwise.
     """
-    none = np.zeros(len(bench.has_gap))
-    is_bent, is_nested = ignorable.reads.shape.any(), masking.num_terms == ignorable.num_terms
-    if is_bent and is_nested:
-        shape = np.asarray(ignorable.reads.shape) * ~bench.has_gap
-        straight = _from_starts(bench, ignorable, masking.reads.terms, shape)
-        fewer = 2 * int((bench.can_bend & bench.has_gap).sum())
-        gained = gain(straight, ignorable, masking.num_own - fewer)
-        is_clear = gained.net > 1.5 * gained.standard_error
-        if not notes.add("straight self_masking", f"bent {IGNORABLE}", gained, is_clear):
-            return none
     if not _stands_with_latents(bench, ignorable, masking, notes):
-        return none
+        return np.zeros(len(bench.has_gap))
     return _judge_columns(bench, masking, notes)
 
 

@@ -57,7 +57,8 @@ def _lasso(features: np.ndarray, gap: np.ndarray) -> np.ndarray:
             warnings.simplefilter("ignore", ConvergenceWarning)
             lasso.fit(features, gap)
         is_read = lasso.coef_[0] != 0
-        log_p = lasso.predict_log_proba(features)[np.arange(len(gap)), gap.astype(int)].sum()
+        logits = lasso.decision_function(features)
+        log_p = -np.logaddexp(0.0, np.where(gap, -logits, logits)).sum()
         if log_p - is_read.sum() > best:
             best, taken = log_p - is_read.sum(), is_read.astype(float)
     return taken

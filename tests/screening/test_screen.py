@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mnar_ebm.blocks import make_blocks
 from mnar_ebm.data.table import make_table
+from mnar_ebm.estimator.selection import in_words
+from mnar_ebm.missingness import gap_terms
 from mnar_ebm.screening import Gain, random_means, screen
 from mnar_ebm.screening import factors as model
-from mnar_ebm.screening.bench import Bench
+from mnar_ebm.screening.bench import Bench, chance
+from mnar_ebm.screening.terms import select_terms
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
 
@@ -75,7 +79,8 @@ def test_skewed_columns_missing_at_random_hide_nothing():
     gaps = [(column, probit(-0.6 + complete_rows()[:, 3], column)) for column in range(3)]
     evidence = screen(table_of(x, in_columns(*gaps)))
     assert evidence.mechanism == "ignorable"
-    assert evidence.findings[0].candidate == "bent columns" and evidence.findings[0].is_clear
+    first = evidence.findings[0]
+    assert first.candidate == "bent columns" and first.is_clear
 
 
 def test_columns_that_hide_their_high_values_are_found_and_one_beside_them_is_not():
@@ -107,13 +112,42 @@ def test_means_under_missing_at_random_are_those_of_the_truth_where_gaps_are():
     assert (np.abs(means - x.mean(axis=0)) <= error + 1e-6).all()
 
 
-def test_a_gain_is_clear_by_theory_and_in_most_rows():
-    assert Gain(12.0, 4.0, 3).is_clear
-    assert not Gain(12.0, 7.0, 3).is_clear  # of a few rows
-    assert not Gain(7.9, 1.0, 3).is_clear  # chance does as much once in a thousand times
-    assert Gain(8.2, 1.0, 3).is_clear
-    assert Gain(1.0, 1.0, -9).is_steady and not Gain(1.0, 8.0, -9).is_steady
-    assert str(Gain(12.34, 4.0, 3)) == "12.3 ± 4.0"
+def test_what_chance_gains():
+    """By Wilks' theorem, less what each parameter gains of nothing."""
+    assert chance(3, 0.999) == pytest.approx(16.266 / 2 - 3, abs=1e-3)
+    assert chance(1, 0.95) == pytest.approx(3.841 / 2 - 1, abs=1e-3)
+    assert Gain(12.0, 4.0, 3).net == 9.0 and str(Gain(12.34, 4.0, 3)) == "12.3 ± 4.0"
+
+
+def test_levels_alone_tell_nothing_of_themselves():
+    """Nothing is assumed of them that could, so nothing is compared; the report says so."""
+    rng = np.random.default_rng(0)
+    levels = (rng.random((NUM_ROWS, 3)) < 0.5).astype(float)
+    is_missing = (levels == 1) & (rng.random(levels.shape) < 0.5)
+    table = make_table(
+        "t",
+        ["a", "b", "c"],
+        np.where(is_missing, np.nan, levels),
+        blocks=make_blocks([("binary", 2)] * 3),
+    )
+    evidence = screen(table)
+    assert evidence.mechanism == "ignorable" and evidence.findings == ()
+    assert in_words(evidence, table).startswith("only levels are missing")
+
+
+def test_the_terms_that_gaps_need_are_taken_and_few_others():
+    """A block needs a gap, a driver its value; what is later is not read."""
+    x = complete_rows()
+    hidden = in_columns((0, coin(0.3)), (1, coin(0.3)), (2, probit(-1.0 + 2.0 * x[:, 3])))
+    chosen = select_terms(
+        np.asarray(gap_terms.features(jnp.asarray(x), jnp.asarray(~hidden))),
+        hidden,
+        np.array([[0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 0]]),
+    )
+    gap_of_0_in_1, value_of_3_in_2 = chosen[0, 0, 1], chosen[1, 3, 2]
+    assert gap_of_0_in_1 == value_of_3_in_2 == 1
+    assert chosen[:, 2].sum() == chosen[:, 1, 0].sum() == chosen[:, :, 3].sum() == 0
+    assert chosen.sum() < 20
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +158,7 @@ def bench():
     return Bench(table_of(x, hidden), seed=0)
 
 
-def exact_log_p(params, x, mask, own):
+def exact_log_p(params, reads, x, mask):
     """Return log p(x_obs, s) of a row, one cell of whose first column may be missing.
 
     It is log N(x_obs) + log Phi of the gap's probit, with what is hidden integrated out (oracles).
@@ -137,7 +171,7 @@ def exact_log_p(params, x, mask, own):
     covariance = loadings.T @ loadings + np.diag(scale**2)
     seen = np.flatnonzero(mask)
     log_p = stats.multivariate_normal(loc[seen], covariance[np.ix_(seen, seen)]).logpdf(x[seen])
-    held = model.hold(params, model.Reads(own, own * 0, own * 0 + 1, own * 0), ())
+    held = model.hold(params, reads, ())
     row = model.read_row(held, jnp.where(mask, x, 0.0), jnp.asarray(mask))
     w = np.sinh(np.asarray(held.own["slope"], float))
     c = (np.asarray(held.own["rate"], float) + np.asarray(row.shift, float)) * np.sqrt(1 + w**2)
@@ -156,15 +190,12 @@ def exact_log_p(params, x, mask, own):
 @pytest.mark.parametrize("hides_itself", [0.0, 1.0])
 def test_the_likelihood_is_that_of_the_closed_form(bench, hides_itself):
     """Exact in float32 where nothing hidden is read, else within its Monte Carlo error."""
-    own = jnp.array([hides_itself, 0.0, 0.0, 0.0])
-    factors = bench.factors()
-    params = bench.first(factors).params
-    params = params._replace(own=params.own | {"slope": jnp.full(4, np.arcsinh(1.5))})
-    reads = bench.reads(np.asarray(own))
-    fitted = bench.more(factors, reads, params)
+    own = np.array([hides_itself, 0.0, 0.0, 0.0])
+    start = bench.with_slope(bench.first(bench.factors()), 1.5)
+    fitted = bench.more(start, own=own)
     x, mask = np.asarray(bench._read.x, float), np.asarray(bench._read.mask)
     rows = [row for row in range(NUM_ROWS) if (~mask[row]).sum() <= 1][:60]
-    exact = [exact_log_p(fitted.params, x[row], mask[row], own) for row in rows]
+    exact = [exact_log_p(fitted.params, fitted.reads, x[row], mask[row]) for row in rows]
     found, ess = np.asarray(fitted.score.log_p)[rows], np.asarray(fitted.score.ess)[rows]
     share = ess / 256
     error = np.sqrt((1 / share - 1) / 256)

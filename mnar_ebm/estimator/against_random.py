@@ -5,7 +5,7 @@ import dataclasses
 from mnar_ebm.config import IGNORABLE
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator.columns import ColumnType, blocks_of
-from mnar_ebm.screening import Evidence, ignorable_means
+from mnar_ebm.screening import Evidence, random_means
 from mnar_ebm.training import FittedModel
 
 NUM_SAMPLES = 200
@@ -50,16 +50,15 @@ def compare_with_random(
     """
     if fitted.config.mechanism in IGNORABLE or table.mask.all():
         return ()
-    means = evidence.random if evidence else ignorable_means(table, fitted.config.seed)
-    imputed = fitted.impute(table.x[means.rows], num_samples=NUM_SAMPLES, seed=fitted.config.seed)
-    filled = imputed.mean.mean(axis=0)
+    seed = fitted.config.seed
+    random = evidence.random_means if evidence else random_means(table, seed)
+    filled = fitted.impute(table.x, num_samples=NUM_SAMPLES, seed=seed).mean.mean(axis=0)
     compared = []
     for column, block in zip(columns, blocks_of(columns), strict=True):
         own = table.x[table.mask[:, block.start], block.start]
         if column.kind != "numeric" or len(own) == len(table.x) or own.std() == 0:
             continue
-        mean, random = float(filled[block.start]), float(means.mean[block.start])
-        compared.append(
-            MeanAgainstRandom(str(column.name), mean, random, (mean - random) / float(own.std()))
-        )
+        mean, at_random = float(filled[block.start]), float(random[block.start])
+        distance = (mean - at_random) / float(own.std())
+        compared.append(MeanAgainstRandom(str(column.name), mean, at_random, distance))
     return tuple(compared)

@@ -41,10 +41,10 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         sample_posterior: whether ``transform`` returns a draw from the posterior of the first
             fit, the same at every call, and not the mean.
         mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
-            if nothing that was observed predicts the gaps, completely at random
-            (``estimator.gaps``); else the held-out bound decides between values missing at random
-            given the columns without gaps, if there are any, self-masking and a linear mechanism of
-            the whole row. For gaps at random a deep decoder is taken if it fills cells better.
+            missing at random, completely or given what was observed, unless a hidden value clearly
+            decides: that of another column, or the value itself (``screening``). It finds evidence
+            within a family of models and proves nothing. For gaps at random a deep decoder is taken
+            if it fills cells better.
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.

@@ -53,6 +53,8 @@ def laplace(
 ) -> Laplace:
     """Return the Gaussian at the mode that Newton's steps lead to.
 
+    Its curvature is that where the last step started, at the mode if the steps have converged.
+
     Args:
         logdensity_fn: log p, up to a constant; twice differentiable. [L] -> []
         position: where they start. [L]
@@ -67,18 +69,16 @@ def laplace(
     """
     size = position.shape[-1]
 
-    def factor(x: Array) -> Array:
-        curvature = -jax.hessian(logdensity_fn)(x)
+    def step(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        x = carry[0]
+        gradient, along = jax.linearize(jax.grad(logdensity_fn), x)
+        curvature = -jax.vmap(along)(jnp.eye(size))
         ridge = 1e-5 * jnp.trace(jnp.abs(curvature)) / size + 1e-6
         lower = jnp.linalg.cholesky(curvature + ridge * jnp.eye(size), symmetrize_input=True)
-        return jnp.where(jnp.isfinite(lower).all(), lower, jnp.eye(size))
-
-    def step(_: int, x: Array) -> Array:
-        gradient = jax.grad(logdensity_fn)(x)
-        move = jax.scipy.linalg.cho_solve((factor(x), True), gradient)
+        lower = jnp.where(jnp.isfinite(lower).all(), lower, jnp.eye(size))
+        move = jax.scipy.linalg.cho_solve((lower, True), gradient)
         length = jnp.sqrt((move**2).sum() + 1e-12)
         move = move * jnp.minimum(1.0, MAX_STEP / length)
-        return x + jnp.where(jnp.isfinite(move), move, 0.0)
+        return x + jnp.where(jnp.isfinite(move), move, 0.0), lower
 
-    mode = jax.lax.fori_loop(0, num_steps, step, position)
-    return Laplace(mode, factor(mode))
+    return Laplace(*jax.lax.fori_loop(0, num_steps, step, (position, jnp.eye(size))))

@@ -1,6 +1,6 @@
 """Which hidden values decide what is missing, by small models with nearly exact likelihoods."""
 
 from mnar_ebm.screening.bench import Gain
-from mnar_ebm.screening.screen import Evidence, Finding, Means, ignorable_means, screen
+from mnar_ebm.screening.screen import Evidence, Finding, random_means, screen
 
-__all__ = ["Evidence", "Finding", "Gain", "Means", "ignorable_means", "screen"]
+__all__ = ["Evidence", "Finding", "Gain", "random_means", "screen"]

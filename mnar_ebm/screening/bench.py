@@ -24,6 +24,10 @@ MAX_ROWS = 2000
 MAX_LATENTS = 10
 FIRST_STEPS, FIRST_RATE = 400, 0.05
 MORE_STEPS, MORE_RATE = 250, 0.04
+MAX_ROUNDS = 5
+TOLERANCE = 1.0
+"""Nats that a round of steps gains, summed over rows, where a fit has not converged."""
+
 NUM_STANDARD_ERRORS = 1.5
 LEVEL = 0.999
 
@@ -150,7 +154,7 @@ class Bench:
         own: np.ndarray | None = None,
         others: bool = False,
         gaps: bool = True,
-        is_bent: bool = True,
+        is_bent: bool = False,
     ) -> Reads:
         """Return what a candidate reads.
 
@@ -169,16 +173,25 @@ class Bench:
         )
         return Reads(*(jnp.asarray(part, jnp.float32) for part in parts))
 
-    def first(self, factors: Factors, is_bent: bool = True) -> Fitted:
-        """Return the candidate that reads nothing hidden, fitted from nothing."""
+    def first(self, factors: Factors) -> Fitted:
+        """Return the candidate that reads nothing hidden, columns straight, fitted from nothing."""
         rate = jnp.asarray(self.facts.missing_rate)
         params = model.init(jax.random.fold_in(self._key, 1), factors, rate)
-        reads = self.reads(is_bent=is_bent)
-        return self._fit(factors, reads, params, FIRST_STEPS, FIRST_RATE)
+        return self._fit(factors, self.reads(), params, FIRST_STEPS, FIRST_RATE)
 
     def more(self, factors: Factors, reads: Reads, params: Params) -> Fitted:
         """Return a candidate fitted from the parameters of another."""
         return self._fit(factors, reads, params, MORE_STEPS, MORE_RATE)
+
+    def settle(self, fitted: Fitted) -> Fitted:
+        """Return a candidate fitted on, until a round of steps gains no more."""
+        for _ in range(MAX_ROUNDS):
+            again = self.more(fitted.factors, fitted.reads, fitted.params)
+            has_gained = again.total > fitted.total + TOLERANCE
+            fitted = max(fitted, again, key=lambda one: one.total)
+            if not has_gained:
+                break
+        return fitted
 
     def _fit(
         self, factors: Factors, reads: Reads, params: Params, num_steps: int, rate: float
@@ -189,16 +202,22 @@ class Bench:
             factors, reads, params, fit.score(factors, key_score, self._read, params, reads)
         )
 
+    def means(self, fitted: Fitted) -> np.ndarray:
+        """Return means of encoded columns, gaps filled, in the units of the table. [D]."""
+        parts = (fitted.factors, self._key, self._read, fitted.params, fitted.reads)
+        filled = np.asarray(fit.fill(*parts), np.float64)
+        return self.facts.standardiser.invert(filled).mean(axis=0)
+
     def num_own(self, blocks: Sequence[Block]) -> int:
         """Return how many parameters columns have that may hide themselves."""
         return sum(max(1, block.num_levels - 1) for block in blocks)
 
     def num_gap_terms(self) -> int:
-        """Return how many gap terms are fitted: values and squares of earlier columns, and gaps."""
+        """Return how many gap terms are fitted: three powers of earlier columns, and gaps."""
         rate = jnp.asarray(self.facts.missing_rate)
         blocks = self.facts.blocks
         earlier = np.asarray(model.gap_terms.init(blocks, rate)["earlier"])[:, self.has_gap]
-        return int(2 * earlier.sum() + earlier[self.has_gap].sum())
+        return int(3 * earlier.sum() + earlier[self.has_gap].sum())
 
     def slopes(self, fitted: Fitted, own: np.ndarray) -> np.ndarray:
         """Return the sign of each own slope, 1 for levels, and 0 where there is none. [D]."""

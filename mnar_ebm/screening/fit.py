@@ -14,6 +14,7 @@ References:
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -24,7 +25,7 @@ from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp
 from mnar_ebm.samplers.laplace import Laplace, laplace
 from mnar_ebm.screening import factors as model
 from mnar_ebm.screening.factors import Factors, Params, Reads
-from mnar_ebm.types import Array, Key
+from mnar_ebm.types import Array, Key, PyTree
 
 WIDEN = 1.05
 NUM_DRAWS = 16
@@ -56,12 +57,10 @@ class Score(NamedTuple):
     Attributes:
         log_p: log p(x_obs, s), in nats, of values in standard units. [N]
         ess: effective number of the draws behind it. [N]
-        mean: the row with its gaps at their posterior mean, in standard units. [N, D]
     """
 
     log_p: Array
     ess: Array
-    mean: Array
 
 
 def _posterior(
@@ -153,6 +152,30 @@ def fit(
     return jax.lax.fori_loop(0, num_steps, step, start)[0]
 
 
+def _by_row(key: Key, rows: Rows, function: Callable[[Key, Array, Array], PyTree]) -> PyTree:
+    """Return ``function(key, x, mask)`` of every row, some rows at a time.
+
+    Rows have noise of their own, or the errors of their estimates would not cancel in a sum.
+    """
+    num_rows = len(rows.x)
+    num_blocks = -(-num_rows // SCORING_ROWS)
+    index = jnp.minimum(jnp.arange(num_blocks * SCORING_ROWS), num_rows - 1)
+    keys = jax.random.split(key, num_rows)
+
+    def of_block(block: Array) -> PyTree:
+        return jax.vmap(function)(keys[block], rows.x[block], rows.mask[block])
+
+    found = jax.lax.map(of_block, index.reshape(num_blocks, SCORING_ROWS))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_rows], found)
+
+
+def _weighted(factors: Factors, key: Key, params: Params, row: model.Row) -> tuple[Array, Array]:
+    """Return draws of v [K, V] and their log-weights [K], at a mode found from 0."""
+    posterior = _posterior(factors, params, row, jnp.zeros(factors.num_latents), 10)
+    noise = jax.random.normal(key, (NUM_SCORING_DRAWS, factors.num_latents))
+    return _log_weights(factors, params, row, posterior, noise)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def score(factors: Factors, key: Key, rows: Rows, params: Params, reads: Reads) -> Score:
     """Return what a candidate says of every row; with the same key, by the same noise.
@@ -166,17 +189,28 @@ def score(factors: Factors, key: Key, rows: Rows, params: Params, reads: Reads) 
     """
     params = model.hold(params, reads, factors.model.vae.likelihood.blocks)
 
-    def of_row(keyed: tuple[Key, Rows]) -> Score:
-        (key_noise, key_hidden), row = jax.random.split(keyed[0]), keyed[1]
-        read = model.read_row(params, row.x, row.mask)
-        posterior = _posterior(factors, params, read, jnp.zeros(factors.num_latents), 10)
-        noise = jax.random.normal(key_noise, (NUM_SCORING_DRAWS, factors.num_latents))
-        latents, log_w = _log_weights(factors, params, read, posterior, noise)
-        hidden = jax.vmap(lambda key, v: model.draw_hidden(key, factors, params, read, v))
-        mean = jax.nn.softmax(log_w) @ hidden(jax.random.split(key_hidden, len(noise)), latents)
-        mean = jnp.where(row.mask, row.x, mean)
-        return Score(log_mean_exp(log_w), effective_sample_size(log_w), mean)
+    def of_row(key: Key, x: Array, mask: Array) -> Score:
+        row = model.read_row(params, x, mask)
+        log_w = _weighted(factors, key, params, row)[1]
+        return Score(log_mean_exp(log_w), effective_sample_size(log_w))
 
-    # Rows have noise of their own, or the errors of their estimates would not cancel in a sum.
-    keys = jax.random.split(key, len(rows.x))
-    return jax.lax.map(of_row, (keys, rows), batch_size=SCORING_ROWS)
+    return _by_row(key, rows, of_row)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def fill(factors: Factors, key: Key, rows: Rows, params: Params, reads: Reads) -> Array:
+    """Return rows with their gaps at the posterior mean, in standard units. [N, D].
+
+    The arguments are those of ``score``.
+    """
+    params = model.hold(params, reads, factors.model.vae.likelihood.blocks)
+
+    def of_row(key: Key, x: Array, mask: Array) -> Array:
+        key_latent, key_hidden = jax.random.split(key)
+        row = model.read_row(params, x, mask)
+        latents, log_w = _weighted(factors, key_latent, params, row)
+        hidden = jax.vmap(lambda key, v: model.draw_hidden(key, factors, params, row, v))
+        mean = jax.nn.softmax(log_w) @ hidden(jax.random.split(key_hidden, len(log_w)), latents)
+        return jnp.where(mask, x, mean)
+
+    return _by_row(key, rows, of_row)

@@ -14,11 +14,12 @@ from mnar_ebm.estimator import against_random
 from mnar_ebm.estimator.against_random import MeanAgainstRandom, compare_with_random
 from mnar_ebm.estimator.columns import ColumnType
 from mnar_ebm.estimator.warnings import MAX_DISTANCE, find_warnings
-from mnar_ebm.screening import Evidence, Means
+from mnar_ebm.screening import Evidence
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
 
 NUM_ROWS = 120
+TINY = {"slope_start": "flat", "hidden_dim": 4, "likelihood": "gaussian"}
 COLUMNS = (
     ColumnType("income"),
     ColumnType("owner", "binary", (False, True)),
@@ -71,24 +72,22 @@ FILLING = np.array([52_000, 0.5, 24.0, 0.3, 0.3, 0.4, 2.0, 0.0])
 RANDOM = np.array([41_000, 0.5, 31.0, 0.3, 0.3, 0.4, 2.0, 1980])
 
 
-def evidence_of(rows):
-    """Return evidence of some of the rows, with the means under missing at random."""
-    return Evidence("self_masking", (1.0,) * 8, True, (), Means(rows, RANDOM), 0.9)
+EVIDENCE = Evidence("self_masking", (1.0,) * 8, True, (), NUM_ROWS, 0.9, RANDOM)
 
 
 def test_means_are_in_units_of_the_table():
-    """Over the rows that were read, gaps filled; the distance in standard deviations observed."""
-    table, rows = make_rows(), np.arange(0, NUM_ROWS, 3)
+    """Over all rows, gaps filled; the distance in standard deviations of what was observed."""
+    table = make_rows()
     fitted = Stub("selfmasking_probit", FILLING)
-    compared = compare_with_random(fitted, table, COLUMNS, evidence_of(rows))
+    compared = compare_with_random(fitted, table, COLUMNS, EVIDENCE)
     assert [one.name for one in compared] == ["income", "hours"]  # numbers with gaps that vary
     for one, column in zip(compared, (INCOME, HOURS), strict=True):
         observed = table.x[table.mask[:, column], column]
-        mean = np.where(table.mask, table.x, FILLING)[rows, column].mean()
+        mean = np.where(table.mask, table.x, FILLING)[:, column].mean()
         np.testing.assert_allclose([one.mean, one.random], [mean, RANDOM[column]])
         np.testing.assert_allclose(one.distance, (mean - RANDOM[column]) / observed.std())
     ((asked, settings),) = fitted.asked
-    np.testing.assert_array_equal(asked, table.x[rows])
+    np.testing.assert_array_equal(asked, table.x)
     assert settings == {"num_samples": against_random.NUM_SAMPLES, "seed": 5}
     assert compared[0].distance > 0 > compared[1].distance
 
@@ -98,10 +97,8 @@ def test_units_do_not_move_a_distance():
     table = make_rows()
     scale = np.where(np.arange(8) == INCOME, 1e-3, 1.0)
     other = data.make_table("people", NAMES, table.x * scale, blocks=BLOCKS)
-    rows = np.arange(NUM_ROWS)
-    evidence = evidence_of(rows)
-    scaled = evidence._replace(random=Means(rows, RANDOM * scale))
-    first, *_ = compare_with_random(Stub("linear", FILLING), table, COLUMNS, evidence)
+    scaled = EVIDENCE._replace(random_means=RANDOM * scale)
+    first, *_ = compare_with_random(Stub("linear", FILLING), table, COLUMNS, EVIDENCE)
     second, *_ = compare_with_random(Stub("linear", FILLING * scale), other, COLUMNS, scaled)
     np.testing.assert_allclose([second.mean, second.random], [first.mean / 1e3, 41.0])
     np.testing.assert_allclose(second.distance, first.distance)
@@ -111,16 +108,15 @@ def test_a_factor_model_tells_the_means_where_nothing_was_screened(monkeypatch):
     """By the seed of the fit; evidence saves the work."""
     asked = []
 
-    def ignorable_means(table, seed):
+    def random_means(table, seed):
         asked.append(seed)
-        return Means(np.arange(10), RANDOM)
+        return RANDOM
 
-    monkeypatch.setattr(against_random, "ignorable_means", ignorable_means)
+    monkeypatch.setattr(against_random, "random_means", random_means)
     fitted, table = Stub("linear", FILLING), make_rows()
     compared = compare_with_random(fitted, table, COLUMNS, None)
     assert asked == [5] and compared[0].random == 41_000
-    assert len(fitted.asked[0][0]) == 10
-    compare_with_random(fitted, table, COLUMNS, evidence_of(np.arange(10)))
+    compare_with_random(fitted, table, COLUMNS, EVIDENCE)
     assert asked == [5]
 
 
@@ -131,7 +127,7 @@ def test_nothing_is_told_where_gaps_are_at_random_or_there_are_none(mechanism):
     full = data.make_table("people", NAMES, np.where(table.mask, table.x, FILLING))
     fitted = Stub(mechanism, FILLING)
     assert compare_with_random(fitted, full, COLUMNS, None) == () and not fitted.asked
-    compared = compare_with_random(fitted, table, COLUMNS, evidence_of(np.arange(9)))
+    compared = compare_with_random(fitted, table, COLUMNS, EVIDENCE)
     assert bool(compared) == bool(fitted.asked) == (mechanism not in IGNORABLE)
 
 
@@ -158,7 +154,7 @@ def report():
         max_iter=2,
         num_models=1,
         num_samples=50,
-        settings={"slope_start": "flat", "hidden_dim": 4},
+        settings=TINY,
         random_state=0,
     )
     return imputer.fit(pd.DataFrame(x, columns=["income", "hours"])).report_
@@ -193,14 +189,13 @@ def test_what_was_assumed_decides_beyond_half_a_standard_deviation(report, dista
 
 def test_a_fit_that_moves_a_mean_far_is_warned_of(monkeypatch):
     """From the means to the report of the imputer."""
-    means = Means(np.arange(60), np.array([12_000.0, 30.0]))
-    monkeypatch.setattr(against_random, "ignorable_means", lambda table, seed: means)
+    means = np.array([12_000.0, 30.0])
+    monkeypatch.setattr(against_random, "random_means", lambda table, seed: means)
     rng = np.random.default_rng(1)
     x = rng.normal(size=(60, 2)) * [9_000, 10] + [40_000, 30]
     x[rng.random(x.shape) < 0.3] = np.nan
-    settings = {"slope_start": "flat", "hidden_dim": 4}
     quick = {"max_iter": 2, "num_models": 1, "num_samples": 50, "random_state": 0}
-    imputer = MNARImputer(mechanism="selfmasking_probit", settings=settings, **quick).fit(x)
+    imputer = MNARImputer(mechanism="selfmasking_probit", settings=TINY, **quick).fit(x)
     (line,) = [one for one in imputer.report_.warnings if "what was assumed decides" in one]
     assert "the mean of x0 would be 1.2e+04, here it is " in line and line.endswith(" above")
     assert f"warning: {line}" in str(imputer.report_)
@@ -215,9 +210,8 @@ def test_the_factor_model_fills_gaps_at_random_by_what_goes_with_them():
     x = truth.copy()
     x[(truth[:, 1] > 105) & (rng.random(1500) < 0.9), 0] = np.nan
     table = data.make_table("toy", ("a", "b", "c"), x)
-    means = screening.ignorable_means(table)
-    np.testing.assert_array_equal(means.rows, np.arange(1500))
-    np.testing.assert_allclose(means.mean[1:], truth[:, 1:].mean(axis=0), rtol=1e-4)
+    means = screening.random_means(table)
+    np.testing.assert_allclose(means[1:], truth[:, 1:].mean(axis=0), rtol=1e-4)
     error = 20 * 0.5 / np.sqrt(np.isnan(x[:, 0]).sum())
-    assert abs(means.mean[0] - truth[:, 0].mean()) < 4 * error
+    assert abs(means[0] - truth[:, 0].mean()) < 4 * error
     assert np.nanmean(x[:, 0]) < truth[:, 0].mean() - 8 * error

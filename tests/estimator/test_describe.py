@@ -55,13 +55,14 @@ def test_a_threshold_is_where_half_go_missing(settings):
         assert column.direction == ("high" if slope > 0 else "low") + " values go missing"
 
 
+@pytest.mark.parametrize("gap_terms", [False, True])
 @pytest.mark.parametrize("mechanism", ["none", "mar"])
-def test_what_a_mechanism_does_not_tell_is_nan(mechanism):
+def test_what_a_mechanism_does_not_tell_is_nan(mechanism, gap_terms):
     """Of any column, or of those without a gap, which others are told by."""
     x = make_table().x
     x[:, 0] = 40_000 + 9_000 * np.random.default_rng(1).normal(size=300)
     table = data.make_table("t", ("income", "hours"), x)
-    config = dataclasses.replace(CONFIG, mechanism=mechanism)
+    config = dataclasses.replace(CONFIG, mechanism=mechanism, gap_terms=gap_terms)
     fitted = make_fitted(config, table_facts(config, table))
     income, hours = describe_columns(fitted, table, COLUMNS)
     assert np.isnan(income.probability).all()

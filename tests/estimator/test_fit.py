@@ -1,6 +1,7 @@
 """What is trained once the mechanism is found, and with which columns bent."""
 
 import dataclasses
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,7 @@ from mnar_ebm import data
 from mnar_ebm.config import IGNORABLE, MECHANISMS, Config
 from mnar_ebm.estimator import fit, selection
 from mnar_ebm.estimator.selection import Mechanism
-from mnar_ebm.screening import Evidence, Finding, Gain, Means
+from mnar_ebm.screening import Evidence, Finding, Gain
 from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.stages import program_of
 
@@ -92,11 +93,10 @@ def make_evidence(mechanism, slopes=(), gap_terms=True):
     names = ("self_masking", "no_self_censoring")
     is_clear = [mechanism == name for name in names]
     findings = tuple(
-        Finding(name, "ignorable, columns bent", *rest)
+        Finding(name, "ignorable", *rest)
         for name, *rest in zip(names, gains, is_clear, strict=True)
     )
-    means = Means(np.arange(300), np.zeros(4))
-    return Evidence(mechanism, slopes, gap_terms, findings, means, 0.8)
+    return Evidence(mechanism, slopes, gap_terms, findings, 300, 0.8, np.zeros(4))
 
 
 def find(monkeypatch, evidence, are_predictable=True, has_gaps=True):
@@ -136,8 +136,7 @@ def test_nothing_is_screened_where_nothing_could_tell(monkeypatch, case, words):
         (
             "ignorable",
             {"mechanism": "ignorable"},
-            "observed values and other gaps do as well: no_self_censoring gains -1.2 ± 3.0 nats "
-            "over ignorable, columns bent in 300 rows, which is not clear",
+            "no_self_censoring gains -1.2 ± 3.0 nats over ignorable in 300 rows, which is not",
         ),
         (
             "no_self_censoring",
@@ -151,7 +150,7 @@ def test_nothing_is_screened_where_nothing_could_tell(monkeypatch, case, words):
                 "own_slopes": (1.0, 0.0, -1.0, 0.0),
                 "gap_terms": True,
             },
-            "values of age, rent hide themselves, beside gaps that go together: it gains 40.0 ± "
+            "values of age, rent hide themselves, beside gaps that go together: .* gains 40.0 ± "
             "7.5 nats over gaps at random",
         ),
     ],
@@ -161,7 +160,7 @@ def test_the_evidence_becomes_settings_and_a_reason(monkeypatch, name, settings,
     slopes = settings.get("own_slopes", (0.0,) * 4)
     found, asked = find(monkeypatch, make_evidence(name, slopes))
     assert found.settings == settings and asked == [7]
-    assert words in found.reason and found.evidence.num_rows == 300
+    assert re.search(words, found.reason) and found.evidence.num_rows == 300
     config = dataclasses.replace(Config(mechanism="mcar"), **found.settings)
     assert config.hides_itself == tuple(float(slope != 0) for slope in config.own_slopes)
 
@@ -171,7 +170,7 @@ def test_gaps_that_do_not_go_together_have_no_terms(monkeypatch):
     evidence = make_evidence("self_masking", (1.0, 0.0, 0.0, 0.0), gap_terms=False)
     found, _ = find(monkeypatch, evidence)
     assert found.settings["gap_terms"] is False
-    assert found.reason.startswith("values of age hide themselves: it gains 40.0 ± 7.5 nats")
+    assert re.match("values of age hide themselves: .* gains 40.0 ± 7.5 nats", found.reason)
 
 
 def test_a_bent_column_compiles_no_program_of_training_anew():

@@ -80,24 +80,30 @@ def find_mechanism(table: Table, seed: int, tell: Callable[[str], None]) -> Mech
 
 def in_words(evidence: Evidence, table: Table) -> str:
     """Return what the evidence says, and what it cannot say."""
-    gains = {one.candidate: one.gain for one in evidence.findings[:2]}
+    gains = {one.candidate: one.gain for one in reversed(evidence.findings)}  # the first of each
     if evidence.mechanism == "ignorable":
-        refused = [one for one in evidence.findings if not one.is_clear][-1]
+        refused = [one for one in evidence.findings if not one.is_clear and one.is_hidden]
+        if not refused:
+            return (
+                "only levels are missing, and nothing that is assumed of them could tell a level "
+                "that hides itself from gaps at random"
+            )
+        last = refused[-1]
         return (
-            f"observed values and other gaps do as well: {refused.candidate} gains "
-            f"{refused.gain} nats over {refused.against} in {evidence.num_rows} rows, which is "
-            "not clear; values that hide themselves a little would not be told from this"
+            f"observed values and other gaps tell as much: {last.candidate} gains {last.gain} nats "
+            f"over {last.against} in {evidence.num_rows} rows, which is not clear; values that "
+            "hide themselves a little would not be told from this"
         )
     if evidence.mechanism == "no_self_censoring":
-        gain = gains["no_self_censoring"]
-        return f"hidden values of other columns gain {gain} nats over gaps at random"
+        gained = gains["no_self_censoring"]
+        return f"hidden values of other columns gain {gained} nats over gaps at random"
     starts = [block.start for block in table.blocks] or range(len(table.columns))
     names = [table.columns[start] for start in starts if evidence.slopes[start]]
     shown = ", ".join(names[:MAX_NAMES]) + ", ..." * (len(names) > MAX_NAMES)
     together = ", beside gaps that go together" if evidence.gap_terms else ""
     return (
-        f"values of {shown} hide themselves{together}: it gains {gains['self_masking']} nats over "
-        "gaps at random, as far as the shape of the columns can tell"
+        f"values of {shown} hide themselves{together}: that gains {gains['self_masking']} nats "
+        "over gaps at random, as far as the shape of the columns can tell"
     )
 
 

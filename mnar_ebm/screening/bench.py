@@ -1,7 +1,6 @@
 """A table as the candidates read it, how they are fitted, and what one gains over another."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +8,17 @@ import numpy as np
 from scipy import stats
 
 from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import Block, make_blocks
+from mnar_ebm.blocks import make_blocks
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
+from mnar_ebm.missingness import gap_terms
 from mnar_ebm.models import make_model
 from mnar_ebm.screening import factors as model
 from mnar_ebm.screening import fit
 from mnar_ebm.screening.factors import Factors, Params, Reads
+from mnar_ebm.screening.terms import select_terms
 from mnar_ebm.training.fitted import table_facts
+from mnar_ebm.types import Array
 
 MAX_ROWS = 2000
 """Most rows that are read, drawn at random."""
@@ -27,9 +29,6 @@ MORE_STEPS, MORE_RATE = 250, 0.04
 MAX_ROUNDS = 5
 TOLERANCE = 1.0
 """Nats that a round of steps gains, summed over rows, where a fit has not converged."""
-
-NUM_STANDARD_ERRORS = 1.5
-LEVEL = 0.999
 
 
 class Gain(NamedTuple):
@@ -50,23 +49,17 @@ class Gain(NamedTuple):
         """The gain less one nat for each parameter, which is what they gain of nothing (AIC)."""
         return self.total - self.num_parameters
 
-    @property
-    def is_steady(self) -> bool:
-        """Whether it is above what rows differ by, which needs no model to be right."""
-        return self.net > NUM_STANDARD_ERRORS * self.standard_error
-
-    @property
-    def is_clear(self) -> bool:
-        r"""Whether it is steady, and above the point of \chi² that nested models seldom pass."""
-        return self.is_steady and self.total > self.threshold(LEVEL)
-
-    def threshold(self, level: float) -> float:
-        r"""Return half of the ``level`` quantile of \chi² of so many parameters."""
-        return float(stats.chi2.ppf(level, max(self.num_parameters, 1))) / 2.0
-
     def __str__(self) -> str:
         """Return gain and standard error."""
         return f"{self.total:.1f} ± {self.standard_error:.1f}"
+
+
+def chance(num_parameters: int, level: float) -> float:
+    r"""Return what so many parameters of nothing seldom gain, less one nat for each.
+
+    It is half of the ``level`` quantile of \chi² with so many degrees of freedom, less these.
+    """
+    return float(stats.chi2.ppf(level, num_parameters)) / 2.0 - num_parameters
 
 
 class Fitted(NamedTuple):
@@ -89,6 +82,16 @@ class Fitted(NamedTuple):
         """Sum of log p(x_obs, s) over rows, in nats."""
         return float(np.asarray(self.score.log_p, np.float64).sum())
 
+    @property
+    def num_own(self) -> int:
+        """How many columns may hide themselves, by a slope each."""
+        return int(self.reads.own.sum())
+
+    @property
+    def num_terms(self) -> int:
+        """How many gap terms are read."""
+        return int(self.reads.terms.sum())
+
 
 def gain(one: Fitted, other: Fitted, num_parameters: int) -> Gain:
     """Return what one candidate gains over another that has so many parameters less."""
@@ -107,6 +110,8 @@ class Bench:
         blocks: the columns, numeric ones too.
         has_gap: of each encoded column. [D]
         can_bend: which encoded columns are numeric, have no atom and have a shape. [D]
+        can_hide: numeric columns with gaps: of levels nothing is assumed that could tell values
+            that hide themselves from gaps at random. [D]
     """
 
     def __init__(self, table: Table, seed: int):
@@ -120,21 +125,13 @@ class Bench:
         self._read = fit.Rows(jnp.asarray(x, jnp.float32), jnp.asarray(mask))
         self.blocks = table.blocks or make_blocks([("numeric", 0)] * x.shape[1])
         self.has_gap = np.logical_not(mask.all(axis=0))
-        self.can_bend = self._find_shapes(x, mask)
+        is_numeric = np.isin(np.arange(x.shape[1]), kinds.numeric(self.blocks))
+        self.can_hide = self.has_gap & is_numeric
+        has_shape = [len(np.unique(own[seen])) > 2 for own, seen in zip(x.T, mask.T, strict=True)]
+        has_atom = np.array(self.facts.atom_side or 0) != 0
+        self.can_bend = is_numeric & np.array(has_shape) & ~has_atom
         self._key = jax.random.key(seed)
         self._num_latents = min(MAX_LATENTS, max(1, len(self.blocks) // 2))
-
-    def _find_shapes(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        can_bend = np.array(
-            [len(np.unique(own[seen])) > 2 for own, seen in zip(x.T, mask.T, strict=True)]
-        )
-        can_bend[kinds.columns_of(kinds.discrete(self.blocks))] = False
-        return can_bend & (np.array(self.facts.atom_side or 0) == 0)
-
-    @property
-    def gappy(self) -> list[Block]:
-        """The columns of the table with gaps."""
-        return [block for block in self.blocks if self.has_gap[block.start]]
 
     def factors(self, reads_others: bool = False, more_latents: int = 0) -> Factors:
         """Return the factor model, of more latents than the table has by default."""
@@ -149,44 +146,45 @@ class Bench:
         )
         return Factors(made, reads_others)
 
-    def reads(
-        self,
-        own: np.ndarray | None = None,
-        others: bool = False,
-        gaps: bool = True,
-        is_bent: bool = False,
-    ) -> Reads:
-        """Return what a candidate reads.
+    def first(
+        self, factors: Factors, fullest_first: bool = True, reads: Reads | None = None
+    ) -> Fitted:
+        """Return the candidate that reads nothing hidden, fitted from nothing.
 
         Args:
-            own: which encoded columns hide themselves; ``None``: none. [D]
-            others: whether gaps are read off what other columns hide.
-            gaps: whether gaps go together.
-            is_bent: whether columns are bent.
+            factors: the model.
+            fullest_first: the order of the columns with gaps, in which later ones read earlier
+                ones; those without are the first in either.
+            reads: what it reads; ``None``: the gap terms that columns need, and columns straight.
         """
-        nothing = np.zeros(len(self.has_gap))
-        parts = (
-            nothing if own is None else own,
-            self.has_gap * others,
-            self.has_gap * gaps,
-            self.can_bend * is_bent,
-        )
-        return Reads(*(jnp.asarray(part, jnp.float32) for part in parts))
+        key, rate = jax.random.fold_in(self._key, 1), jnp.asarray(self.facts.missing_rate)
+        params = model.init(key, factors, rate)
+        if reads is None:
+            nothing = jnp.zeros(len(self.has_gap))
+            terms = jnp.asarray(self._terms(fullest_first), jnp.float32)
+            reads = Reads(nothing, nothing, jnp.asarray(self.has_gap, jnp.float32), terms, nothing)
+        return self._fit(factors, reads, params, FIRST_STEPS, FIRST_RATE)
 
-    def first(self, factors: Factors) -> Fitted:
-        """Return the candidate that reads nothing hidden, columns straight, fitted from nothing."""
-        rate = jnp.asarray(self.facts.missing_rate)
-        params = model.init(jax.random.fold_in(self._key, 1), factors, rate)
-        return self._fit(factors, self.reads(), params, FIRST_STEPS, FIRST_RATE)
+    def _terms(self, fullest_first: bool) -> np.ndarray:
+        """Return the gap terms that are needed, at the first encoded column of each. [F, D, D]."""
+        rate = self.facts.missing_rate
+        order = rate if fullest_first else np.where(self.has_gap, 1.0 - rate, 0.0)
+        earlier = np.asarray(gap_terms.init(self.facts.blocks, jnp.asarray(order))["earlier"])
+        starts = np.isin(np.arange(len(rate)), [block.start for block in self.blocks])
+        features = np.asarray(gap_terms.features(self._read.x, self._read.mask), float)
+        gaps = ~np.asarray(self._read.mask)
+        return select_terms(features, gaps, earlier * (starts & self.has_gap))
 
-    def more(self, factors: Factors, reads: Reads, params: Params) -> Fitted:
-        """Return a candidate fitted from the parameters of another."""
-        return self._fit(factors, reads, params, MORE_STEPS, MORE_RATE)
+    def more(self, fitted: Fitted, **changed: Any) -> Fitted:
+        """Return a candidate fitted from another, with fields of what it reads changed."""
+        arrays = {name: jnp.asarray(value, jnp.float32) for name, value in changed.items()}
+        reads = fitted.reads._replace(**arrays)
+        return self._fit(fitted.factors, reads, fitted.params, MORE_STEPS, MORE_RATE)
 
     def settle(self, fitted: Fitted) -> Fitted:
         """Return a candidate fitted on, until a round of steps gains no more."""
         for _ in range(MAX_ROUNDS):
-            again = self.more(fitted.factors, fitted.reads, fitted.params)
+            again = self.more(fitted)
             has_gained = again.total > fitted.total + TOLERANCE
             fitted = max(fitted, again, key=lambda one: one.total)
             if not has_gained:
@@ -208,33 +206,31 @@ class Bench:
         filled = np.asarray(fit.fill(*parts), np.float64)
         return self.facts.standardiser.invert(filled).mean(axis=0)
 
-    def num_own(self, blocks: Sequence[Block]) -> int:
-        """Return how many parameters columns have that may hide themselves."""
-        return sum(max(1, block.num_levels - 1) for block in blocks)
+    @property
+    def num_own(self) -> int:
+        """How many columns may hide themselves, by a slope each."""
+        return int(self.can_hide.sum())
 
-    def num_gap_terms(self) -> int:
-        """Return how many gap terms are fitted: three powers of earlier columns, and gaps."""
-        rate = jnp.asarray(self.facts.missing_rate)
-        blocks = self.facts.blocks
-        earlier = np.asarray(model.gap_terms.init(blocks, rate)["earlier"])[:, self.has_gap]
-        return int(3 * earlier.sum() + earlier[self.has_gap].sum())
+    @property
+    def num_others(self) -> int:
+        """How many slopes there are of gaps in what other columns hide."""
+        num_gappy = sum(bool(self.has_gap[block.start]) for block in self.blocks)
+        return self.num_own * (num_gappy - 1)
 
-    def slopes(self, fitted: Fitted, own: np.ndarray) -> np.ndarray:
-        """Return the sign of each own slope, 1 for levels, and 0 where there is none. [D]."""
-        signs = np.ones(len(own))
-        numeric = kinds.numeric(self.blocks)
-        if len(numeric):
-            parts = fitted.params.own
-            slope = np.asarray((parts["numeric"] if self.facts.blocks else parts)["slope"])
-            signs[numeric] = np.where(slope < 0, -1.0, 1.0)
-        return signs * own
+    def signs(self, fitted: Fitted) -> np.ndarray:
+        """Return the sign of each own slope, 0 where there is none. [D]."""
+        signs = np.zeros(len(self.has_gap))
+        signs[kinds.numeric(self.blocks)] = np.where(self._slope(fitted) < 0, -1.0, 1.0)
+        return signs * np.asarray(fitted.reads.own)
 
-    def with_slope(self, params: Params, slope: float) -> Params:
-        """Return the parameters with one slope for all numeric columns."""
-        own, start = params.own, np.arcsinh(slope)
-        if not self.facts.blocks:
-            return params._replace(own=own | {"slope": jnp.full_like(own["slope"], start)})
-        if "numeric" not in own:
-            return params
-        numeric = own["numeric"] | {"slope": jnp.full_like(own["numeric"]["slope"], start)}
-        return params._replace(own=own | {"numeric": numeric})
+    def with_slope(self, fitted: Fitted, slope: float) -> Fitted:
+        """Return a candidate whose next fit starts with one slope for all numeric columns."""
+        own = fitted.params.own
+        start = {"slope": jnp.full_like(self._slope(fitted), np.arcsinh(slope))}
+        changed = own | {"numeric": own["numeric"] | start} if self.facts.blocks else own | start
+        return fitted._replace(params=fitted.params._replace(own=changed))
+
+    def _slope(self, fitted: Fitted) -> Array:
+        """Return asinh of the slopes of numeric columns. [n]."""
+        own = fitted.params.own
+        return (own["numeric"] if self.facts.blocks else own)["slope"]

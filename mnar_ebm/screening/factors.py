@@ -71,26 +71,36 @@ class Reads(NamedTuple):
 
     Attributes:
         own: columns that may hide themselves. [D]
-        others: columns whose gaps may be read off what the others hide. [D]
-        gaps: columns whose gaps may go together with others. [D]
+        others: columns whose values, hidden or not, the gaps of others may be read off. [D]
+        has_gap: columns with gaps. [D]
+        terms: gap terms: features of column e that are read in the gap of d. [F, D, D]
         shape: columns that may be bent. [D]
     """
 
     own: Array
     others: Array
-    gaps: Array
+    has_gap: Array
+    terms: Array
     shape: Array
 
 
 def init(key: Key, factors: Factors, missing_rate: Array) -> Params:
-    """Return parameters of a candidate that reads nothing hidden and bends no column."""
+    """Return parameters of a candidate that reads nothing hidden and bends no column.
+
+    Args:
+        key: random key.
+        factors: the model.
+        missing_rate: share of missing cells of each column. [D]
+    """
     model = factors.model
-    num_features, blocks = model.vae.num_features, model.vae.likelihood.blocks
+    num_features = model.vae.num_features
+    gaps = gap_terms.init(model.vae.likelihood.blocks, missing_rate)
     return Params(
         decoder=model.vae.init(key)["decoder"],
         shape=jnp.zeros((2, num_features)),
         own=model.mechanism.init(key, missing_rate),
-        gaps=gap_terms.init(blocks, missing_rate),
+        # Which terms are read, and so what comes before what, is told by ``Reads``.
+        gaps=gaps | {"earlier": jnp.ones_like(gaps["earlier"])},
         others=jnp.zeros((num_features, num_features)),
     )
 
@@ -101,8 +111,8 @@ def hold(params: Params, reads: Reads, blocks: tuple[Block, ...]) -> Params:
     return params._replace(
         shape=params.shape * reads.shape,
         own=_hold_own(params.own, reads.own, blocks),
-        gaps=params.gaps | {"coefficients": params.gaps["coefficients"] * reads.gaps},
-        others=params.others * off_diagonal * reads.others,
+        gaps=params.gaps | {"coefficients": params.gaps["coefficients"] * reads.terms},
+        others=params.others * off_diagonal * reads.others[:, None] * reads.has_gap,
     )
 
 

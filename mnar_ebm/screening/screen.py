@@ -6,17 +6,18 @@ Every candidate has the same model of what gaps have in common. They differ by w
     no_self_censoring    what other columns hide, never the value itself
     self_masking         the hidden value itself
 
-With \Delta the gain of log p(x_obs, s) over another, summed over rows, and k the parameters that it
-took, a gain is *clear* if
+Gap terms are those that gaps at random need (``screening.terms``). Values that hide themselves may
+do with fewer of them: with none, or with other gaps alone, or with all; what is best by log p less
+the number of parameters (AIC) is compared. With \Delta the gain of log p(x_obs, s) over the
+ignorable candidate, summed over rows, and k the parameters that it took more, or less, a gain is
+*clear* if \Delta - k is above what chance does by the \chi² of the slopes, and, but for nested
+models of columns that look normal, above what rows differ by: it has to come from most of them.
 
-    2 \Delta > the 99.9 % point of \chi²_k      and      \Delta - k > 1.5 \sqrt{N} sd_i \Delta_i
-
-the first by theory for nested models that are right, the second for those that are not: the gain
-has to come from most rows, not from a few. Columns are bent if that pays for its parameters where
-values are missing at random, or the skew of a column would pass for a cut. Self-masking has to gain
-clearly so; with straight columns against bent ones without it, for the model that is fitted in the
-end is straight; and with more latents. Then each column is judged by itself: its slope stays if
-the fit is clearly worse without it.
+Columns are bent if that pays for its parameters where values are missing at random, or the skew of
+a column would pass for a cut. Self-masking has to gain clearly with more latents, too, and, where
+it needs all the terms that gaps at random need, with columns straight: what is fitted in the end
+is straight. Then each column is judged by itself: its slope stays if the fit is clearly worse
+without it.
 
 All this is evidence for one family of models against another. Every model of values that hide
 themselves has a counterpart at random that fits as well: they are told apart by the shape that is
@@ -36,11 +37,13 @@ import numpy as np
 
 from mnar_ebm.data.table import Table
 from mnar_ebm.screening import fit
-from mnar_ebm.screening.bench import Bench, Fitted, Gain, gain
-from mnar_ebm.screening.factors import Factors
+from mnar_ebm.screening.bench import Bench, Fitted, Gain, chance, gain
+from mnar_ebm.types import Array
 
 MORE_LATENTS = 2
-COLUMN_LEVEL = 0.98
+LEVEL, STRAIGHT_LEVEL, COLUMN_LEVEL = 0.999, 0.995, 0.98
+"""Quantiles that a gain has to pass: of bent columns, of straight ones, of one column's slope."""
+
 STARTS = (0.0, 1.0, -1.0)
 """Slopes that all columns start with: training does not pass from one tail to the other."""
 
@@ -61,6 +64,11 @@ class Finding(NamedTuple):
     against: str
     gain: Gain
     is_clear: bool
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether what was added is read off hidden values."""
+        return "self" in self.candidate
 
     def __str__(self) -> str:
         """Return one line."""
@@ -121,16 +129,19 @@ def screen(
         tell: called with a line after each comparison.
     """
     bench, notes = Bench(table, seed), _Notes(tell)
-    ignorable = _ignorable(bench, bench.factors(), notes)
-    own, gap_terms = np.zeros(len(bench.has_gap)), True
-    mechanism = _find_family(bench, ignorable, notes)
+    ignorable = _ignorable(bench, notes)
+    mechanism, slopes, has_terms = IGNORABLE, np.zeros(len(bench.has_gap)), True
+    if bench.num_own:
+        masking = _self_masking(bench, ignorable)
+        mechanism = _find_family(bench, ignorable, masking, notes)
     if mechanism == "self_masking":
-        own, gap_terms = _find_columns(bench, ignorable, notes)
-        mechanism = "self_masking" if own.any() else "ignorable"
+        slopes = _find_columns(bench, ignorable, masking, notes)
+        mechanism = "self_masking" if slopes.any() else IGNORABLE
+        has_terms = bool(masking.num_terms)
     return Evidence(
         mechanism,
-        tuple(float(slope) for slope in own),
-        gap_terms,
+        tuple(float(slope) for slope in slopes),
+        has_terms,
         tuple(notes.findings),
         len(bench.rows),
         float(np.median(ignorable.score.ess)) / fit.NUM_SCORING_DRAWS,
@@ -141,103 +152,117 @@ def screen(
 def random_means(table: Table, seed: int = 0) -> np.ndarray:
     """Return what the mean of each encoded column would be, were values missing at random. [D]."""
     bench = Bench(table, seed)
-    return bench.means(_ignorable(bench, bench.factors(), _Notes(lambda line: None)))
+    return bench.means(_ignorable(bench, _Notes(lambda line: None)))
 
 
-def _ignorable(bench: Bench, factors: Factors, notes: _Notes) -> Fitted:
+def _ignorable(bench: Bench, notes: _Notes) -> Fitted:
     """Return the candidate that reads nothing hidden, bent if that pays for its parameters."""
-    straight = bench.settle(bench.first(factors))
-    num_parameters = 2 * int(bench.can_bend.sum())
-    if not num_parameters:
+    orders = (True, False) if bench.has_gap.sum() > 1 else (True,)
+    fits = [bench.first(bench.factors(), fullest_first) for fullest_first in orders]
+    straight = bench.settle(max(fits, key=lambda one: one.total - one.num_terms))
+    if not bench.can_bend.any():
         return straight
-    bent = bench.settle(bench.more(factors, bench.reads(is_bent=True), straight.params))
-    gained = gain(bent, straight, num_parameters)
+    bent = bench.settle(bench.more(straight, shape=bench.can_bend))
+    gained = gain(bent, straight, 2 * int(bench.can_bend.sum()))
     return bent if notes.add("bent columns", "straight ones", gained, gained.net > 0) else straight
 
 
-def _is_bent(fitted: Fitted) -> bool:
-    return bool(np.any(fitted.reads.shape))
+def _self_masking(bench: Bench, ignorable: Fitted) -> Fitted:
+    """Return the self-masking candidate with as many gap terms as it needs."""
+    terms = ignorable.reads.terms
+    gaps_alone = terms * (np.arange(len(terms)) == 0)[:, None, None]
+    fits = [_from_starts(bench, ignorable, some) for some in (0.0 * terms, gaps_alone, terms)]
+    return max(fits, key=lambda one: one.total - one.num_terms)
 
 
-def _find_family(bench: Bench, ignorable: Fitted, notes: _Notes) -> str:
-    """Return the family that gains most, of those that gain clearly."""
-    found: dict[str, Gain] = {}
-    is_bent = _is_bent(ignorable)
-    masking = _self_masking(bench, ignorable, bench.has_gap, is_bent)
-    gained = gain(masking, ignorable, bench.num_own(bench.gappy))
-    if notes.add("self_masking", IGNORABLE, gained, gained.is_clear):
-        found["self_masking"] = gained
-    if len(bench.gappy) > 1:
-        reads = bench.reads(others=True, is_bent=is_bent)
-        factors = bench.factors(reads_others=True)
-        by_others = bench.settle(bench.more(factors, reads, ignorable.params))
-        num_parameters = len(bench.gappy) * (int(bench.has_gap.sum()) - 1)
-        gained = gain(by_others, ignorable, num_parameters)
-        if notes.add("no_self_censoring", IGNORABLE, gained, gained.is_clear):
-            found["no_self_censoring"] = gained
-    return max(found, key=lambda name: found[name].net) if found else "ignorable"
-
-
-def _find_columns(bench: Bench, ignorable: Fitted, notes: _Notes) -> tuple[np.ndarray, bool]:
-    """Return the sign by which each column hides itself, or 0, and whether gaps go together.
-
-    None does if what self-masking gains does not stand where columns are modelled otherwise.
-    """
-    own = bench.has_gap.astype(float)
-    none = np.zeros_like(own)
-    straight = _self_masking(bench, ignorable, own, is_bent=False)
-    if _is_bent(ignorable):
-        fewer = 2 * int(bench.can_bend.sum())
-        gained = gain(straight, ignorable, bench.num_own(bench.gappy) - fewer)
-        if not notes.add("straight self_masking", f"bent {IGNORABLE}", gained, gained.is_steady):
-            return none, True
-    if not _stands_with_latents(bench, own, straight, notes):
-        return none, True
-    own, straight = _judge_columns(bench, own, straight, notes)
-    if not own.any():
-        return none, True
-    reads = bench.reads(own, gaps=False)
-    alone = bench.settle(bench.more(straight.factors, reads, straight.params))
-    gained = gain(straight, alone, bench.num_gap_terms())
-    has_terms = notes.add("gap terms", "self_masking alone", gained, gained.net > 0)
-    return bench.slopes(straight, own), has_terms
-
-
-def _self_masking(bench: Bench, ignorable: Fitted, own: np.ndarray, is_bent: bool) -> Fitted:
-    """Return the self-masking candidate from the best of its starts."""
-    reads, factors = bench.reads(own, is_bent=is_bent), ignorable.factors
-    starts = [bench.with_slope(ignorable.params, slope) for slope in STARTS]
-    fits = [bench.more(factors, reads, start) for start in starts]
+def _from_starts(
+    bench: Bench, ignorable: Fitted, terms: Array, shape: np.ndarray | None = None
+) -> Fitted:
+    """Return the self-masking candidate with some gap terms, from the best of its starts."""
+    changed = {"own": bench.can_hide, "terms": terms} | ({} if shape is None else {"shape": shape})
+    starts = [bench.with_slope(ignorable, slope) for slope in STARTS]
+    fits = [bench.more(start, **changed) for start in starts]
     return bench.settle(max(fits, key=lambda one: one.total))
 
 
-def _stands_with_latents(bench: Bench, own: np.ndarray, straight: Fitted, notes: _Notes) -> bool:
+def _gain_of(masking: Fitted, ignorable: Fitted) -> Gain:
+    num_parameters = masking.num_own + masking.num_terms - ignorable.num_terms
+    return gain(masking, ignorable, num_parameters)
+
+
+def _is_clear(masking: Fitted, ignorable: Fitted) -> bool:
+    """Return whether self-masking gains more than chance, and than rows differ by."""
+    gained, is_nested = _gain_of(masking, ignorable), masking.num_terms == ignorable.num_terms
+    is_bent = bool(ignorable.reads.shape.any())
+    by_chance = chance(masking.num_own, LEVEL if is_bent else STRAIGHT_LEVEL)
+    if is_nested and not is_bent:
+        return gained.net > by_chance
+    return gained.net > max(by_chance, (1.5 if is_nested else 1.0) * gained.standard_error)
+
+
+def _find_family(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes) -> str:
+    """Return the family that gains most, of those that gain clearly."""
+    found: dict[str, float] = {}
+    gained = _gain_of(masking, ignorable)
+    if notes.add("self_masking", IGNORABLE, gained, _is_clear(masking, ignorable)):
+        found["self_masking"] = gained.net
+    if bench.num_own > 1:
+        start = ignorable._replace(factors=bench.factors(reads_others=True))
+        by_others = bench.settle(bench.more(start, others=bench.can_hide))
+        gained = gain(by_others, ignorable, bench.num_others)
+        is_clear = gained.net > max(chance(bench.num_others, LEVEL), 1.5 * gained.standard_error)
+        if notes.add("no_self_censoring", IGNORABLE, gained, is_clear):
+            found["no_self_censoring"] = gained.net
+    return max(found, key=lambda name: found[name]) if found else IGNORABLE
+
+
+def _find_columns(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes) -> np.ndarray:
+    """Return the sign by which each column hides itself, or 0. [D].
+
+    None does if what self-masking gains does not stand where columns are modelled otherwise.
+    """
+    none = np.zeros(len(bench.has_gap))
+    is_bent, is_nested = ignorable.reads.shape.any(), masking.num_terms == ignorable.num_terms
+    if is_bent and is_nested:
+        shape = np.asarray(ignorable.reads.shape) * ~bench.has_gap
+        straight = _from_starts(bench, ignorable, masking.reads.terms, shape)
+        fewer = 2 * int((bench.can_bend & bench.has_gap).sum())
+        gained = gain(straight, ignorable, masking.num_own - fewer)
+        is_clear = gained.net > 1.5 * gained.standard_error
+        if not notes.add("straight self_masking", f"bent {IGNORABLE}", gained, is_clear):
+            return none
+    if not _stands_with_latents(bench, ignorable, masking, notes):
+        return none
+    return _judge_columns(bench, masking, notes)
+
+
+def _stands_with_latents(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes) -> bool:
     """Return whether self-masking gains clearly where the factor model has more latents."""
     factors = bench.factors(more_latents=MORE_LATENTS)
-    ignorable = _ignorable(bench, factors, notes)
-    start = ignorable.params._replace(own=straight.params.own)
-    reads = bench.reads(own, is_bent=_is_bent(ignorable))
-    masking = bench.settle(bench.more(factors, reads, start))
-    gained = gain(masking, ignorable, bench.num_own(bench.gappy))
-    return notes.add("self_masking", f"{IGNORABLE}, more latents", gained, gained.is_clear)
+    wider = bench.settle(bench.first(factors, reads=ignorable.reads))
+    start = wider.params._replace(own=masking.params.own)
+    wider_masking = bench.settle(
+        bench.more(wider._replace(params=start), own=masking.reads.own, terms=masking.reads.terms)
+    )
+    return notes.add(
+        "self_masking",
+        f"{IGNORABLE}, more latents",
+        _gain_of(wider_masking, wider),
+        _is_clear(wider_masking, wider),
+    )
 
 
-def _judge_columns(
-    bench: Bench, own: np.ndarray, fitted: Fitted, notes: _Notes
-) -> tuple[np.ndarray, Fitted]:
-    """Return which columns hide themselves, each judged by the fit without its own slope."""
-    if len(bench.gappy) < 2:
-        return own, fitted
+def _judge_columns(bench: Bench, masking: Fitted, notes: _Notes) -> np.ndarray:
+    """Return the sign of each column's slope, if the fit without it is clearly worse. [D]."""
+    own = np.asarray(masking.reads.own)
+    columns = np.flatnonzero(own)
+    if len(columns) < 2:
+        return bench.signs(masking)
     kept = own.copy()
-    for block in bench.gappy:
-        without = own.copy()
-        without[block.columns] = 0.0
-        simpler = bench.more(fitted.factors, bench.reads(without), fitted.params)
-        gained = gain(fitted, simpler, bench.num_own([block]))
-        is_clear = gained.total > gained.threshold(COLUMN_LEVEL)
-        name = f"self_masking of {bench.facts.columns[block.start]}"
-        if not notes.add(name, "that of the other columns", gained, is_clear):
-            kept[block.columns] = 0.0
-    if (kept == own).all() or not kept.any():
-        return kept, fitted
-    return kept, bench.settle(bench.more(fitted.factors, bench.reads(kept), fitted.params))
+    for column in columns:
+        simpler = bench.more(masking, own=own * (np.arange(len(own)) != column))
+        gained = gain(masking, simpler, 1)
+        name = f"self_masking of {bench.facts.columns[column]}"
+        is_clear = gained.net > chance(1, COLUMN_LEVEL)
+        kept[column] = notes.add(name, "that of the other columns", gained, is_clear)
+    return bench.signs(masking) * kept

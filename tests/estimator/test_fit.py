@@ -165,6 +165,15 @@ def test_the_evidence_becomes_settings_and_a_reason(monkeypatch, name, settings,
     assert config.hides_itself == tuple(float(slope != 0) for slope in config.own_slopes)
 
 
+def test_where_nothing_could_be_refused_the_reason_says_so(monkeypatch):
+    """Levels alone are missing, and no comparison of hidden values was made."""
+    finding = Finding("bent columns", "straight ones", Gain(-1.0, 1.0, 2), False)
+    evidence = make_evidence("ignorable", (0.0,) * 4)._replace(findings=(finding,))
+    found, _ = find(monkeypatch, evidence)
+    assert found.settings == {"mechanism": "ignorable"}
+    assert found.reason.startswith("only levels are missing, and nothing that is assumed of them")
+
+
 def test_gaps_that_do_not_go_together_have_no_terms(monkeypatch):
     """Where hidden values say all; the reason does not tell of such gaps."""
     evidence = make_evidence("self_masking", (1.0, 0.0, 0.0, 0.0), gap_terms=False)

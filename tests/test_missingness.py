@@ -35,6 +35,7 @@ SAMPLED = [
     ("selfmasking_probit", "student_t", "low"),
     ("selfmasking_logistic", "gaussian", "unknown"),
     ("linear", "gaussian", "unknown"),
+    ("no_self_censoring", "gaussian", "unknown"),
     ("nonlinear", "gaussian", "unknown"),
     ("nonlinear", "bernoulli", "unknown"),
     ("linear", "two_part", "unknown"),
@@ -451,6 +452,22 @@ def test_a_start_hides_the_values_that_it_names(name):
         assert np.sign(change) == np.sign(slope)
 
 
+def test_without_self_censoring_a_column_is_not_read_for_its_own_gap():
+    """Its odds of going missing are the same whatever it holds; those of the others are not."""
+    row = ("no_self_censoring", "gaussian", "unknown")
+    mechanism, params = mechanism_of(row), some_params(row)
+    shown = jnp.ones(NUM_FEATURES, bool)
+
+    def log_odds(column, x):
+        hidden = shown.at[column].set(False)
+        return mechanism.log_prob(params, x, hidden) - mechanism.log_prob(params, x, shown)
+
+    x, moved = jnp.array([0.3, -0.2, 0.9]), jnp.array([-2.0, -0.2, 0.9])
+    np.testing.assert_allclose(log_odds(0, x), log_odds(0, moved), rtol=1e-5)
+    for column in (1, 2):
+        assert abs(log_odds(column, x) - log_odds(column, moved)) > 0.1
+
+
 def test_mar_reads_the_columns_without_a_gap_alone():
     """A change of another column changes nothing."""
     row = IGNORABLE[2]
@@ -471,6 +488,12 @@ def test_mar_reads_the_columns_without_a_gap_alone():
             "gaussian",
             {"sign": "up"},
             "sign: expected one of unknown, high, low, got 'up'",
+        ),
+        (
+            "selfmasking_probit",
+            "gaussian",
+            {"sign": "high", "own": (True, False, True)},
+            "sign: expected unknown where some columns hide nothing, got 'high'",
         ),
     ],
 )

@@ -76,7 +76,15 @@ def level_rates(params):
     return [binary[0], own["categorical_3"][0], own["ordinal_3"][0], binary[1]]
 
 
-MIXED = ("mcar", "mar", "selfmasking_probit", "selfmasking_logistic", "linear", "nonlinear")
+MIXED = (
+    "mcar",
+    "mar",
+    "no_self_censoring",
+    "selfmasking_probit",
+    "selfmasking_logistic",
+    "linear",
+    "nonlinear",
+)
 
 
 @pytest.mark.parametrize("name", MIXED)
@@ -107,7 +115,7 @@ def test_every_column_of_the_table_is_counted_once(name):
 def test_a_fresh_mechanism_has_the_missing_rate_that_was_seen():
     """Whatever the row holds."""
     expected = np.where(ALL_MASKS, 1 - RATE[[0, 1, 2, 5, 8]], RATE[[0, 1, 2, 5, 8]])
-    for name in ("mcar", "selfmasking_probit", "linear"):
+    for name in ("mcar", "selfmasking_probit", "linear", "no_self_censoring", "ignorable"):
         mechanism = mechanism_of(name)
         params = mechanism.init(jax.random.key(0), jnp.asarray(RATE))
         row = jnp.asarray(ROW).at[1].set(0.0)  # where the probit's rate is that of N(0, 1)
@@ -209,7 +217,7 @@ def test_a_part_whose_term_depends_on_the_draw_leaves_no_mean():
     assert np.isfinite(rows).all()
 
 
-@pytest.mark.parametrize("name", ["linear", "nonlinear"])
+@pytest.mark.parametrize("name", ["linear", "nonlinear", "no_self_censoring"])
 def test_levels_move_what_reads_the_whole_row(name):
     """With all missing, the gradient of the term reaches the parameters of every column."""
     mechanism = mechanism_of(name)

@@ -77,11 +77,55 @@ def test_a_start_without_a_finite_loss_is_left_out():
         start.choose_start(CONFIG, bounds_of)
 
 
-@pytest.mark.parametrize("change", [{"mechanism": "nonlinear"}, {"sign": "high"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mechanism": "nonlinear"},
+        {"mechanism": "no_self_censoring"},
+        {"mechanism": "ignorable"},
+        {"sign": "high"},
+        {"own_slopes": (1.0, 0.0)},
+    ],
+    ids=str,
+)
 def test_where_there_is_no_start_to_choose_nothing_is_trained(change):
-    """A mechanism without a slope, and a slope whose sign is known."""
+    """A mechanism without a slope of its own, a slope whose sign is known, slopes that are told."""
     config = start.choose_start(dataclasses.replace(CONFIG, **change), bounds_of=None)
-    assert config.slope_start == "flat"
+    assert config == dataclasses.replace(CONFIG, **change, slope_start="flat")
+
+
+def test_slopes_that_are_told_are_where_training_starts():
+    """Of each column, whatever ``slope_start`` says; as many are expected as columns are there."""
+    for gap_terms in (False, True):
+        config = dataclasses.replace(
+            CONFIG, slope_start="high", own_slopes=(-2.0, 0.0), gap_terms=gap_terms
+        )
+        facts = training.fitted.table_facts(config, hidden_below())
+        params = training.fitted.make_fitted(config, facts).params.mechanism
+        own = params["own"] if gap_terms else params
+        np.testing.assert_allclose(slope(own, "unknown"), [-2.0, 0.0], rtol=1e-6)
+    config = dataclasses.replace(config, own_slopes=(1.0,))
+    with pytest.raises(ValueError, match="own_slopes: expected one for each of 2 .* got 1"):
+        training.fitted.table_facts(config, hidden_below())
+
+
+@pytest.mark.parametrize("change", [{"sign": "high"}, {"mechanism": "linear"}], ids=str)
+def test_slopes_that_are_told_need_self_masking_of_unknown_sign(change):
+    """The setting is named."""
+    with pytest.raises(ValueError, match="own_slopes: expected none but for self-masking of unkn"):
+        dataclasses.replace(CONFIG, own_slopes=(1.0, 0.0), **change)
+
+
+def test_a_model_without_its_mechanism_has_no_slopes_of_its_own():
+    """So that rows whose gaps say nothing can be imputed by it, whatever it was fitted under."""
+    config = dataclasses.replace(CONFIG, own_slopes=(1.0, 0.0), gap_terms=True, slope_start="flat")
+    facts = training.fitted.table_facts(config, hidden_below())
+    fitted = training.fitted.make_fitted(config, facts)
+    plain = fitted.without_mechanism()
+    assert plain.config.mechanism == "none" and plain.params.mechanism == {}
+    assert oracles.bits(plain.params.base) == oracles.bits(fitted.params.base)
+    rows = hidden_below().x[:5]
+    assert np.isfinite(plain.impute(rows, num_samples=20).mean).all()
 
 
 def test_a_start_needs_held_out_rows():

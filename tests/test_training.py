@@ -687,7 +687,10 @@ def table_of(likelihood, has_full_column=True):
 
 
 def assert_trains(config, rows, index, loss=None):
-    """Hold that three plain steps of a stage move its parameters and leave them finite."""
+    """Hold that three plain steps of a stage move its parameters and leave them finite.
+
+    Return them, and where they started.
+    """
     fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, rows))
     stage = stages.make_stages(config, fitted.model)[index]
     batch = Batch(*(jnp.asarray(part) for part in fitted.standardise(rows.x)))
@@ -714,6 +717,7 @@ def assert_trains(config, rows, index, loss=None):
     assert np.isfinite(losses).all()
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trained))
     assert oracles.bits(trained) != oracles.bits(stage.select(fitted.params))
+    return trained, stage.select(fitted.params)
 
 
 @pytest.mark.slow
@@ -722,6 +726,22 @@ def test_every_mechanism_trains_under_every_likelihood(mechanism, likelihood):
     """Three steps of the base, all finite."""
     config = config_of(mechanism=mechanism, likelihood=likelihood)
     assert_trains(config, table_of(likelihood), 0, stages.bound_loss)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanism", [name for name in MECHANISMS if name != "none"])
+def test_every_mechanism_trains_with_gap_terms(mechanism):
+    """Three steps, all finite; slopes that are to stay 0 do, and so does the order of columns."""
+    is_self_masking = mechanism.startswith("selfmasking")
+    slopes = (1.0, 0.0) + (-1.0,) * (table().x.shape[1] - 2) if is_self_masking else ()
+    config = config_of(mechanism=mechanism, gap_terms=True, own_slopes=slopes)
+    trained, start = assert_trains(config, table_of("gaussian"), 0, stages.bound_loss)
+    gaps, gaps_at_start = (params["gaps"] for params in (trained[1], start[1]))
+    assert (gaps["earlier"] == gaps_at_start["earlier"]).all()
+    assert (gaps["coefficients"] != 0).any()
+    if is_self_masking:
+        slope = trained[1]["own"]["slope"]
+        assert ((slope != 0) == (np.array(slopes) != 0)).all()
 
 
 @pytest.mark.slow

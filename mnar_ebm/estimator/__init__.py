@@ -5,7 +5,6 @@ from mnar_ebm.estimator.report import Column, LevelColumn, Report
 from mnar_ebm.estimator.sensitivity import Sensitivity, TippingPoints
 
 __all__ = [
-    "Candidate",
     "Column",
     "LevelColumn",
     "MNARImputer",

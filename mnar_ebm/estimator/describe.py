@@ -64,7 +64,8 @@ def log_odds(
 
 def has_gap_terms(fitted: FittedModel) -> bool:
     """Return whether the mechanism reads what gaps have in common."""
-    return fitted.config.gap_terms or fitted.config.mechanism == "ignorable"
+    config = fitted.config
+    return config.mechanism == "ignorable" or (config.gap_terms and config.mechanism != "none")
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -95,6 +96,8 @@ def own_terms(fitted: FittedModel, center: np.ndarray) -> tuple[np.ndarray, np.n
         own = params["numeric"] if blocks else params
         slopes[numeric] = selfmasking.slope(own, sign)
         intercepts[numeric] = selfmasking.intercept(own, sign)
+        if fitted.config.own_slopes:
+            slopes[np.array(fitted.config.hides_itself) == 0] = np.nan
     elif name in ("linear", "nonlinear"):
         for column in numeric:
             at_center, gradient = jax.value_and_grad(

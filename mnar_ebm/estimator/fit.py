@@ -143,7 +143,12 @@ def choose_model(
 
 
 def _settle(config: Config, settings: dict[str, Any]) -> Config:
-    """Return the settings with a mechanism, bent only if it reads no hidden value."""
+    """Return the settings with a mechanism, bent only if it reads no hidden value.
+
+    A sign that was asked for goes before the slopes that were found.
+    """
+    if config.sign != "unknown":
+        settings = {name: value for name, value in settings.items() if name != "own_slopes"}
     config = dataclasses.replace(config, **settings)
     is_straight = config.standardise == "yeo_johnson" and config.mechanism not in IGNORABLE
     return dataclasses.replace(config, standardise="observed") if is_straight else config

@@ -57,7 +57,7 @@ def make_config(imputer: Any, table: Table) -> Config:
     _checks.check_between(
         "validation_fraction", (DEFAULTS | settings)["validation_fraction"], 0.01, 0.5
     )
-    is_small = len(table.x) < SMALL_TABLE
+    is_small, is_open = len(table.x) < SMALL_TABLE, imputer.mechanism == "auto"
     sizes = {
         "hidden_dim": 32 if is_small else 128,
         "batch_size": 32 if is_small else 128,
@@ -67,7 +67,7 @@ def make_config(imputer: Any, table: Table) -> Config:
             **sizes,
             **DEFAULTS,
             **settings,
-            "mechanism": "mcar",  # until one is taken
+            "mechanism": "mcar" if is_open else imputer.mechanism,  # until one is taken
             "tilt": imputer.tilt,
             "num_steps": imputer.max_iter,
             "tilt_steps": -(-imputer.max_iter // 3),

@@ -176,7 +176,7 @@ class FittedModel(NamedTuple):
 
     def without_mechanism(self) -> "FittedModel":
         """Return the same p(x), for rows whose gaps say nothing of what they hide."""
-        config = dataclasses.replace(self.config, mechanism="none")
+        config = dataclasses.replace(self.config, mechanism="none", gap_terms=False, own_slopes=())
         return restore(config, self.facts, self.params._replace(mechanism={}))
 
     def without_second(self) -> "FittedModel":

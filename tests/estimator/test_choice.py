@@ -1,4 +1,4 @@
-"""Which mechanism the imputer takes, and how it tells of it."""
+"""What the imputer makes of the mechanism that is found, and how it tells of it."""
 
 import functools
 
@@ -7,8 +7,9 @@ import pytest
 
 from mnar_ebm import MNARImputer
 from mnar_ebm.estimator import selection
+from mnar_ebm.screening import Evidence, Finding, Gain
 
-pytestmark = pytest.mark.slow  # six trainings, most of it compilation
+pytestmark = pytest.mark.slow  # four trainings, most of it compilation
 
 NUM_ROWS = 400
 THRESHOLDS = np.array([np.inf, 54.0, 3.05])
@@ -32,22 +33,34 @@ def hide(kind):
     return x
 
 
+def make_evidence(table, seed, tell):
+    """Return evidence that the last two columns hide their high and their low values."""
+    finding = Finding("self_masking", "ignorable", Gain(25.0, 6.2, 2), True)
+    means = np.nanmean(table.x, axis=0)
+    return Evidence("self_masking", (0.0, 1.0, 1.0), False, (finding,), NUM_ROWS, 0.9, means)
+
+
 @functools.cache
 def auto_fit(kind):
-    """Return an imputer that was trained and chose its mechanism.
+    """Return an imputer that was trained and chose its mechanism, by a screening that is told.
 
     So few rows tell self-masking from other shapes only if the decoder is said to be linear.
     """
     sizes = {"hidden_dim": 32, "batch_size": 32, "learning_rate": 0.01}
     sizes |= {"decoder": "linear"} if kind == "high" else {}
-    return MNARImputer(max_iter=1000, num_models=2, settings=sizes, random_state=0).fit(hide(kind))
+    imputer = MNARImputer(max_iter=1000, num_models=2, settings=sizes, random_state=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "screen", make_evidence if kind == "high" else None)
+        return imputer.fit(hide(kind))
 
 
-def test_auto_takes_self_masking_where_high_values_are_hidden():
-    """And says so, per column, in the table's units; the imputation beats the mean by far."""
+def test_self_masking_is_fitted_where_it_is_found():
+    """It says so, per column, in the table's units; the imputation beats the mean by far."""
     imputer, x = auto_fit("high"), hide("high")
     report = imputer.report_
     assert report.mechanism == imputer.mechanism_ == "selfmasking_probit"
+    assert report.reason.startswith("values of x1, x2 hide themselves: ")
+    assert "gains 25.0 ± 6.2 nats over gaps at random" in report.reason
     column = report.columns[1]
     assert column.direction == "high values go missing"
     assert column.slope > 0
@@ -59,14 +72,21 @@ def test_auto_takes_self_masking_where_high_values_are_hidden():
     assert np.sqrt(np.mean(error**2)) < 0.6 * np.sqrt(np.mean(mean_error**2))
 
 
+def test_what_hidden_values_are_moves_the_means_that_are_told():
+    """Up, for high values are missing, and to where the truth is rather than where it was seen."""
+    report, truth = auto_fit("high").report_, complete_rows().mean(axis=0)
+    assert [one.name for one in report.against_random] == ["x1", "x2"]
+    for one, column in zip(report.against_random, (1, 2), strict=True):
+        assert one.distance > 0 and abs(one.mean - truth[column]) < abs(one.random - truth[column])
+
+
 def test_auto_takes_gaps_at_random_as_such():
-    """Nothing that was observed predicts them, so that nothing else is tried."""
+    """Nothing that was observed predicts them, so that nothing is screened; decoders are chosen."""
     report = auto_fit("random").report_
-    assert report.mechanism == "mcar"
+    assert report.mechanism == "mcar" and report.evidence is None and report.against_random == ()
     assert report.reason.startswith("nothing that was observed predicts which values are missing")
     assert f"; decoder {auto_fit('random').ensemble_.models[0].config.decoder}" in report.reason
     assert "decoder" not in auto_fit("high").report_.reason
-    assert [one.mechanism for one in report.candidates] == ["mcar"]
     assert report.columns[1].direction == "values go missing whatever they are"
 
 
@@ -90,13 +110,12 @@ def test_a_deep_decoder_is_taken_where_it_fills_cells_better(monkeypatch, gain, 
 
 
 def test_a_report_reads():
-    """Mechanism, reason, bounds, columns, draws and warnings, a line each."""
+    """Assumption, reason, comparisons, columns, draws and warnings, a line each."""
     text = str(auto_fit("high").report_)
-    assert text.startswith("mechanism selfmasking_probit: its held-out bound is ")
+    assert text.startswith("assumed: values hide themselves (mechanism selfmasking_probit)\nwhy: ")
     for words in (
-        " nats a row above that of mar",
-        "\n  mar ",
-        "\n  linear ",
+        "\nunder missing at random: the mean of x",
+        "\n  self_masking against ignorable: 25.0 ± 6.2, 2 parameters more: clear\n",
         "x1: 3",
         "high values go missing (slope ",
         "x0: 0.0% missing; no value is missing",

@@ -1,71 +1,185 @@
-"""What is trained to choose a model, and with which columns bent."""
+"""What is trained once the mechanism is found, and with which columns bent."""
 
+import dataclasses
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from mnar_ebm.config import Config
+from mnar_ebm import data
+from mnar_ebm.config import IGNORABLE, MECHANISMS, Config
 from mnar_ebm.estimator import fit, selection
+from mnar_ebm.estimator.selection import Mechanism
+from mnar_ebm.screening import Evidence, Finding, Gain
+from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.stages import program_of
 
 DECODERS = ("linear", "linear_mlp")
-NAMES = ("mar", "selfmasking_probit", "linear")
 
 
-def choose(monkeypatch, bounds, names=NAMES, **settings):
-    """Return what is trained, in turn, what is taken and why; bounds that are not told are 0."""
+def choose(monkeypatch, found, decoders=DECODERS, lost=(), **settings):
+    """Return what is trained, in turn, and the choice; decoders that are lost have no bound."""
     trained = []
 
     def train(config):
-        trained.append((config.mechanism, config.decoder, config.standardise))
-        bound = bounds.get((config.mechanism, config.standardise), 0.0)
-        return selection.Trained(config, None, 1, np.full(9, bound))
+        trained.append(config)
+        if config.decoder in lost:
+            raise NonFiniteLossError(f"the loss of {config.decoder} is nan")
+        return selection.Trained(config, None, 1, np.zeros(9))
 
-    monkeypatch.setattr(selection, "candidate_mechanisms", lambda table: (names, ""))
     monkeypatch.setattr(selection, "hidden_cell_scores", lambda fitted, table: np.zeros(9))
     config = Config(mechanism="mcar", **{"standardise": "yeo_johnson"} | settings)
-    choice = fit.choose_model(config, "auto", DECODERS, None, train)
-    kept = choice.kept.fitted
-    assert [one.mechanism for one in choice.candidates] == list(names)
-    return trained, (kept.mechanism, kept.decoder, kept.standardise), choice.reason
+    choice = fit.choose_model(config, Mechanism(found, "as told"), decoders, None, train)
+    return trained, choice
 
 
-def test_mechanisms_are_compared_straight_and_one_that_reads_no_hidden_value_is_fitted_bent(
-    monkeypatch,
-):
-    """What was compared is not what is kept, so both decoders are trained."""
-    trained, kept, _ = choose(monkeypatch, {("mar", "observed"): 1.0})
-    assert trained[:3] == [(name, "linear_mlp", "observed") for name in NAMES]
-    assert trained[3:] == [("mar", decoder, "yeo_johnson") for decoder in DECODERS]
-    assert kept == ("mar", "linear", "yeo_johnson")
+@pytest.mark.parametrize("name", MECHANISMS)
+def test_columns_are_bent_and_decoders_compared_where_no_hidden_value_is_read(monkeypatch, name):
+    """Elsewhere there is nothing to compare decoders by, and a bend would follow the cut."""
+    trained, choice = choose(monkeypatch, {"mechanism": name})
+    is_ignorable = name in IGNORABLE
+    bend = "yeo_johnson" if is_ignorable else "observed"
+    names = DECODERS if is_ignorable else DECODERS[:1]
+    assert [one.decoder for one in trained] == list(names)
+    assert {(one.mechanism, one.standardise) for one in trained} == {(name, bend)}
+    assert choice.kept.fitted.decoder == "linear"
+    assert choice.reason.startswith("decoder linear; its squared" if is_ignorable else "") and (
+        bool(choice.reason) == is_ignorable
+    )
 
 
-@pytest.mark.parametrize("name", NAMES[1:])
-def test_a_mechanism_that_reads_hidden_values_is_fitted_straight(monkeypatch, name):
-    """Where a bend without it does no better; what was compared is not trained again."""
-    bounds = {(name, "observed"): 1.0, ("mar", "yeo_johnson"): 0.9}
-    trained, kept, reason = choose(monkeypatch, bounds)
-    assert trained[3:] == [("mar", "linear_mlp", "yeo_johnson"), (name, "linear", "observed")]
-    assert kept == trained[4]
-    assert "; that of mar with columns bent towards normal is no higher; decoder" in reason
+@pytest.mark.parametrize("standardise", ["observed", "none"])
+def test_who_wants_no_bend_gets_none(monkeypatch, standardise):
+    """Whatever the mechanism reads."""
+    for name in ("ignorable", "selfmasking_probit"):
+        trained, _ = choose(monkeypatch, {"mechanism": name}, standardise=standardise)
+        assert {one.standardise for one in trained} == {standardise}
 
 
-@pytest.mark.parametrize(("gain", "expected"), [(0.0, "mar"), (0.5, "linear")])
-def test_the_skew_of_a_column_does_not_pass_for_a_cut(monkeypatch, gain, expected):
-    """Where bent columns fit better, a mechanism has to be better with them."""
-    bounds = {("linear", "observed"): 1.0, ("mar", "yeo_johnson"): 2.0}
-    trained, kept, reason = choose(monkeypatch, bounds | {("linear", "yeo_johnson"): 2.0 + gain})
-    assert trained[3:5] == [(name, "linear_mlp", "yeo_johnson") for name in ("mar", "linear")]
-    assert kept == (expected, "linear", "yeo_johnson" if expected == "mar" else "observed")
-    assert reason.startswith("with columns bent towards normal, where bounds are higher, ")
+def test_what_was_found_is_what_is_trained(monkeypatch):
+    """Slopes and gap terms; a sign that was asked for goes before slopes, with which it is none."""
+    found = {
+        "mechanism": "selfmasking_probit",
+        "own_slopes": (0.0, 1.0, -1.0),
+        "gap_terms": True,
+    }
+    (config,) = choose(monkeypatch, found)[0]
+    assert {name: getattr(config, name) for name in found} == found
+    (config,) = choose(monkeypatch, found, sign="high")[0]
+    assert (config.own_slopes, config.sign, config.gap_terms) == ((), "high", True)
 
 
-def test_one_mechanism_alone_is_fitted_bent_at_once(monkeypatch):
-    """There is nothing to compare it with."""
-    trained, kept, _ = choose(monkeypatch, {}, names=("mcar",))
-    assert trained == [("mcar", name, "yeo_johnson") for name in reversed(DECODERS)]
-    assert kept == ("mcar", "linear", "yeo_johnson")
+def test_one_decoder_alone_needs_no_reason(monkeypatch):
+    """There was no choice."""
+    for name in ("mcar", "linear"):
+        trained, choice = choose(monkeypatch, {"mechanism": name}, decoders=("mlp",))
+        assert [one.decoder for one in trained] == ["mlp"] and choice.reason == ""
+
+
+def test_a_decoder_without_a_finite_loss_is_left_out(monkeypatch):
+    """And told by name; if none has one, the reason is that of the first."""
+    found = {"mechanism": "ignorable"}
+    trained, choice = choose(monkeypatch, found, lost=("linear",))
+    assert len(trained) == 2 and choice.kept.fitted.decoder == "linear_mlp"
+    assert list(choice.lost) == ["linear"]
+    with pytest.raises(NonFiniteLossError, match="the loss of linear is nan"):
+        choose(monkeypatch, found, lost=DECODERS)
+
+
+def make_evidence(mechanism, slopes=(), gap_terms=True):
+    """Return evidence of a table of 300 rows for a mechanism."""
+    gains = (Gain(40.0, 7.5, 2), Gain(-1.25, 3.0, 2))
+    names = ("self_masking", "no_self_censoring")
+    is_clear = [mechanism == name for name in names]
+    findings = tuple(
+        Finding(name, "ignorable", *rest)
+        for name, *rest in zip(names, gains, is_clear, strict=True)
+    )
+    return Evidence(mechanism, slopes, gap_terms, findings, 300, 0.8, np.zeros(4))
+
+
+def find(monkeypatch, evidence, are_predictable=True, has_gaps=True):
+    """Return the mechanism that is found where the screening gives this evidence."""
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    x[::3, 0] = np.nan if has_gaps else 0.0
+    asked = []
+
+    def screen(table, seed, tell):
+        asked.append(seed)
+        return evidence
+
+    monkeypatch.setattr(selection.gaps, "are_predictable", lambda table: are_predictable)
+    monkeypatch.setattr(selection, "screen", screen)
+    table = data.make_table("t", ("age", "pay", "rent", "debt"), x)
+    return selection.find_mechanism(table, 7, lambda line: None), asked
+
+
+@pytest.mark.parametrize(
+    "case, words",
+    [
+        ({"has_gaps": False}, "no value is missing, so there is nothing to compare"),
+        ({"are_predictable": False}, "nothing that was observed predicts which values are missing"),
+    ],
+    ids=["complete", "unpredictable"],
+)
+def test_nothing_is_screened_where_nothing_could_tell(monkeypatch, case, words):
+    """Gaps that nothing predicts, and a table without any."""
+    found, asked = find(monkeypatch, None, **case)
+    assert found.settings == {"mechanism": "mcar"} and found.evidence is None and not asked
+    assert found.reason.startswith(words)
+
+
+@pytest.mark.parametrize(
+    "name, settings, words",
+    [
+        (
+            "ignorable",
+            {"mechanism": "ignorable"},
+            "no_self_censoring gains -1.2 ± 3.0 nats over ignorable in 300 rows, which is not",
+        ),
+        (
+            "no_self_censoring",
+            {"mechanism": "no_self_censoring", "gap_terms": True},
+            "hidden values of other columns gain -1.2 ± 3.0 nats over gaps at random",
+        ),
+        (
+            "self_masking",
+            {
+                "mechanism": "selfmasking_probit",
+                "own_slopes": (1.0, 0.0, -1.0, 0.0),
+                "gap_terms": True,
+            },
+            "values of age, rent hide themselves, beside gaps that go together: .* gains 40.0 ± "
+            "7.5 nats over gaps at random",
+        ),
+    ],
+)
+def test_the_evidence_becomes_settings_and_a_reason(monkeypatch, name, settings, words):
+    """Settings that a config takes; numbers of the comparison that decided."""
+    slopes = settings.get("own_slopes", (0.0,) * 4)
+    found, asked = find(monkeypatch, make_evidence(name, slopes))
+    assert found.settings == settings and asked == [7]
+    assert re.search(words, found.reason) and found.evidence.num_rows == 300
+    config = dataclasses.replace(Config(mechanism="mcar"), **found.settings)
+    assert config.hides_itself == tuple(float(slope != 0) for slope in config.own_slopes)
+
+
+def test_where_nothing_could_be_refused_the_reason_says_so(monkeypatch):
+    """Levels alone are missing, and no comparison of hidden values was made."""
+    finding = Finding("bent columns", "straight ones", Gain(-1.0, 1.0, 2), False)
+    evidence = make_evidence("ignorable", (0.0,) * 4)._replace(findings=(finding,))
+    found, _ = find(monkeypatch, evidence)
+    assert found.settings == {"mechanism": "ignorable"}
+    assert found.reason.startswith("only levels are missing, and nothing that is assumed of them")
+
+
+def test_gaps_that_do_not_go_together_have_no_terms(monkeypatch):
+    """Where hidden values say all; the reason does not tell of such gaps."""
+    evidence = make_evidence("self_masking", (1.0, 0.0, 0.0, 0.0), gap_terms=False)
+    found, _ = find(monkeypatch, evidence)
+    assert found.settings["gap_terms"] is False
+    assert re.match("values of age hide themselves: .* gains 40.0 ± 7.5 nats", found.reason)
 
 
 def test_a_bent_column_compiles_no_program_of_training_anew():
@@ -74,12 +188,13 @@ def test_a_bent_column_compiles_no_program_of_training_anew():
     assert program_of(bent) == program_of(straight)
 
 
-@pytest.mark.parametrize("standardise", ["observed", "none"])
-def test_who_wants_no_bend_gets_none(monkeypatch, standardise):
-    """Then what was compared can be kept."""
-    bounds = {("mar", standardise): 1.0}
-    trained, kept, _ = choose(monkeypatch, bounds, standardise=standardise)
-    assert len(trained) == 4 and kept == ("mar", "linear", standardise)
+def test_other_slopes_to_start_with_compile_no_program_anew():
+    """Which columns hide themselves is part of the program; where they start is not."""
+    some, others, fewer = (
+        Config(tilt="none", own_slopes=slopes)
+        for slopes in ((1.0, -1.0, 0.0), (-2.0, 0.5, 0.0), (1.0, 0.0, 0.0))
+    )
+    assert program_of(some) == program_of(others) != program_of(fewer)
 
 
 def test_the_steps_of_every_training_count(monkeypatch):

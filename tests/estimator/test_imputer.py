@@ -16,9 +16,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mnar_ebm import MNARImputer
+from mnar_ebm.config import IGNORABLE
 from mnar_ebm.estimator import selection
 from mnar_ebm.estimator.describe import HIGH, LOW, NO_LINK
 from mnar_ebm.estimator.warnings import find_warnings
+from mnar_ebm.screening import Evidence, Finding, Gain
 from mnar_ebm.training import NonFiniteLossError, TiltReport
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
@@ -55,19 +57,6 @@ def quick_fit(**settings):
 def test_columns_are_not_bent_where_hidden_values_are_read():
     """What was seen does not tell how they would have to be."""
     assert all(one.facts.standardiser.bend is None for one in quick_fit().ensemble_.models)
-
-
-def test_the_simplest_is_taken_within_two_standard_errors():
-    """And not beyond; one row alone tells nothing."""
-    rng = np.random.default_rng(0)
-    simple = rng.normal(size=100)
-    noise = rng.normal(size=100)
-    noise -= noise.mean()
-    slightly, clearly = simple + 0.01 + noise, simple + 1.0 + noise
-    assert selection.choose({"mcar": simple, "linear": slightly})[0] == "mcar"
-    chosen, why = selection.choose({"mcar": simple, "linear": clearly})
-    assert chosen == "linear" and "1.000 ± 0." in why and "above that of mcar" in why
-    assert selection.choose({"mcar": simple[:1], "linear": clearly[:1]})[0] == "mcar"
 
 
 def test_frames_come_back_as_frames():
@@ -233,24 +222,115 @@ def test_fits_that_disagree_are_told_of():
 
 
 @pytest.mark.slow
-def test_a_candidate_without_a_finite_loss_is_left_out(monkeypatch):
+def test_a_decoder_without_a_finite_loss_is_left_out(monkeypatch):
     """And told of; a fit of which none has one ends with the reason."""
-    lost = ["selfmasking_probit"]
+    lost = ["linear"]
     train = selection.train_candidate
 
     def train_or_lose(config, *args):
-        if config.mechanism in lost:
+        if config.decoder in lost:
             raise NonFiniteLossError("the loss of stage base is nan")
         return train(config, *args)
 
+    found = selection.Mechanism({"mechanism": "ignorable"}, "as told")
     monkeypatch.setattr(selection, "train_candidate", train_or_lose)
-    imputer = MNARImputer(**QUICK, settings={"slope_start": "flat", "decoder": "linear"})
-    report = imputer.fit(hide("high")).report_
-    assert [one.mechanism for one in report.candidates] == ["mar", "linear"]
-    assert any("selfmasking_probit became NaN" in warning for warning in report.warnings)
-    lost += ["mar", "linear"]
+    monkeypatch.setattr(selection, "find_mechanism", lambda *args: found)
+    imputer = MNARImputer(**QUICK).fit(hide("random"))
+    assert [one.config.decoder for one in imputer.ensemble_.models] == ["linear_mlp"] * 2
+    assert imputer.mechanism_ == "ignorable"
+    assert any("the loss of linear became NaN" in line for line in imputer.report_.warnings)
+    lost += ["linear_mlp"]
     with pytest.raises(NonFiniteLossError, match="the loss of stage base is nan"):
-        imputer.fit(hide("high"))
+        imputer.fit(hide("random"))
+
+
+def make_evidence(gap_terms=True):
+    """Return evidence that the second column hides its high values."""
+    findings = (
+        Finding("self_masking", "ignorable", Gain(64.2, 9.1, 2), True),
+        Finding("self_masking of x1", "that of the other columns", Gain(50.0, 8.0, 1), True),
+        Finding("self_masking of x2", "that of the other columns", Gain(0.4, 1.0, 1), False),
+    )
+    means = np.array([0.0, 47.0, 3.0])
+    return Evidence("self_masking", (0.0, 1.0, 0.0), gap_terms, findings, 200, 0.7, means)
+
+
+@pytest.fixture(scope="module")
+def auto_fit():
+    """Return an imputer that was hardly trained, once the screening had found that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection.gaps, "are_predictable", lambda table: True)
+        patch.setattr(selection, "screen", lambda table, seed, tell: make_evidence())
+        return MNARImputer(**QUICK | {"num_models": 1}).fit(hide("random"))
+
+
+def test_auto_fits_what_the_screening_finds(auto_fit):
+    """Columns that do not hide themselves have no slope, in model and report; it can be pickled."""
+    report = auto_fit.report_
+    assert auto_fit.mechanism_ == report.mechanism == "selfmasking_probit"
+    (one,) = auto_fit.ensemble_.models
+    assert one.config.own_slopes == (0.0, 1.0, 0.0) and one.config.gap_terms
+    slopes = np.asarray(one.params.mechanism["own"]["slope"])
+    assert slopes[1] > 0 and (slopes[[0, 2]] == 0).all()
+    assert one.facts.standardiser.bend is None
+    assert [bool(np.isfinite(column.slope)) for column in report.columns] == [False, True, False]
+    assert [bool(np.isfinite(column.threshold)) for column in report.columns] == [0, 1, 0]
+    assert all(((0 < one.probability) & (one.probability < 1)).all() for one in report.columns)
+    x = hide("random")[:20]
+    again = pickle.loads(pickle.dumps(auto_fit))
+    assert (again.transform(x) == auto_fit.transform(x)).all()
+    assert str(again.report_) == str(report)
+
+
+def test_a_report_tells_what_is_assumed_and_why(auto_fit):
+    """And what missing at random would give, what was compared, and what gaps have in common."""
+    report = auto_fit.report_
+    lines = str(report).splitlines()
+    assert lines[0] == "assumed: values hide themselves (mechanism selfmasking_probit)"
+    assert lines[1].startswith("why: values of x1 hide themselves, beside gaps that go together: ")
+    assert "gains 64.2 ± 9.1 nats over gaps at random" in lines[1]
+    assert [one.name for one in report.against_random] == ["x1", "x2"]
+    told = [line for line in lines if line.startswith("under missing at random: the mean of x")]
+    distances = [abs(one.distance) for one in report.against_random]
+    first = "x1" if distances[0] >= distances[1] else "x2"
+    assert len(told) == 2 and f"the mean of {first} would be" in told[0]
+    start = lines.index(told[-1]) + 1
+    assert lines[start].startswith("gains of log p(observed values, gaps) over 200 rows, in nats")
+    assert lines[start + 1 : start + 4] == [f"  {one}" for one in make_evidence().findings]
+    assert lines[start + 3].endswith(": 0.4 ± 1.0, 1 parameter more: not clear")
+    assert [line for line in lines if line.startswith("gaps: ")] == [
+        f"gaps: {sentence}" for sentence in report.patterns.sentences
+    ]
+    columns = lines.index("columns")
+    assert "(slope " in lines[columns + 2] and "slope" not in lines[columns + 3]
+    assert any(line.startswith("warning: that values are missing not at random") for line in lines)
+
+
+def test_slopes_can_be_told(monkeypatch):
+    """As any other setting of a mechanism that is named; nothing is screened then."""
+    monkeypatch.setattr(selection, "screen", None)
+    settings = {"own_slopes": (0.0, -2.0, 0.0), "gap_terms": True}
+    quick = QUICK | {"num_models": 1, "settings": settings}
+    report = MNARImputer(**quick, mechanism="selfmasking_probit").fit(hide("random")).report_
+    assert report.evidence is None and report.reason == "as asked"
+    assert report.columns[1].slope < 0 and np.isnan(report.columns[2].slope)
+    with pytest.raises(ValueError, match="own_slopes: expected none but for self-masking of unkn"):
+        MNARImputer(**quick, mechanism="linear").fit(hide("random"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanism", ["none", "mar", "ignorable", "no_self_censoring", "linear"])
+def test_gap_terms_go_with_every_mechanism(mechanism):
+    """Fitted, told of, imputed by and scored."""
+    settings = {"gap_terms": True, "slope_start": "flat"}
+    imputer = MNARImputer(**QUICK | {"num_models": 1}, mechanism=mechanism, settings=settings)
+    x = hide("random")
+    filled = imputer.fit(x).transform(x[:20])
+    assert np.isfinite(filled).all() and np.isfinite(imputer.score(x[:20]))
+    hidden = imputer.report_.columns[1]
+    assert np.isnan(hidden.probability).all() == (mechanism == "none")
+    assert str(imputer.report_).startswith("assumed: ")
+    assert bool(imputer.report_.against_random) == (mechanism not in IGNORABLE)
 
 
 def test_a_row_without_a_density_is_told_of():
@@ -303,7 +383,7 @@ def test_one_column_alone(capsys):
         ({"max_value": [1, 2]}, r"max_value: expected a number or 3 of them, got shape \(2,\)"),
         (
             {"settings": {"latent": 3}},
-            "settings: expected some of sign, slope_start, likelihood, .*, got 'latent'",
+            "settings: expected some of gap_terms, own_slopes, sign, slope_start, .*, got 'latent'",
         ),
         ({"settings": {"seed": 3}}, "settings: expected some of .*, got 'seed'"),
         (

@@ -12,6 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from mnar_ebm import MNARImputer
+from mnar_ebm.estimator import selection
+from mnar_ebm.screening import Evidence, Finding, Gain
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
 
@@ -207,12 +209,31 @@ def test_columns_without_a_value_or_with_one():
 
 
 @pytest.mark.slow
-def test_auto_compares_mechanisms_where_levels_are_missing():
-    """All three; new rows may have gaps elsewhere."""
+@pytest.mark.parametrize("gap_terms", [False, True])
+def test_auto_fits_what_the_screening_finds_where_levels_are_missing(monkeypatch, gap_terms):
+    """A slope for every encoded column; levels that hide nothing are alike; numbers are compared.
+
+    New rows may have gaps elsewhere.
+    """
     rows, settings = incomplete_rows(), {"hidden_dim": 4, "batch_size": 16}
-    auto = MNARImputer(**QUICK | {"mechanism": "auto"}, settings=settings)
-    report = auto.fit(rows).report_
-    assert [one.mechanism for one in report.candidates] == ["mcar", "selfmasking_probit", "linear"]
+    slopes = (0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)  # the colour alone hides itself
+    finding = Finding("self_masking", "ignorable", Gain(41.0, 8.0, 7), True)
+    means = np.full(8, 50.0)
+    evidence = Evidence("self_masking", slopes, gap_terms, (finding,), 100, 0.9, means)
+    monkeypatch.setattr(selection.gaps, "are_predictable", lambda table: True)
+    monkeypatch.setattr(selection, "screen", lambda table, seed, tell: evidence)
+    auto = MNARImputer(**QUICK | {"mechanism": "auto"}, settings=settings).fit(rows)
+    report, config = auto.report_, auto.ensemble_.models[0].config
+    assert (config.mechanism, config.own_slopes) == ("selfmasking_probit", slopes)
+    assert config.gap_terms == gap_terms
+    assert report.reason.startswith("values of colour")
+    assert ("beside gaps that go together" in report.reason) == gap_terms
+    assert [one.name for one in report.against_random] == ["income"]
+    income, *of_levels = report.columns
+    assert np.isnan(income.slope) and np.ptp(income.probability) < 1e-6
+    for column in of_levels[:-1]:
+        assert np.ptp(column.probability) < 1e-6, column.name
+    assert np.ptp(of_levels[-1].probability) > 1e-6
     assert auto.transform(rows[:60]).notna().all(axis=None)
 
 

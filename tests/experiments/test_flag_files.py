@@ -122,5 +122,21 @@ def test_every_setting_has_a_flag(load):
     """With the default of the config."""
     load("train")
     for field in dataclasses.fields(Config):
-        flag = flags.FLAGS[field.name]
-        assert flag.default == field.default, field.name
+        default = flags.FLAGS[field.name].default
+        assert (tuple(default) if isinstance(default, list) else default) == field.default
+
+
+def test_a_list_of_numbers_is_given_by_commas(load, write):
+    """On the command line and in a file; an empty one is none; what is no number is refused."""
+    command = load("train")
+    write("mine.cfg", "--own_slopes=1,0,-0.5")
+    for argument, expected in (
+        ("--own_slopes=1,0,-0.5", (1.0, 0.0, -0.5)),
+        ("--flagfile=mine.cfg", (1.0, 0.0, -0.5)),
+        ("--own_slopes=", ()),
+    ):
+        command.cli.parse(["train", argument])
+        assert command.settings.config_from_flags().own_slopes == expected
+    command.cli.parse(["train", "--own_slopes=1,up"])
+    with pytest.raises(ValueError, match="own_slopes: expected numbers, got"):
+        command.settings.config_from_flags()

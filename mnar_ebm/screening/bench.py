@@ -20,13 +20,13 @@ from mnar_ebm.screening.terms import select_terms
 from mnar_ebm.training.fitted import table_facts
 from mnar_ebm.types import Array
 
-MAX_ROWS = 2000
+MAX_ROWS = 1000
 """Most rows that are read, drawn at random."""
 
 MAX_LATENTS = 10
 FIRST_STEPS, FIRST_RATE = 400, 0.05
 MORE_STEPS, MORE_RATE = 250, 0.04
-MAX_ROUNDS = 5
+MAX_ROUNDS = 4
 TOLERANCE = 1.0
 """Nats that a round of steps gains, summed over rows, where a fit has not converged."""
 

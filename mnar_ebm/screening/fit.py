@@ -28,7 +28,7 @@ from mnar_ebm.screening.factors import Factors, Params, Reads
 from mnar_ebm.types import Array, Key, PyTree
 
 WIDEN = 1.05
-NUM_DRAWS = 16
+NUM_DRAWS = 10
 NUM_SCORING_DRAWS = 256
 SCORING_ROWS = 128
 """Rows that are scored at a time."""
@@ -124,7 +124,7 @@ def fit(
     adam = optax.scale_by_adam(b2=0.99)
 
     def find(params: Params, x: Array, mask: Array, start: Array) -> Laplace:
-        return _posterior(factors, params, model.read_row(params, x, mask), start, 2)
+        return _posterior(factors, params, model.read_row(params, x, mask), start, 1)
 
     def loss(free: Params, posteriors: Laplace, noise: Array) -> Array:
         params = model.hold(free, reads, blocks)

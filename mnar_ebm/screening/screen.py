@@ -15,7 +15,7 @@ models of columns that look normal, above what rows differ by: it has to come fr
 
 Columns are bent if that pays for its parameters where values are missing at random, or the skew of
 a column would pass for a cut; then more errors have to speak for a gain. Self-masking has to gain
-clearly with more latents, too. Then each column is judged by itself: its slope stays if the fit is
+clearly with more latents, too. Each column is judged by itself: its slope stays if the fit is
 clearly worse without it.
 
 All this is evidence for one family of models against another. Every model of values that hide
@@ -37,7 +37,6 @@ import numpy as np
 from mnar_ebm.data.table import Table
 from mnar_ebm.screening import fit
 from mnar_ebm.screening.bench import Bench, Fitted, Gain, chance, gain
-from mnar_ebm.types import Array
 
 MORE_LATENTS = 2
 LEVEL, STRAIGHT_LEVEL, COLUMN_LEVEL = 0.999, 0.995, 0.98
@@ -135,12 +134,13 @@ def screen(
     ignorable = _ignorable(bench, notes)
     mechanism, slopes, has_terms = IGNORABLE, np.zeros(len(bench.has_gap)), True
     if bench.num_own:
-        masking = _self_masking(bench, ignorable)
+        masking = _self_masking(bench, ignorable, notes)
         mechanism = _find_family(bench, ignorable, masking, notes)
     if mechanism == "self_masking":
-        slopes = _find_columns(bench, ignorable, masking, notes)
-        mechanism = "self_masking" if slopes.any() else IGNORABLE
-        has_terms = bool(masking.num_terms)
+        if _stands_with_latents(bench, ignorable, masking, notes):
+            slopes, has_terms = bench.signs(masking), bool(masking.num_terms)
+        else:
+            mechanism = IGNORABLE
     return Evidence(
         mechanism,
         tuple(float(slope) for slope in slopes),
@@ -170,19 +170,38 @@ def _ignorable(bench: Bench, notes: _Notes) -> Fitted:
     return bent if notes.add("bent columns", "straight ones", gained, gained.net > 0) else straight
 
 
-def _self_masking(bench: Bench, ignorable: Fitted) -> Fitted:
-    """Return the self-masking candidate with as many gap terms as it needs."""
+def _self_masking(bench: Bench, ignorable: Fitted, notes: _Notes) -> Fitted:
+    """Return the self-masking candidate, with the gap terms and slopes that pay for themselves."""
     terms = ignorable.reads.terms
     gaps_alone = terms * (np.arange(len(terms)) == 0)[:, None, None]
-    fits = [_from_starts(bench, ignorable, some) for some in (0.0 * terms, gaps_alone, terms)]
-    return max(fits, key=lambda one: one.total - one.num_terms)
+    starts = [
+        bench.more(bench.with_slope(ignorable, slope), own=bench.can_hide, terms=0.0 * terms)
+        for slope in STARTS
+    ]
+    start = max(starts, key=lambda one: one.total)
+    fits = [
+        bench.settle(bench.more(start, terms=some)) for some in (0.0 * terms, gaps_alone, terms)
+    ]
+    masking = max(fits, key=lambda one: one.total - one.num_terms)
+    by_one = _gain_of(masking, ignorable).net + masking.num_own - 1
+    return _judge_columns(bench, masking, notes) if by_one > 0 else masking
 
 
-def _from_starts(bench: Bench, ignorable: Fitted, terms: Array) -> Fitted:
-    """Return the self-masking candidate with some gap terms, from the best of its starts."""
-    starts = [bench.with_slope(ignorable, slope) for slope in STARTS]
-    fits = [bench.more(start, own=bench.can_hide, terms=terms) for start in starts]
-    return bench.settle(max(fits, key=lambda one: one.total))
+def _judge_columns(bench: Bench, masking: Fitted, notes: _Notes) -> Fitted:
+    """Return self-masking of the columns without whose slopes the fit is clearly worse."""
+    own = np.asarray(masking.reads.own)
+    kept, columns = own.copy(), np.flatnonzero(own)
+    if len(columns) < 2:
+        return masking
+    for column in columns:
+        simpler = bench.more(masking, own=own * (np.arange(len(own)) != column))
+        gained = gain(masking, simpler, 1)
+        name = f"self_masking of {bench.facts.columns[column]}"
+        is_clear = gained.net > chance(1, COLUMN_LEVEL)
+        kept[column] = notes.add(name, "that of the other columns", gained, is_clear)
+    if (kept == own).all() or not kept.any():
+        return masking
+    return bench.settle(bench.more(masking, own=kept))
 
 
 def _gain_of(masking: Fitted, ignorable: Fitted) -> Gain:
@@ -190,10 +209,13 @@ def _gain_of(masking: Fitted, ignorable: Fitted) -> Gain:
     return gain(masking, ignorable, num_parameters)
 
 
-def _is_clear(masking: Fitted, ignorable: Fitted) -> bool:
-    """Return whether self-masking gains more than chance, and than rows differ by."""
+def _is_clear(bench: Bench, masking: Fitted, ignorable: Fitted) -> bool:
+    """Return whether self-masking gains more than chance, and than rows differ by.
+
+    Chance is that of all slopes that there might have been, for those that are kept were chosen.
+    """
     gained, is_bent = _gain_of(masking, ignorable), bool(ignorable.reads.shape.any())
-    by_chance = chance(masking.num_own, LEVEL if is_bent else STRAIGHT_LEVEL)
+    by_chance = chance(bench.num_own, LEVEL if is_bent else STRAIGHT_LEVEL)
     errors = 1.0
     if masking.num_terms == ignorable.num_terms:  # nested
         errors = BENT_ERRORS if is_bent else 0.0
@@ -201,11 +223,10 @@ def _is_clear(masking: Fitted, ignorable: Fitted) -> bool:
 
 
 def _find_family(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes) -> str:
-    """Return the family that gains most, of those that gain clearly."""
-    found: dict[str, float] = {}
-    gained = _gain_of(masking, ignorable)
-    if notes.add("self_masking", IGNORABLE, gained, _is_clear(masking, ignorable)):
-        found["self_masking"] = gained.net
+    """Return the family that gains clearly: of two, what others hide only if clearly better."""
+    found, gained = [], _gain_of(masking, ignorable)
+    if notes.add("self_masking", IGNORABLE, gained, _is_clear(bench, masking, ignorable)):
+        found.append("self_masking")
     if bench.num_own > 1:
         start = ignorable._replace(factors=bench.factors(reads_others=True))
         by_others = bench.settle(bench.more(start, others=bench.can_hide))
@@ -213,18 +234,14 @@ def _find_family(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes
         errors = BENT_ERRORS if ignorable.reads.shape.any() else 0.0
         is_clear = gained.net > max(chance(bench.num_others, LEVEL), errors * gained.standard_error)
         if notes.add("no_self_censoring", IGNORABLE, gained, is_clear):
-            found["no_self_censoring"] = gained.net
-    return max(found, key=lambda name: found[name]) if found else IGNORABLE
-
-
-def _find_columns(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes) -> np.ndarray:
-    """Return the sign by which each column hides itself, or 0. [D].
-
-    None does if what self-masking gains does not stand where columns are modelled otherwise.
-    """
-    if not _stands_with_latents(bench, ignorable, masking, notes):
-        return np.zeros(len(bench.has_gap))
-    return _judge_columns(bench, masking, notes)
+            found.append("no_self_censoring")
+    if len(found) == 2:
+        fewer = _gain_of(masking, ignorable).num_parameters
+        gained = gain(by_others, masking, bench.num_others - fewer)
+        is_clear = gained.net > BENT_ERRORS * gained.standard_error
+        if not notes.add("no_self_censoring", "self_masking", gained, is_clear):
+            return "self_masking"
+    return found[-1] if found else IGNORABLE
 
 
 def _stands_with_latents(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes) -> bool:
@@ -239,21 +256,5 @@ def _stands_with_latents(bench: Bench, ignorable: Fitted, masking: Fitted, notes
         "self_masking",
         f"{IGNORABLE}, more latents",
         _gain_of(wider_masking, wider),
-        _is_clear(wider_masking, wider),
+        _is_clear(bench, wider_masking, wider),
     )
-
-
-def _judge_columns(bench: Bench, masking: Fitted, notes: _Notes) -> np.ndarray:
-    """Return the sign of each column's slope, if the fit without it is clearly worse. [D]."""
-    own = np.asarray(masking.reads.own)
-    columns = np.flatnonzero(own)
-    if len(columns) < 2:
-        return bench.signs(masking)
-    kept = own.copy()
-    for column in columns:
-        simpler = bench.more(masking, own=own * (np.arange(len(own)) != column))
-        gained = gain(masking, simpler, 1)
-        name = f"self_masking of {bench.facts.columns[column]}"
-        is_clear = gained.net > chance(1, COLUMN_LEVEL)
-        kept[column] = notes.add(name, "that of the other columns", gained, is_clear)
-    return bench.signs(masking) * kept

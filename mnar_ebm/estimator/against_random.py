@@ -32,7 +32,7 @@ class MeanAgainstRandom:
         """Return a clause."""
         side = "above" if self.distance > 0 else "below"
         return (
-            f"the mean of {self.name} would be {self.random:.4g}, here it is {self.mean:.4g}, "
+            f"the mean of {self.name} would be {self.random:.6g}, here it is {self.mean:.6g}, "
             f"{abs(self.distance):.2f} standard deviations {side}"
         )
 

@@ -131,24 +131,26 @@ def screen(
         tell: called with a line after each comparison.
     """
     bench, notes = Bench(table, seed), _Notes(tell)
+    nothing = (0.0,) * len(bench.has_gap)
+    if not bench.num_own:  # levels alone: there is nothing to compare
+        return Evidence(IGNORABLE, nothing, True, (), len(bench.rows), 1.0, np.zeros(0))
     ignorable = _ignorable(bench, notes)
-    mechanism, slopes, has_terms = IGNORABLE, np.zeros(len(bench.has_gap)), True
-    if bench.num_own:
-        masking = _self_masking(bench, ignorable, notes)
-        mechanism = _find_family(bench, ignorable, masking, notes)
+    masking = _self_masking(bench, ignorable, notes)
+    mechanism, slopes, has_terms = _find_family(bench, ignorable, masking, notes), nothing, True
     if mechanism == "self_masking":
         if _stands_with_latents(bench, ignorable, masking, notes):
-            slopes, has_terms = bench.signs(masking), bool(masking.num_terms)
+            slopes = tuple(float(sign) for sign in bench.signs(masking))
+            has_terms = bool(masking.num_terms)
         else:
             mechanism = IGNORABLE
     return Evidence(
         mechanism,
-        tuple(float(slope) for slope in slopes),
+        slopes,
         has_terms,
         tuple(notes.findings),
         len(bench.rows),
         float(np.median(ignorable.score.ess)) / fit.NUM_SCORING_DRAWS,
-        np.zeros(0) if mechanism == "ignorable" else bench.means(ignorable),
+        np.zeros(0) if mechanism == IGNORABLE else bench.means(ignorable),
     )
 
 

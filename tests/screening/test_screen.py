@@ -65,6 +65,7 @@ def test_columns_missing_together_at_random_hide_nothing():
     assert not [one for one in evidence.findings if one.is_hidden and one.is_clear]
 
 
+@pytest.mark.slow
 def test_drop_out_by_the_value_before_hides_nothing():
     x = complete_rows()
     first = probit(-0.6 + x[:, 1])
@@ -73,6 +74,7 @@ def test_drop_out_by_the_value_before_hides_nothing():
     assert evidence.mechanism == "ignorable"
 
 
+@pytest.mark.slow
 def test_skewed_columns_missing_at_random_hide_nothing():
     """A skew looks like a cut of one tail."""
     x = np.exp(complete_rows())
@@ -83,6 +85,7 @@ def test_skewed_columns_missing_at_random_hide_nothing():
     assert first.candidate == "bent columns" and first.is_clear
 
 
+@pytest.mark.slow
 def test_columns_that_hide_their_high_values_are_found_and_one_beside_them_is_not():
     """Two self-masking columns do not make a third one so."""
     x = complete_rows()
@@ -96,6 +99,7 @@ def test_columns_that_hide_their_high_values_are_found_and_one_beside_them_is_no
     assert (cut > 0.15).all()  # missing at random falls short of the truth
 
 
+@pytest.mark.slow
 def test_gaps_by_what_another_column_hides_are_found():
     x = complete_rows()
     gaps = [(one, probit(-0.6 + 2.0 * x[:, other], one)) for one, other in ((0, 1), (1, 0))]

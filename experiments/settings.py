@@ -68,7 +68,7 @@ _SWITCHES = {
     "gap_terms": "Let the mechanism read earlier gaps and the values observed among them, too.",
 }
 _LISTS = {
-    "own_slopes": "Slopes of self-masking to start with, of each encoded column; 0: it stays 0.",
+    "own_slopes": "Factors of the first slope of self-masking, by encoded column; 0: it stays 0.",
 }
 _NUMBERS = {
     "latent_dim": "Dimensions of the latent.",

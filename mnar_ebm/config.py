@@ -45,9 +45,9 @@ class Config:
         gap_terms: whether the mechanism reads, beside what it is named for, the gaps of earlier
             columns and the observed values among these (``missingness.gap_terms``), by which gaps
             go together without hiding themselves; ``ignorable`` reads just them.
-        own_slopes: of each encoded column, in standard units, the slope in its own value that a
-            self-masking mechanism of unknown sign starts with; a column with 0 hides nothing by
-            its own value, and stays so. Empty: ``slope_start`` decides.
+        own_slopes: of each encoded column, what the slope that ``slope_start`` says is multiplied
+            by, under self-masking of unknown sign: -1 where other values hide themselves than in
+            the rest, 0 in a column that hides nothing by its own value, and stays so. Empty: 1.
         sign: which values a self-masking mechanism hides: ``high``, ``low``, or ``unknown``,
             learned per column.
         slope_start: where a self-masking mechanism of unknown sign, or a linear one, starts:

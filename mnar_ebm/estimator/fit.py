@@ -123,23 +123,36 @@ def choose_model(
     table: Table,
     train: Train,
 ) -> Choice:
-    """Train the mechanism with every decoder and take one (``selection.choose_decoder``).
+    """Train the models that there are of the mechanism that was found, and take one.
 
-    Columns are bent only if it reads no hidden value: a bend is fitted to what was seen, and
-    follows the cut that a mechanism makes.
+    Where no hidden value decides what is missing, the decoder is chosen
+    (``selection.choose_decoder``). Elsewhere it is the first: beyond the values that were seen
+    nothing compares decoders, and a line goes on more soberly than a network. There, if gap terms
+    were found, a model without them is tried, too (``selection.choose_gap_terms``).
+
+    Columns are bent only if no hidden value is read: a bend is fitted to what was seen, and follows
+    the cut that a mechanism makes.
 
     Raises:
-        NonFiniteLossError: no decoder had a finite loss.
+        NonFiniteLossError: no model had a finite loss.
     """
     settled = _settle(config, found.settings)
-    if settled.mechanism not in IGNORABLE:
-        decoders = decoders[:1]
-    by_decoder = {name: dataclasses.replace(settled, decoder=name) for name in decoders}
-    trained, lost = try_all(train, by_decoder)
+    reads_hidden = settled.mechanism not in IGNORABLE
+    if reads_hidden:
+        named = dataclasses.replace(settled, decoder=decoders[0])
+        models = {"with gap terms": named}
+        if found.settings.get("gap_terms"):  # as found, not as asked
+            models = {"without gap terms": dataclasses.replace(named, gap_terms=False)} | models
+    else:
+        models = {name: dataclasses.replace(settled, decoder=name) for name in decoders}
+    trained, lost = try_all(train, models)
     if not trained:
-        raise lost[decoders[0]]
-    kept, why = selection.choose_decoder(settled.mechanism, trained, table)
-    return Choice(kept, why if len(decoders) > 1 else "", lost)
+        raise next(iter(lost.values()))
+    if len(models) == 1:
+        return Choice(next(iter(trained.values())), "", lost)
+    if reads_hidden:
+        return Choice(*selection.choose_gap_terms(trained), lost)
+    return Choice(*selection.choose_decoder(trained, table), lost)
 
 
 def _settle(config: Config, settings: dict[str, Any]) -> Config:

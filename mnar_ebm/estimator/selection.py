@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mnar_ebm.config import IGNORABLE, Config
+from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import gaps
 from mnar_ebm.screening import Evidence, screen
@@ -22,6 +22,7 @@ from mnar_ebm.training.held_out import (
     difference,
     hidden_cell_scores,
     impute_held_out,
+    simplest_of,
 )
 from mnar_ebm.training.loop import try_all
 
@@ -72,7 +73,10 @@ def find_mechanism(table: Table, seed: int, tell: Callable[[str], None]) -> Mech
     evidence = screen(table, seed, tell)
     settings: dict[str, Any] = {"mechanism": evidence.mechanism}
     if evidence.mechanism == "self_masking":
-        settings = {"mechanism": "selfmasking_probit", "own_slopes": evidence.slopes}
+        signs = np.array(evidence.slopes)
+        is_all = ((signs != 0) == ~table.mask.all(axis=0)).all() and len(set(signs) - {0.0}) == 1
+        own_slopes = () if is_all else evidence.slopes
+        settings = {"mechanism": "selfmasking_probit", "own_slopes": own_slopes}
     if evidence.mechanism != "ignorable":
         settings |= {"gap_terms": evidence.gap_terms}
     return Mechanism(settings, in_words(evidence, table), evidence)
@@ -190,23 +194,35 @@ def train_again(
     return list(trained.values()), lost
 
 
-def choose_decoder(
-    mechanism: str, trained: Mapping[str, Trained], table: Table
-) -> tuple[Trained, str]:
+def choose_gap_terms(trained: Mapping[str, Trained]) -> tuple[Trained, str]:
+    """Return the model to take of those without and with gap terms, and why, in words.
+
+    By held-out bounds, it is the simplest that the best is not clearly above.
+
+    Args:
+        trained: by what they are called, that without gap terms first.
+    """
+    bounds = {name: one.row_bounds for name, one in trained.items()}
+    kept = simplest_of(bounds)
+    gaps = [
+        f"its held-out bound is {difference(bounds[kept], bounds[name])} nats a row above that of "
+        f"the model {name}"
+        for name in trained
+        if name != kept
+    ]
+    return trained[kept], "; ".join([f"taken {kept}", *gaps])
+
+
+def choose_decoder(trained: Mapping[str, Trained], table: Table) -> tuple[Trained, str]:
     """Return the model to take, and why, in words.
 
     Where no hidden value decides what is missing, it is the decoder that fills cells of held-out
-    rows best. Elsewhere it is the simplest: beyond the values that were seen nothing compares
-    decoders, and a line goes on more soberly than a network.
+    rows best.
 
     Args:
-        mechanism: the mechanism of all.
         trained: by decoder, the simplest first.
         table: incomplete rows in original units.
     """
-    if mechanism not in IGNORABLE:
-        kept = next(iter(trained))
-        return trained[kept], f"decoder {kept}, for nothing compares them beyond what was seen"
     scores = {name: hidden_cell_scores(one.fitted, table) for name, one in trained.items()}
     kept = best_of(scores)
     others = [

@@ -20,7 +20,7 @@ from mnar_ebm.screening.terms import select_terms
 from mnar_ebm.training.fitted import table_facts
 from mnar_ebm.types import Array
 
-MAX_ROWS = 1000
+MAX_ROWS = 1500
 """Most rows that are read, drawn at random."""
 
 MAX_LATENTS = 10

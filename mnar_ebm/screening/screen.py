@@ -15,8 +15,9 @@ models of columns that look normal, above what rows differ by: it has to come fr
 
 Columns are bent if that pays for its parameters where values are missing at random, or the skew of
 a column would pass for a cut; then more errors have to speak for a gain. Self-masking has to gain
-clearly with more latents, too. Each column is judged by itself: its slope stays if the fit is
-clearly worse without it.
+clearly with more latents, too. Where columns are straight, each is judged by itself: its slope
+stays if the fit is clearly worse without it. The shape of bent ones is not known so well: all with
+gaps are taken, and no terms, which would make up for what the shape is wrong by.
 
 All this is evidence for one family of models against another. Every model of values that hide
 themselves has a counterpart at random that fits as well: they are told apart by the shape that is
@@ -37,6 +38,7 @@ import numpy as np
 from mnar_ebm.data.table import Table
 from mnar_ebm.screening import fit
 from mnar_ebm.screening.bench import Bench, Fitted, Gain, chance, gain
+from mnar_ebm.types import Array
 
 MORE_LATENTS = 2
 LEVEL, STRAIGHT_LEVEL, COLUMN_LEVEL = 0.999, 0.995, 0.98
@@ -87,8 +89,8 @@ class Evidence(NamedTuple):
 
     Attributes:
         mechanism: ``ignorable``, ``no_self_censoring`` or ``self_masking``.
-        slopes: sign of the slope of each encoded column in its own value, where it hides itself; 0
-            elsewhere. [D]
+        slopes: sign of the slope of each encoded column in its own value, where it hides itself, or
+            1 where columns are bent and the sign is not known; 0 elsewhere. [D]
         gap_terms: whether gaps go together beyond what hidden values say.
         findings: the comparisons that were made, in order.
         num_rows: rows that were read.
@@ -139,8 +141,10 @@ def screen(
     mechanism, slopes, has_terms = _find_family(bench, ignorable, masking, notes), nothing, True
     if mechanism == "self_masking":
         if _stands_with_latents(bench, ignorable, masking, notes):
-            slopes = tuple(float(sign) for sign in bench.signs(masking))
-            has_terms = bool(masking.num_terms)
+            is_bent = bool(ignorable.reads.shape.any())
+            signs = masking.reads.own if is_bent else bench.signs(masking)
+            slopes = tuple(float(sign) for sign in signs)
+            has_terms = bool(masking.num_terms) and not is_bent
         else:
             mechanism = IGNORABLE
     return Evidence(
@@ -175,18 +179,20 @@ def _ignorable(bench: Bench, notes: _Notes) -> Fitted:
 def _self_masking(bench: Bench, ignorable: Fitted, notes: _Notes) -> Fitted:
     """Return the self-masking candidate, with the gap terms and slopes that pay for themselves."""
     terms = ignorable.reads.terms
+    alone, by_all = (_from_starts(bench, ignorable, some) for some in (0.0 * terms, terms))
     gaps_alone = terms * (np.arange(len(terms)) == 0)[:, None, None]
-    starts = [
-        bench.more(bench.with_slope(ignorable, slope), own=bench.can_hide, terms=0.0 * terms)
-        for slope in STARTS
-    ]
-    start = max(starts, key=lambda one: one.total)
-    fits = [
-        bench.settle(bench.more(start, terms=some)) for some in (0.0 * terms, gaps_alone, terms)
-    ]
-    masking = max(fits, key=lambda one: one.total - one.num_terms)
+    fits = [alone, by_all, bench.more(alone, terms=gaps_alone)]
+    masking = max(map(bench.settle, fits), key=lambda one: one.total - one.num_terms)
     by_one = _gain_of(masking, ignorable).net + masking.num_own - 1
-    return _judge_columns(bench, masking, notes) if by_one > 0 else masking
+    is_judged = by_one > 0 and not ignorable.reads.shape.any()
+    return _judge_columns(bench, masking, notes) if is_judged else masking
+
+
+def _from_starts(bench: Bench, ignorable: Fitted, terms: Array) -> Fitted:
+    """Return self-masking of all columns that may, with some gap terms, from its best start."""
+    starts = [bench.with_slope(ignorable, slope) for slope in STARTS]
+    fits = [bench.more(start, own=bench.can_hide, terms=terms) for start in starts]
+    return max(fits, key=lambda one: one.total)
 
 
 def _judge_columns(bench: Bench, masking: Fitted, notes: _Notes) -> Fitted:

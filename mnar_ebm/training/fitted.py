@@ -277,7 +277,7 @@ def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
     """Return the model of ``config`` for such a table, with fresh parameters."""
     model = _make_model(config, facts)
     key, missing_rate = jax.random.key(config.seed), jnp.asarray(facts.missing_rate)
-    slope = jnp.asarray(config.own_slopes or SLOPES.get(config.slope_start, 0.0))
+    slope = SLOPES.get(config.slope_start, 0.0) * jnp.asarray(config.own_slopes or 1.0)
     return FittedModel(config, facts, model, _init_params(key, model, missing_rate, slope))
 
 

@@ -53,8 +53,7 @@ def choose_start(config: Config, bounds_of: Bounds) -> Config:
     if config.slope_start != "best":
         return config
     starts = [dataclasses.replace(config, slope_start=name) for name in SLOPES]
-    is_self_masking = config.mechanism.startswith("selfmasking")
-    is_open = is_self_masking and config.sign == "unknown" and not config.own_slopes
+    is_open = config.mechanism.startswith("selfmasking") and config.sign == "unknown"
     if not (is_open or config.mechanism == "linear"):
         return starts[0]
     best = best_of(_try(starts, START_SHARE, bounds_of))

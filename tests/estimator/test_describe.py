@@ -107,6 +107,7 @@ def test_gap_terms_move_the_level_not_the_slope_that_is_told():
     """Self-masking is told at the gap terms of a row that is observed, at its mean."""
     table = make_table()
     settings = {"mechanism": "selfmasking_probit", "gap_terms": True, "own_slopes": (2.0, 0.0)}
+    settings |= {"slope_start": "high"}
     config = dataclasses.replace(CONFIG, **settings)
     fitted = make_fitted(config, table_facts(config, table))
     income, hours = describe_columns(fitted, table, COLUMNS)

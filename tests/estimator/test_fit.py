@@ -58,16 +58,36 @@ def test_who_wants_no_bend_gets_none(monkeypatch, standardise):
 
 
 def test_what_was_found_is_what_is_trained(monkeypatch):
-    """Slopes and gap terms; a sign that was asked for goes before slopes, with which it is none."""
+    """Slopes, without gap terms and with; a sign that was asked for goes before slopes."""
     found = {
         "mechanism": "selfmasking_probit",
         "own_slopes": (0.0, 1.0, -1.0),
         "gap_terms": True,
     }
-    (config,) = choose(monkeypatch, found)[0]
+    (without, config), choice = choose(monkeypatch, found)
     assert {name: getattr(config, name) for name in found} == found
-    (config,) = choose(monkeypatch, found, sign="high")[0]
+    assert without == dataclasses.replace(config, gap_terms=False)
+    assert choice.kept.fitted == without and choice.reason.startswith("taken without gap terms; ")
+    _, config = choose(monkeypatch, found, sign="high")[0]
     assert (config.own_slopes, config.sign, config.gap_terms) == ((), "high", True)
+
+
+@pytest.mark.parametrize("gain, expected", [(0.5, "with"), (0.01, "without"), (-1.0, "without")])
+def test_gap_terms_are_taken_where_the_held_out_bound_is_clearly_above(gain, expected):
+    """By two standard errors; else the simpler model is."""
+    noise = np.random.default_rng(0).normal(size=(2, 100))
+    trained = {
+        name: selection.Trained(name, None, 1, bounds)
+        for name, bounds in (("without", noise[0]), ("with", noise[0] + gain + 0.1 * noise[1]))
+    }
+    kept, words = selection.choose_gap_terms(trained)
+    assert kept.fitted == expected and words.startswith(f"taken {expected}; its held-out bound is")
+
+
+def test_columns_that_all_hide_themselves_alike_are_told_by_no_slopes(monkeypatch):
+    """Then the start decides, as it does where self-masking is asked for."""
+    evidence = make_evidence("self_masking", (-1.0, 0.0, 0.0, 0.0), gap_terms=False)
+    assert find(monkeypatch, evidence)[0].settings["own_slopes"] == ()
 
 
 def test_one_decoder_alone_needs_no_reason(monkeypatch):

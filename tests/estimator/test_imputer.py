@@ -255,12 +255,18 @@ def make_evidence(gap_terms=True):
     return Evidence("self_masking", (0.0, 1.0, 0.0), gap_terms, findings, 200, 0.7, means)
 
 
+WITH = "with gap terms"
+
+
 @pytest.fixture(scope="module")
 def auto_fit():
     """Return an imputer that was hardly trained, once the screening had found that."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selection.gaps, "are_predictable", lambda table: True)
         patch.setattr(selection, "screen", lambda table, seed, tell: make_evidence())
+        patch.setattr(
+            selection, "choose_gap_terms", lambda trained: (trained[WITH], f"taken {WITH}")
+        )
         return MNARImputer(**QUICK | {"num_models": 1}).fit(hide("random"))
 
 
@@ -271,7 +277,7 @@ def test_auto_fits_what_the_screening_finds(auto_fit):
     (one,) = auto_fit.ensemble_.models
     assert one.config.own_slopes == (0.0, 1.0, 0.0) and one.config.gap_terms
     slopes = np.asarray(one.params.mechanism["own"]["slope"])
-    assert slopes[1] > 0 and (slopes[[0, 2]] == 0).all()
+    assert slopes[1] != 0 and (slopes[[0, 2]] == 0).all()
     assert one.facts.standardiser.bend is None
     assert [bool(np.isfinite(column.slope)) for column in report.columns] == [False, True, False]
     assert [bool(np.isfinite(column.threshold)) for column in report.columns] == [0, 1, 0]
@@ -309,7 +315,7 @@ def test_a_report_tells_what_is_assumed_and_why(auto_fit):
 def test_slopes_can_be_told(monkeypatch):
     """As any other setting of a mechanism that is named; nothing is screened then."""
     monkeypatch.setattr(selection, "screen", None)
-    settings = {"own_slopes": (0.0, -2.0, 0.0), "gap_terms": True}
+    settings = {"own_slopes": (0.0, -2.0, 0.0), "gap_terms": True, "slope_start": "high"}
     quick = QUICK | {"num_models": 1, "settings": settings}
     report = MNARImputer(**quick, mechanism="selfmasking_probit").fit(hide("random")).report_
     assert report.evidence is None and report.reason == "as asked"

@@ -222,6 +222,8 @@ def test_auto_fits_what_the_screening_finds_where_levels_are_missing(monkeypatch
     evidence = Evidence("self_masking", slopes, gap_terms, (finding,), 100, 0.9, means)
     monkeypatch.setattr(selection.gaps, "are_predictable", lambda table: True)
     monkeypatch.setattr(selection, "screen", lambda table, seed, tell: evidence)
+    last = lambda trained: (list(trained.values())[-1], "taken")  # noqa: E731
+    monkeypatch.setattr(selection, "choose_gap_terms", last)
     auto = MNARImputer(**QUICK | {"mechanism": "auto"}, settings=settings).fit(rows)
     report, config = auto.report_, auto.ensemble_.models[0].config
     assert (config.mechanism, config.own_slopes) == ("selfmasking_probit", slopes)

@@ -15,9 +15,10 @@ models of columns that look normal, above what rows differ by: it has to come fr
 
 Columns are bent if that pays for its parameters where values are missing at random, or the skew of
 a column would pass for a cut; then more errors have to speak for a gain. Self-masking has to gain
-clearly with more latents, too. Where columns are straight, each is judged by itself: its slope
-stays if the fit is clearly worse without it. The shape of bent ones is not known so well: all with
-gaps are taken, and no terms, which would make up for what the shape is wrong by.
+clearly with more latents, too. Where columns are straight, or are so once self-masking is told,
+each is judged by itself: its slope stays if the fit is clearly worse without it. The shape of bent
+ones is not known so well: all with gaps are taken, and no terms, which would make up for what the
+shape is wrong by.
 
 All this is evidence for one family of models against another. Every model of values that hide
 themselves has a counterpart at random that fits as well: they are told apart by the shape that is
@@ -137,16 +138,18 @@ def screen(
     if not bench.num_own:  # levels alone: there is nothing to compare
         return Evidence(IGNORABLE, nothing, True, (), len(bench.rows), 1.0, np.zeros(0))
     ignorable = _ignorable(bench, notes)
-    masking = _self_masking(bench, ignorable, notes)
+    masking, is_bent = _self_masking(bench, ignorable), bool(ignorable.reads.shape.any())
+    if not is_bent and _gain_of(masking, ignorable).net + masking.num_own > 1:
+        masking = _judge_columns(bench, masking, notes)
     mechanism, slopes, has_terms = _find_family(bench, ignorable, masking, notes), nothing, True
+    if mechanism == "self_masking" and not _stands_with_latents(bench, ignorable, masking, notes):
+        mechanism = IGNORABLE
     if mechanism == "self_masking":
-        if _stands_with_latents(bench, ignorable, masking, notes):
-            is_bent = bool(ignorable.reads.shape.any())
-            signs = masking.reads.own if is_bent else bench.signs(masking)
-            slopes = tuple(float(sign) for sign in signs)
-            has_terms = bool(masking.num_terms) and not is_bent
-        else:
-            mechanism = IGNORABLE
+        if is_bent:
+            masking, is_bent = _straighten(bench, ignorable, masking, notes)
+        signs = bench.can_hide if is_bent else bench.signs(masking)
+        slopes = tuple(float(sign) for sign in signs)
+        has_terms = bool(masking.num_terms) and not is_bent
     return Evidence(
         mechanism,
         slopes,
@@ -176,16 +179,13 @@ def _ignorable(bench: Bench, notes: _Notes) -> Fitted:
     return bent if notes.add("bent columns", "straight ones", gained, gained.net > 0) else straight
 
 
-def _self_masking(bench: Bench, ignorable: Fitted, notes: _Notes) -> Fitted:
-    """Return the self-masking candidate, with the gap terms and slopes that pay for themselves."""
+def _self_masking(bench: Bench, ignorable: Fitted) -> Fitted:
+    """Return self-masking of all columns that may, with the gap terms that pay for themselves."""
     terms = ignorable.reads.terms
     alone, by_all = (_from_starts(bench, ignorable, some) for some in (0.0 * terms, terms))
     gaps_alone = terms * (np.arange(len(terms)) == 0)[:, None, None]
     fits = [alone, by_all, bench.more(alone, terms=gaps_alone)]
-    masking = max(map(bench.settle, fits), key=lambda one: one.total - one.num_terms)
-    by_one = _gain_of(masking, ignorable).net + masking.num_own - 1
-    is_judged = by_one > 0 and not ignorable.reads.shape.any()
-    return _judge_columns(bench, masking, notes) if is_judged else masking
+    return max(map(bench.settle, fits), key=lambda one: one.total - one.num_terms)
 
 
 def _from_starts(bench: Bench, ignorable: Fitted, terms: Array) -> Fitted:
@@ -210,6 +210,21 @@ def _judge_columns(bench: Bench, masking: Fitted, notes: _Notes) -> Fitted:
     if (kept == own).all() or not kept.any():
         return masking
     return bench.settle(bench.more(masking, own=kept))
+
+
+def _straighten(
+    bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes
+) -> tuple[Fitted, bool]:
+    """Return self-masking with straight columns, each judged, unless bends pay, and if they do.
+
+    A cut bends what is seen of a normal column; with the cut told, it is straight.
+    """
+    straight = _self_masking(bench, bench.more(ignorable, shape=0.0 * ignorable.reads.shape))
+    more = 2 * int(bench.can_bend.sum()) + masking.num_terms - straight.num_terms
+    gained = gain(masking, straight, more)
+    if notes.add("bent self_masking", "straight self_masking", gained, gained.net > 0):
+        return masking, True
+    return _judge_columns(bench, straight, notes), False
 
 
 def _gain_of(masking: Fitted, ignorable: Fitted) -> Gain:

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from mnar_ebm.config import IGNORABLE
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator.columns import ColumnType, blocks_of
@@ -56,7 +58,8 @@ def compare_with_random(
     compared = []
     for column, block in zip(columns, blocks_of(columns), strict=True):
         own = table.x[table.mask[:, block.start], block.start]
-        if column.kind != "numeric" or len(own) == len(table.x) or own.std() == 0:
+        is_read = np.isfinite(random[block.start])
+        if column.kind != "numeric" or len(own) == len(table.x) or own.std() == 0 or not is_read:
             continue
         mean, at_random = float(filled[block.start]), float(random[block.start])
         distance = (mean - at_random) / float(own.std())

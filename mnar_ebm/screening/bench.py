@@ -20,8 +20,8 @@ from mnar_ebm.screening.terms import select_terms
 from mnar_ebm.training.fitted import table_facts
 from mnar_ebm.types import Array
 
-MAX_ROWS = 1500
-"""Most rows that are read, drawn at random."""
+MAX_ROWS, MAX_CELLS = 1500, 30_000
+"""Most rows that are read, and most cells in them; rows are drawn at random."""
 
 MAX_LATENTS = 10
 FIRST_STEPS, FIRST_RATE = 400, 0.05
@@ -119,7 +119,7 @@ class Bench:
         self._config = Config(tilt="none", decoder="linear", likelihood="two_part")
         self.table, self.facts = table, table_facts(self._config, table)
         order = np.random.default_rng(seed).permutation(len(table.x))
-        self.rows = np.sort(order[:MAX_ROWS])
+        self.rows = np.sort(order[: min(MAX_ROWS, MAX_CELLS // table.x.shape[1])])
         mask = table.mask[self.rows]
         x = np.where(mask, self.facts.standardiser.apply(table.x[self.rows]), 0.0)
         self._read = fit.Rows(jnp.asarray(x, jnp.float32), jnp.asarray(mask))

@@ -26,7 +26,7 @@ assumed of p(x), and by nothing else.
 
 References:
     Q. H. Vuong, "Likelihood Ratio Tests for Model Selection and Non-Nested Hypotheses",
-    Econometrica 57, 1989 (the second).
+    Econometrica 57, 1989 (what rows differ by).
     G. Molenberghs, C. Beunckens, C. Sotto, M. G. Kenward, "Every missingness not at random model
     has a missingness at random counterpart with equal fit", JRSS B 70, 2008.
 """
@@ -37,7 +37,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mnar_ebm.data.table import Table
-from mnar_ebm.screening import fit
+from mnar_ebm.screening import fit, wide
 from mnar_ebm.screening.bench import Bench, Fitted, Gain, chance, gain
 from mnar_ebm.types import Array
 
@@ -48,6 +48,9 @@ LEVEL, STRAIGHT_LEVEL, COLUMN_LEVEL = 0.999, 0.995, 0.98
 BENT_ERRORS = 2.5
 """Standard errors over rows that a gain has to pass where columns are bent: their shape is not
 known, and what is nested in a wrong model gains by chance more than theory says."""
+
+MAX_JUDGED = 12
+"""Most columns that are judged one by one: each takes a fit."""
 
 STARTS = (0.0, 1.0, -1.0)
 """Slopes that all columns start with: training does not pass from one tail to the other."""
@@ -128,11 +131,24 @@ def screen(
 ) -> Evidence:
     """Return what a table says of why its values are missing.
 
+    Of a wide table some columns speak for all (``screening.wide``).
+
     Args:
         table: incomplete rows, encoded.
-        seed: of rows, starts and draws.
+        seed: of rows, columns, starts and draws.
         tell: called with a line after each comparison.
     """
+    columns = wide.some_columns(table, seed)
+    if len(columns) == len(table.columns):
+        return _screen(table, seed, tell)
+    found = _screen(wide.part_of(table, columns), seed, tell)
+    slopes = wide.spread_slopes(table, columns, np.array(found.slopes))
+    means = np.full(len(table.columns), np.nan)
+    means[columns] = found.random_means if len(found.random_means) else np.nan
+    return found._replace(slopes=tuple(map(float, slopes)), random_means=means)
+
+
+def _screen(table: Table, seed: int, tell: Callable[[str], None]) -> Evidence:
     bench, notes = Bench(table, seed), _Notes(tell)
     nothing = (0.0,) * len(bench.has_gap)
     if not bench.num_own:  # levels alone: there is nothing to compare
@@ -162,9 +178,14 @@ def screen(
 
 
 def random_means(table: Table, seed: int = 0) -> np.ndarray:
-    """Return what the mean of each encoded column would be, were values missing at random. [D]."""
-    bench = Bench(table, seed)
-    return bench.means(_ignorable(bench, _Notes(lambda line: None)))
+    """Return what the mean of each encoded column would be, were values missing at random. [D].
+
+    It is NaN in columns of a wide table that are not read.
+    """
+    columns = wide.some_columns(table, seed)
+    bench, means = Bench(wide.part_of(table, columns), seed), np.full(len(table.columns), np.nan)
+    means[columns] = bench.means(_ignorable(bench, _Notes(lambda line: None)))
+    return means
 
 
 def _ignorable(bench: Bench, notes: _Notes) -> Fitted:
@@ -199,7 +220,7 @@ def _judge_columns(bench: Bench, masking: Fitted, notes: _Notes) -> Fitted:
     """Return self-masking of the columns without whose slopes the fit is clearly worse."""
     own = np.asarray(masking.reads.own)
     kept, columns = own.copy(), np.flatnonzero(own)
-    if len(columns) < 2:
+    if not 1 < len(columns) <= MAX_JUDGED:
         return masking
     for column in columns:
         simpler = bench.more(masking, own=own * (np.arange(len(own)) != column))

@@ -216,13 +216,16 @@ def _load_unbiased(name: str, table: data.Table) -> data.Table:
 
 def to_flagfile() -> str:
     """Return a flag file that repeats the run, whatever the defaults will be by then."""
-    names = ["dataset", "data_path", "data_dir", "unbiased", *_ENUMS, *_SWITCHES, *_NUMBERS]
+    names = ["dataset", "data_path", "data_dir", "unbiased"]
+    names += [*_ENUMS, *_SWITCHES, *_LISTS, *_NUMBERS]
     lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
     for name in names:
         value = flags.FLAGS[name].value
         is_path = name in ("data_path", "data_dir") or name == "unbiased" and _is_file(value)
         if is_path and value is not None:
             value = pathlib.Path(value).absolute()
+        if name in _LISTS:
+            value = ",".join(map(str, value))
         if value is not None:
             lines.append(f"--{name}={value}")
     return "\n".join(lines) + "\n"

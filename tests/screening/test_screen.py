@@ -107,6 +107,7 @@ def test_gaps_by_what_another_column_hides_are_found():
     assert evidence.mechanism == "no_self_censoring" and evidence.gap_terms
 
 
+@pytest.mark.slow
 def test_means_under_missing_at_random_are_those_of_the_truth_where_gaps_are():
     """Within four standard errors of the mean of the hidden cells given what was seen."""
     x = complete_rows()

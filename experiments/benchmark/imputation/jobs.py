@@ -158,7 +158,8 @@ def check_done(todo: Sequence[Job], options: methods.Options) -> None:
             continue
         found = json.loads(job.path.read_text())["settings"]
         for name, wanted in json.loads(json.dumps(methods.describe(job.method, options))).items():
-            value = found.get(name, getattr(Config, name, None))
+            default = getattr(Config, name, None)
+            value = found.get(name, list(default) if isinstance(default, tuple) else default)
             if value != wanted:
                 raise ValueError(
                     f"{job.path}: was made with {name}={value}, got {wanted}; "

@@ -50,18 +50,23 @@ def compare_with_random(
         columns: what the columns are.
         evidence: of the table, if it was looked for.
     """
-    if fitted.config.mechanism in IGNORABLE or table.mask.all():
+    has_gap = np.logical_not(table.mask.all(axis=0))
+    numeric = [
+        (column, block.start)
+        for column, block in zip(columns, blocks_of(columns), strict=True)
+        if column.kind == "numeric" and has_gap[block.start]
+    ]
+    if fitted.config.mechanism in IGNORABLE or not numeric:
         return ()
     seed = fitted.config.seed
     random = evidence.random_means if evidence else random_means(table, seed)
     filled = fitted.impute(table.x, num_samples=NUM_SAMPLES, seed=seed).mean.mean(axis=0)
     compared = []
-    for column, block in zip(columns, blocks_of(columns), strict=True):
-        own = table.x[table.mask[:, block.start], block.start]
-        is_read = np.isfinite(random[block.start])
-        if column.kind != "numeric" or len(own) == len(table.x) or own.std() == 0 or not is_read:
+    for column, start in numeric:
+        own = table.x[table.mask[:, start], start]
+        if own.std() == 0 or not np.isfinite(random[start]):
             continue
-        mean, at_random = float(filled[block.start]), float(random[block.start])
+        mean, at_random = float(filled[start]), float(random[start])
         distance = (mean - at_random) / float(own.std())
         compared.append(MeanAgainstRandom(str(column.name), mean, at_random, distance))
     return tuple(compared)

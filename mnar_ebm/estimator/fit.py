@@ -28,8 +28,8 @@ class Choice(NamedTuple):
 
     Attributes:
         kept: the model, fitted once.
-        reason: why its decoder was taken, in words, if there was a choice.
-        lost: decoders whose loss became NaN or infinite, by name.
+        reason: why its decoder or its gap terms were taken, in words, if there was a choice.
+        lost: models whose loss became NaN or infinite, by name.
     """
 
     kept: Trained

@@ -204,13 +204,8 @@ def choose_gap_terms(trained: Mapping[str, Trained]) -> tuple[Trained, str]:
     """
     bounds = {name: one.row_bounds for name, one in trained.items()}
     kept = simplest_of(bounds)
-    gaps = [
-        f"its held-out bound is {difference(bounds[kept], bounds[name])} nats a row above that of "
-        f"the model {name}"
-        for name in trained
-        if name != kept
-    ]
-    return trained[kept], "; ".join([f"taken {kept}", *gaps])
+    said = "its held-out bound is {} nats a row above that of the model {}"
+    return trained[kept], "; ".join([f"taken {kept}", *_against_others(bounds, kept, said)])
 
 
 def choose_decoder(trained: Mapping[str, Trained], table: Table) -> tuple[Trained, str]:
@@ -225,10 +220,11 @@ def choose_decoder(trained: Mapping[str, Trained], table: Table) -> tuple[Traine
     """
     scores = {name: hidden_cell_scores(one.fitted, table) for name, one in trained.items()}
     kept = best_of(scores)
-    others = [
-        f"its squared error of hidden cells is {difference(scores[kept], scores[name])} a held-out "
-        f"row below that of {name}"
-        for name in scores
-        if name != kept
-    ]
-    return trained[kept], "; ".join([f"decoder {kept}", *others])
+    said = "its squared error of hidden cells is {} a held-out row below that of {}"
+    return trained[kept], "; ".join([f"decoder {kept}", *_against_others(scores, kept, said)])
+
+
+def _against_others(scores: Mapping[str, np.ndarray], kept: str, said: str) -> list[str]:
+    """Return, of every other model, by how much the mean score of the one that is kept is above."""
+    others = [name for name in scores if name != kept]
+    return [said.format(difference(scores[kept], scores[name]), name) for name in others]

@@ -104,8 +104,7 @@ class Bench:
     """A table as the candidates read it, and how they are fitted.
 
     Attributes:
-        table: the rows.
-        facts: their standard units.
+        facts: what is known of the table, its standard units too.
         rows: indices of those that are read. [n]
         blocks: the columns, numeric ones too.
         has_gap: of each encoded column. [D]
@@ -117,7 +116,7 @@ class Bench:
     def __init__(self, table: Table, seed: int):
         """Read the table; ``seed`` is of rows, starts and draws."""
         self._config = Config(tilt="none", decoder="linear", likelihood="two_part")
-        self.table, self.facts = table, table_facts(self._config, table)
+        self.facts = table_facts(self._config, table)
         order = np.random.default_rng(seed).permutation(len(table.x))
         self.rows = np.sort(order[: min(MAX_ROWS, MAX_CELLS // table.x.shape[1])])
         mask = table.mask[self.rows]

@@ -13,6 +13,7 @@ from mnar_ebm.config import (
     LIKELIHOODS,
     MECHANISMS,
     NEGATIVE_PHASES,
+    PROPOSALS,
     SCALES,
     SCHEDULES,
     SIGNS,
@@ -51,6 +52,7 @@ _ENUMS = {
     "likelihood": (LIKELIHOODS, "Distribution of a value given the latent."),
     "decoder": (DECODERS, "Map from the latent to the mean: network, linear, or their sum."),
     "decoder_scale": (SCALES, "One scale for all, one per column, or one per column and latent."),
+    "proposal": (PROPOSALS, "Draw latents by an encoder, or at the mode of a linear decoder's."),
     "negative_phase": (NEGATIVE_PHASES, "Estimator of the tilt's negative phase."),
     "schedule": (SCHEDULES, "Learning rates warm up and decay to 0, or stay at their peak."),
     "unbiased_energy": (

@@ -27,6 +27,7 @@ SLOPES = {"flat": 0.0, "high": 1.0, "low": -1.0}
 SLOPE_STARTS = (*SLOPES, "best")
 LIKELIHOODS = ("gaussian", "two_part", "student_t", "bernoulli")
 DECODERS = ("mlp", "linear", "linear_mlp")
+PROPOSALS = ("encoder", "laplace")
 SCALES = ("shared", "per_feature", "per_latent")
 ENERGIES = ("additive", "network", "clusters")
 UNBIASED_ENERGIES = ("none", *ENERGIES, "best")
@@ -61,6 +62,8 @@ class Config:
         decoder_scale: one scale for all, one per column, or one per column and latent.
         column_gain: whether the mean of each column has a factor that is learned, and with it its
             scale, unless that is ``shared``.
+        proposal: q(z|x_obs, s), of which latents are drawn: an encoder's, which is fitted too, or,
+            for a linear decoder, ``laplace``, the normal at the mode of the posterior of each row.
         latent_dim: L.
         hidden_dim: units in each hidden layer of encoder, decoder and energy.
         show_mask: whether the encoder reads the mask beside the row with zeros in its gaps.
@@ -114,6 +117,7 @@ class Config:
     decoder: str = "linear"
     decoder_scale: str = "per_feature"
     column_gain: bool = True
+    proposal: str = "encoder"
     latent_dim: int = 20
     hidden_dim: int = 128
     show_mask: bool = True
@@ -163,6 +167,14 @@ class Config:
         _checks.check_choice("likelihood", self.likelihood, LIKELIHOODS)
         _checks.check_choice("decoder", self.decoder, DECODERS)
         _checks.check_choice("decoder_scale", self.decoder_scale, SCALES)
+        _checks.check_choice("proposal", self.proposal, PROPOSALS)
+        if self.proposal == "laplace" and (
+            self.decoder != "linear" or self.decoder_scale == "per_latent"
+        ):
+            raise ValueError(
+                "proposal: expected encoder, for laplace takes a linear decoder whose scale is not "
+                f"per_latent, got {self.proposal!r} for {self.decoder}, {self.decoder_scale}"
+            )
         _checks.check_choice("negative_phase", self.negative_phase, NEGATIVE_PHASES)
         _checks.check_choice("unbiased_energy", self.unbiased_energy, UNBIASED_ENERGIES)
         _checks.check_choice("schedule", self.schedule, SCHEDULES)
@@ -229,7 +241,7 @@ class Config:
 
     def model_fields(self) -> dict[str, Any]:
         """Return the settings that fix the shape and the meaning of the parameters."""
-        names = ("tilt", "mechanism", "sign", "likelihood", "decoder", "decoder_scale")
+        names = ("tilt", "mechanism", "sign", "likelihood", "decoder", "decoder_scale", "proposal")
         sizes = (
             "gap_terms",
             "column_gain",

@@ -63,13 +63,11 @@ def data_logdensity(key: Key, model: Model, params: Params, num_samples: int) ->
     noise = jax.random.normal(key, (num_samples, model.vae.latent_dim))
 
     def logdensity(x: Array) -> Array:
-        loc, scale = model.vae.encode(params.base, x, everything)
-        z = loc + scale * noise
-        log_q = models.log_prior(noise) - jnp.log(scale).sum()
+        z, log_q = models.posterior(model, params, x, everything).draw(noise)
         eta = model.vae.decode(params.base, z)
         log_likelihood = masked_log_prob(model.vae.likelihood, eta, x, everything)
         log_w = log_likelihood + models.log_prior(z) - log_q
-        return bounds.elbo(log_w) - models.energy(model, params, x, jnp.zeros_like(loc))
+        return bounds.elbo(log_w) - models.energy(model, params, x, jnp.zeros_like(z[0]))
 
     return logdensity
 

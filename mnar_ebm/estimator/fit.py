@@ -1,7 +1,7 @@
 """From settings and a table to the model that is kept, and what there is to tell of it."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,10 @@ from mnar_ebm.estimator.selection import Mechanism, Trained
 from mnar_ebm.estimator.warnings import find_warnings
 from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.loop import try_all
+
+MAX_LATENTS = 8
+"""Most latents of a linear decoder where a hidden value is read: what rows beyond those that were
+seen have in common is said by few of them more soberly than by many."""
 
 Train = Callable[[Config], Trained]
 
@@ -40,7 +44,7 @@ class Choice(NamedTuple):
 def fit_table(
     config: Config,
     mechanism: str,
-    decoders: Sequence[str],
+    decoders: Mapping[str, Mapping[str, Any]],
     num_models: int,
     table: Table,
     unbiased: Table | None,
@@ -48,14 +52,15 @@ def fit_table(
     empty: Sequence[str],
     tell: Callable[[int, str], None],
 ) -> tuple[list[Trained], Report]:
-    """Find the mechanism, choose a decoder, fit it again with other seeds, and report.
+    """Find the mechanism, choose a decoder, fit it again, and report.
 
-    Fits without a tilt are trained on with their held-out rows too.
+    Without a tilt the model is trained on with its held-out rows too, and the other fits are that
+    of all rows trained on with rows drawn of them; with one they are made anew with other seeds.
 
     Args:
         config: settings, but for mechanism and decoder.
         mechanism: one of ``config.MECHANISMS``, or ``auto``.
-        decoders: some of ``config.DECODERS``, the simplest first.
+        decoders: some of ``config.DECODERS``, the simplest first, with the settings of each.
         num_models: fits of the model that is taken.
         table: incomplete rows, encoded.
         unbiased: rows of everybody, encoded, if there are any.
@@ -81,13 +86,12 @@ def fit_table(
     if mechanism == "auto":
         found = selection.find_mechanism(table, config.seed, tell_step)
     choice = choose_model(config, found, decoders, table, train)
-    again, not_again = selection.train_again(
-        choice.kept, num_models - 1, table, tell_step, unbiased
-    )
-    fits = [choice.kept, *again]
-    if config.tilt == "none":  # a tilt goes with the base that it was fitted to
-        fits = [selection.with_all_rows(one, table, tell_step, unbiased) for one in fits]
-    first = fits[0]
+    kept, others = choice.kept, selection.train_again  # a tilt goes with the base it was fitted to
+    if config.tilt == "none":
+        kept = selection.with_all_rows(kept, table, tell_step, unbiased)
+        others = selection.bootstrap
+    again, not_again = others(kept, num_models - 1, table, tell_step, unbiased)
+    first, *_ = fits = [kept, *again]
     described = [describe_columns(one.fitted, table, columns) for one in fits]
     names = [str(column.name) for column in columns]
     report = Report(
@@ -119,7 +123,7 @@ def fit_table(
 def choose_model(
     config: Config,
     found: Mechanism,
-    decoders: Sequence[str],
+    decoders: Mapping[str, Mapping[str, Any]],
     table: Table,
     train: Train,
 ) -> Choice:
@@ -139,12 +143,19 @@ def choose_model(
     settled = _settle(config, found.settings)
     reads_hidden = settled.mechanism not in IGNORABLE
     if reads_hidden:
-        named = dataclasses.replace(settled, decoder=decoders[0])
+        name = next(iter(decoders))
+        fields = dict(decoders[name])
+        if "latent_dim" in fields:
+            fields["latent_dim"] = min(MAX_LATENTS, fields["latent_dim"])
+        named = dataclasses.replace(settled, decoder=name, **fields)
         models = {"with gap terms": named}
         if found.settings.get("gap_terms"):  # as found, not as asked
             models = {"without gap terms": dataclasses.replace(named, gap_terms=False)} | models
     else:
-        models = {name: dataclasses.replace(settled, decoder=name) for name in decoders}
+        models = {
+            name: dataclasses.replace(settled, decoder=name, **fields)
+            for name, fields in decoders.items()
+        }
     trained, lost = try_all(train, models)
     if not trained:
         raise next(iter(lost.values()))

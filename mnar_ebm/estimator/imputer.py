@@ -177,7 +177,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         fits, self.report_ = fit_table(
             make_config(self, table),
             self.mechanism,
-            decoders(self),
+            decoders(self, table),
             self.num_models,
             table,
             few,

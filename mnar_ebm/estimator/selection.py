@@ -16,6 +16,7 @@ from mnar_ebm.training import (
     TiltReport,
     train,
     train_on_all_rows,
+    train_on_bootstrap,
 )
 from mnar_ebm.training.held_out import (
     best_of,
@@ -191,6 +192,27 @@ def train_again(
         return train_candidate(config, table, lambda line: tell(f"fit {number}: {line}"), unbiased)
 
     trained, lost = try_all(train, configs)
+    return list(trained.values()), lost
+
+
+def bootstrap(
+    one: Trained,
+    num_models: int,
+    table: Table,
+    tell: Callable[[str], None],
+    unbiased: Table | None = None,
+) -> tuple[list[Trained], dict[int, NonFiniteLossError]]:
+    """Return so many fits that go on from one of all rows, each with rows drawn of them.
+
+    Fits whose loss became NaN or infinite are left out, and what they raised is returned by seed.
+    """
+    seeds = [one.fitted.config.seed + 1 + index for index in range(num_models)]
+
+    def go_on(seed: int) -> Trained:
+        tell(f"fit {seeds.index(seed) + 2}: rows drawn of all")
+        return one._replace(fitted=train_on_bootstrap(one.fitted, table, seed, unbiased))
+
+    trained, lost = try_all(go_on, {seed: seed for seed in seeds})
     return list(trained.values()), lost
 
 

@@ -77,12 +77,32 @@ def make_config(imputer: Any, table: Table) -> Config:
     )
 
 
-def decoders(imputer: Any) -> tuple[str, ...]:
-    """Return the decoders to choose from, the simplest first; the one that was asked for, if any.
+def decoders(imputer: Any, table: Table) -> dict[str, dict[str, Any]]:
+    """Return the decoders to choose from, the simplest first, with the settings that go with each.
 
-    Only ``auto`` chooses.
+    It is the one that was asked for, if any; else only ``auto`` chooses.
     """
-    asked = (imputer.settings or {}).get("decoder")
-    if asked is not None:
-        return (asked,)
-    return DECODERS if imputer.mechanism == "auto" else DECODERS[:1]
+    settings = imputer.settings or {}
+    asked = settings.get("decoder")
+    names = (asked,) if asked is not None else DECODERS
+    if imputer.mechanism != "auto":
+        names = names[:1]
+    by_name: dict[str, dict[str, Any]] = {name: {} for name in names}
+    if "linear" in by_name and settings.get("decoder_scale") != "per_latent":
+        by_name["linear"] = _without_encoder(imputer, table)
+    return {
+        name: {field: value for field, value in own.items() if field not in settings}
+        for name, own in by_name.items()
+    }
+
+
+def _without_encoder(imputer: Any, table: Table) -> dict[str, Any]:
+    """Return the settings of a linear decoder: no encoder has to follow it, so steps are large."""
+    num_columns = len(table.blocks) or len(table.columns)
+    return {
+        "proposal": "laplace",
+        "latent_dim": min(Config.latent_dim, max(1, num_columns - 1)),
+        "learning_rate": 0.03,
+        "num_importance_samples": 5,
+        "num_steps": -(-imputer.max_iter // 2),
+    }

@@ -12,11 +12,13 @@ from mnar_ebm.models.model import (
     tilt_linearly,
     without_tilt,
 )
+from mnar_ebm.models.posterior import Encoded, posterior
 from mnar_ebm.models.tilt import Tilt, compose, linear_tilt, make_tilt, no_tilt
 from mnar_ebm.models.vae import VAE, make_vae, sample_base
 
 __all__ = [
     "VAE",
+    "Encoded",
     "Model",
     "Params",
     "Tilt",
@@ -31,6 +33,7 @@ __all__ = [
     "make_tilt",
     "make_vae",
     "no_tilt",
+    "posterior",
     "sample_base",
     "tilt_linearly",
     "without_tilt",

@@ -15,12 +15,12 @@ from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 
 
 class VAE(NamedTuple):
-    """p(z) = N(0, I), p(x|z), and q(z|x_obs, s) = N(loc, scale²).
+    """p(z) = N(0, I), p(x|z), and q(z|x_obs, s) = N(loc, scale²) if an encoder says it.
 
     Attributes:
         init: ``(key) -> params``.
         encode: ``(params, x [D], mask [D]) -> (loc [L], scale [L])``; it never reads what a
-            missing cell holds.
+            missing cell holds. ``None``: q is Laplace's (``models.posterior``).
         decode: ``(params, z [..., L]) -> DecoderOutput`` with leaves [..., D].
         likelihood: p(x|z) from the decoder's output.
         num_features: D.
@@ -28,7 +28,7 @@ class VAE(NamedTuple):
     """
 
     init: Callable[[Key], PyTree]
-    encode: Callable[[PyTree, Array, Array], tuple[Array, Array]]
+    encode: Callable[[PyTree, Array, Array], tuple[Array, Array]] | None
     decode: Callable[[PyTree, Array], DecoderOutput]
     likelihood: Likelihood
     num_features: int
@@ -51,6 +51,7 @@ def make_vae(
     """
     likelihood = make_likelihood(config.likelihood, blocks, atom_side)
     has_numbers = len(kinds.numeric(blocks)) > 0 if blocks else likelihood.transport is not None
+    has_encoder = config.proposal == "encoder"
     encoder = Encoder(config.latent_dim, config.hidden_dim, config.show_mask)
     decoder = Decoder(
         num_features,
@@ -65,11 +66,11 @@ def make_vae(
 
     def init(key: Key) -> PyTree:
         key_encoder, key_decoder = jax.random.split(key)
-        x, mask = jnp.zeros(num_features), jnp.ones(num_features, bool)
-        return {
-            "encoder": encoder.init(key_encoder, x, mask),
-            "decoder": decoder.init(key_decoder, jnp.zeros(config.latent_dim)),
-        }
+        made = {"decoder": decoder.init(key_decoder, jnp.zeros(config.latent_dim))}
+        if has_encoder:
+            x, mask = jnp.zeros(num_features), jnp.ones(num_features, bool)
+            made["encoder"] = encoder.init(key_encoder, x, mask)
+        return made
 
     def encode(params: PyTree, x: Array, mask: Array) -> tuple[Array, Array]:
         filled = jnp.where(mask, x, 0.0)
@@ -80,7 +81,7 @@ def make_vae(
 
     return VAE(
         init=init,
-        encode=encode,
+        encode=encode if has_encoder else None,
         decode=decode,
         likelihood=likelihood,
         num_features=num_features,

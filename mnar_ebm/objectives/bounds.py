@@ -91,10 +91,11 @@ def _propose(
     key: Key, model: Model, params: Params, x: Array, mask: Array, num_samples: int
 ) -> tuple[Array, Array]:
     """Draw z_k ~ q(z|x_obs, s); return them [K, L], and log p(z_k) - log q(z_k|x_obs, s) [K]."""
-    loc, scale = model.vae.encode(params.base, x, mask)
-    noise = jax.random.normal(key, (num_samples, *loc.shape), loc.dtype)
-    z = loc + scale * noise
-    log_q = models.log_prior(noise) - jnp.log(scale).sum()
+    q = models.posterior(model, params, x, mask)
+    noise = jax.random.normal(key, (num_samples, *q.mode.shape), q.mode.dtype)
+    z, log_q = q.draw(noise)
+    if model.vae.encode is None:  # nothing of q is fitted, and weights p/q hold for any
+        z, log_q = jax.lax.stop_gradient((z, log_q))
     return z, models.log_prior(z) - log_q
 
 

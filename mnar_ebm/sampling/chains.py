@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm import _checks, models, samplers, targets
-from mnar_ebm.models import Model, Params
+from mnar_ebm.models import Model, Params, posterior
 from mnar_ebm.targets import LogDensity
 from mnar_ebm.types import Array, Key, PyTree
 
@@ -110,8 +110,8 @@ def sample_by_chains(
         x = model.vae.likelihood.sample(key_x, model.vae.decode(params.base, z))
     elif space == "data":
         everything = jnp.ones(model.vae.num_features, bool)
-        encode = jax.vmap(jax.vmap(model.vae.encode, (None, 0, None)), (None, 0, None))
-        x, z = position, encode(params.base, position, everything)[0]
+        encode = jax.vmap(jax.vmap(lambda x: posterior(model, params, x, everything).mode))
+        x, z = position, encode(position)
     else:
         x, z = jax.vmap(jax.vmap(lambda noise: targets.from_noise(model, params, noise)))(position)
     return ChainSamples(x, z, info, step_sizes)

@@ -23,9 +23,12 @@ from mnar_ebm.types import Array
 MAX_ROWS, MAX_CELLS = 1500, 30_000
 """Most rows that are read, and most cells in them; rows are drawn at random."""
 
-MAX_LATENTS = 10
+MAX_LATENTS, MORE_LATENTS = 10, 2
+"""Most latents, of one for two columns, and how many more a finding has to stand with."""
+
 FIRST_STEPS, FIRST_RATE = 400, 0.05
 MORE_STEPS, MORE_RATE = 250, 0.04
+TRIAL_STEPS = 100
 MAX_ROUNDS = 4
 TOLERANCE = 1.0
 """Nats that a round of steps gains, summed over rows, where a fit has not converged."""
@@ -132,9 +135,9 @@ class Bench:
         self._key = jax.random.key(seed)
         self._num_latents = min(MAX_LATENTS, max(1, len(self.blocks) // 2))
 
-    def factors(self, reads_others: bool = False, more_latents: int = 0) -> Factors:
-        """Return the factor model, of more latents than the table has by default."""
-        num_latents = self._num_latents + more_latents
+    def factors(self, reads_others: bool = False) -> Factors:
+        """Return the factor model, with room for more latents than are read by default."""
+        num_latents = self._num_latents + MORE_LATENTS
         settings = {"latent_dim": num_latents, "mechanism": "selfmasking_probit"}
         made = make_model(
             Config(**self._config.model_fields() | settings),
@@ -161,7 +164,9 @@ class Bench:
         if reads is None:
             nothing = jnp.zeros(len(self.has_gap))
             terms = jnp.asarray(self._terms(fullest_first), jnp.float32)
-            reads = Reads(nothing, nothing, jnp.asarray(self.has_gap, jnp.float32), terms, nothing)
+            has_gap = jnp.asarray(self.has_gap, jnp.float32)
+            latents = jnp.ones(self._num_latents + MORE_LATENTS).at[-MORE_LATENTS:].set(0.0)
+            reads = Reads(nothing, nothing, has_gap, terms, nothing, latents)
         return self._fit(factors, reads, params, FIRST_STEPS, FIRST_RATE)
 
     def _terms(self, fullest_first: bool) -> np.ndarray:
@@ -174,11 +179,11 @@ class Bench:
         gaps = ~np.asarray(self._read.mask)
         return select_terms(features, gaps, earlier * (starts & self.has_gap))
 
-    def more(self, fitted: Fitted, **changed: Any) -> Fitted:
+    def more(self, fitted: Fitted, num_steps: int = MORE_STEPS, **changed: Any) -> Fitted:
         """Return a candidate fitted from another, with fields of what it reads changed."""
         arrays = {name: jnp.asarray(value, jnp.float32) for name, value in changed.items()}
         reads = fitted.reads._replace(**arrays)
-        return self._fit(fitted.factors, reads, fitted.params, MORE_STEPS, MORE_RATE)
+        return self._fit(fitted.factors, reads, fitted.params, num_steps, MORE_RATE)
 
     def settle(self, fitted: Fitted) -> Fitted:
         """Return a candidate fitted on, until a round of steps gains no more."""

@@ -16,7 +16,7 @@ References:
     M. C. Jones, A. Pewsey, "Sinh-arcsinh distributions", Biometrika 96, 2009, eq. 1.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -75,6 +75,7 @@ class Reads(NamedTuple):
         has_gap: columns with gaps. [D]
         terms: gap terms: features of column e that are read in the gap of d. [F, D, D]
         shape: columns that may be bent. [D]
+        latents: which latents there are. [L]
     """
 
     own: Array
@@ -82,6 +83,7 @@ class Reads(NamedTuple):
     has_gap: Array
     terms: Array
     shape: Array
+    latents: Array
 
 
 def init(key: Key, factors: Factors, missing_rate: Array) -> Params:
@@ -109,11 +111,20 @@ def hold(params: Params, reads: Reads, blocks: tuple[Block, ...]) -> Params:
     """Return the parameters with 0 for what is not read, and one logit for all levels there."""
     off_diagonal = 1.0 - jnp.eye(len(reads.own))
     return params._replace(
+        decoder=jax.tree_util.tree_map_with_path(
+            lambda path, leaf: leaf * reads.latents[:, None] if is_loading(path) else leaf,
+            params.decoder,
+        ),
         shape=params.shape * reads.shape,
         own=_hold_own(params.own, reads.own, blocks),
         gaps=params.gaps | {"coefficients": params.gaps["coefficients"] * reads.terms},
         others=params.others * off_diagonal * reads.others[:, None] * reads.has_gap,
     )
+
+
+def is_loading(path: tuple[Any, ...]) -> bool:
+    """Return whether a leaf of the decoder's parameters is W, [L, D]."""
+    return "kernel" in jax.tree_util.keystr(path)
 
 
 def _hold_own(params: PyTree, own: Array, blocks: tuple[Block, ...]) -> PyTree:

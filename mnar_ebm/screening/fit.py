@@ -28,7 +28,7 @@ from mnar_ebm.screening.factors import Factors, Params, Reads
 from mnar_ebm.types import Array, Key, PyTree
 
 WIDEN = 1.05
-NUM_DRAWS = 10
+NUM_DRAWS = 4
 NUM_SCORING_DRAWS = 256
 SCORING_ROWS = 128
 """Rows that are scored at a time."""
@@ -83,7 +83,7 @@ def _log_prior(params: Params) -> Array:
     kernels = [
         leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(params.decoder)
-        if "kernel" in jax.tree_util.keystr(path)
+        if model.is_loading(path)
     ]
     parts = {
         "shape": [params.shape],

@@ -34,14 +34,14 @@ References:
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm.data.table import Table
 from mnar_ebm.screening import fit, wide
-from mnar_ebm.screening.bench import Bench, Fitted, Gain, chance, gain
+from mnar_ebm.screening.bench import TRIAL_STEPS, Bench, Fitted, Gain, chance, gain
 from mnar_ebm.types import Array
 
-MORE_LATENTS = 2
 LEVEL, STRAIGHT_LEVEL, COLUMN_LEVEL = 0.999, 0.995, 0.98
 """Quantiles that a gain has to pass: of bent columns, of straight ones, of one column's slope."""
 
@@ -212,8 +212,8 @@ def _self_masking(bench: Bench, ignorable: Fitted) -> Fitted:
 def _from_starts(bench: Bench, ignorable: Fitted, terms: Array) -> Fitted:
     """Return self-masking of all columns that may, with some gap terms, from its best start."""
     starts = [bench.with_slope(ignorable, slope) for slope in STARTS]
-    fits = [bench.more(start, own=bench.can_hide, terms=terms) for start in starts]
-    return max(fits, key=lambda one: one.total)
+    tried = [bench.more(start, TRIAL_STEPS, own=bench.can_hide, terms=terms) for start in starts]
+    return bench.more(max(tried, key=lambda one: one.total))
 
 
 def _judge_columns(bench: Bench, masking: Fitted, notes: _Notes) -> Fitted:
@@ -290,8 +290,8 @@ def _find_family(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes
 
 def _stands_with_latents(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes) -> bool:
     """Return whether self-masking gains clearly where the factor model has more latents."""
-    factors = bench.factors(more_latents=MORE_LATENTS)
-    wider = bench.settle(bench.first(factors, reads=ignorable.reads))
+    reads = ignorable.reads._replace(latents=jnp.ones_like(ignorable.reads.latents))
+    wider = bench.settle(bench.first(ignorable.factors, reads=reads))
     start = wider.params._replace(own=masking.params.own)
     wider_masking = bench.settle(
         bench.more(wider._replace(params=start), own=masking.reads.own, terms=masking.reads.terms)

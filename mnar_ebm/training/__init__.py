@@ -1,6 +1,6 @@
 """Training: the stages, the loop over their steps, checkpoints, and the choice of the tilt."""
 
-from mnar_ebm.training.all_rows import train_on_all_rows
+from mnar_ebm.training.all_rows import train_on_all_rows, train_on_bootstrap
 from mnar_ebm.training.fitted import FittedModel
 from mnar_ebm.training.loop import NonFiniteLossError
 from mnar_ebm.training.run import InterruptedTraining, check, load, train
@@ -18,4 +18,5 @@ __all__ = [
     "load",
     "train",
     "train_on_all_rows",
+    "train_on_bootstrap",
 ]

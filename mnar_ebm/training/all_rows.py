@@ -1,4 +1,4 @@
-"""Train on with all rows, once what had to be chosen on held-out rows is chosen.
+"""Train on with all rows, or with rows drawn of them, once what had to be chosen is chosen.
 
 A fifth of a small table is much to leave out, and its rare rows most of all: a row that is far from
 all others is filled badly by a model that was not fitted to it.
@@ -8,13 +8,15 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
+import numpy as np
 
+from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.training import loop
 from mnar_ebm.training.fitted import FittedModel, make_batch
 from mnar_ebm.training.held_out import split_rows
 from mnar_ebm.training.run_folder import Record
-from mnar_ebm.training.stages import make_stages
+from mnar_ebm.training.stages import Stage, make_stages
 
 SHARE = 0.25
 """Share of the steps of the stage ``base``."""
@@ -44,16 +46,60 @@ def train_on_all_rows(
         ValueError: the model has a tilt.
         NonFiniteLossError: the loss became NaN or infinite; ``fitted`` is unharmed.
     """
+    config, stage, state = _go_on(fitted, fitted.config.seed, table.x, table, unbiased, report)
+    return fitted._replace(params=loop.finish(config, stage, fitted.params, state))
+
+
+def train_on_bootstrap(
+    fitted: FittedModel,
+    table: Table,
+    seed: int,
+    unbiased: Table | None = None,
+    report: Callable[[Record], None] = lambda record: None,
+) -> FittedModel:
+    """Return the model after a short stage ``base``, from where it is, with rows drawn of the rows.
+
+    As many are drawn as there are, with replacement. What the parameters of such fits differ by is
+    how uncertain those of one fit are; draws of several fits carry that into what is imputed.
+
+    Args:
+        fitted: a model that ``train_on_all_rows`` returned.
+        table: the rows that it was trained with, in original units.
+        seed: of the rows that are drawn.
+        unbiased: rows of everybody that it was trained with, if there were any; all are kept.
+        report: called with a record after every chunk of steps.
+
+    Raises:
+        ValueError: the model has a tilt.
+        NonFiniteLossError: the loss became NaN or infinite; ``fitted`` is unharmed.
+
+    References:
+        B. Efron, "Missing Data, Imputation, and the Bootstrap", JASA 89, 1994, sec. 3.
+    """
+    rows = np.random.default_rng((seed, _ALL_ROWS)).integers(len(table.x), size=len(table.x))
+    _, stage, state = _go_on(fitted, seed, table.x[rows], table, unbiased, report)
+    return fitted._replace(params=stage.merge(fitted.params, state.average))
+
+
+def _go_on(
+    fitted: FittedModel,
+    seed: int,
+    x: np.ndarray,
+    table: Table,
+    unbiased: Table | None,
+    report: Callable[[Record], None],
+) -> tuple[Config, Stage, loop.TrainState]:
+    """Train on with rows ``x``; return the settings, the stage and its last state."""
     if fitted.config.tilt != "none":
         raise ValueError(f"fitted: expected a model without a tilt, got tilt={fitted.config.tilt}")
-    key = jax.random.fold_in(jax.random.key(fitted.config.seed), _ALL_ROWS)
+    key = jax.random.fold_in(jax.random.key(seed), _ALL_ROWS)
     num_steps = max(1, round(SHARE * fitted.config.num_steps))
     config = dataclasses.replace(fitted.config, num_steps=num_steps)
     (stage,) = make_stages(config, fitted.model)
-    rows = make_batch(fitted, table.x, unbiased)
+    rows = make_batch(fitted, x, unbiased)
     held_out = make_batch(fitted, table.x[split_rows(fitted.config, len(table.x))[1]])
     state = loop.init_state(stage, fitted.params, key)
     for latest, record in loop.run_stage(config, stage, fitted.params, state, rows, held_out, key):
         state = latest
         report(record | {"stage": "all rows"})
-    return fitted._replace(params=loop.finish(config, stage, fitted.params, state))
+    return config, stage, state

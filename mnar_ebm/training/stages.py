@@ -187,7 +187,7 @@ def refit_loss(
 
     Without this term the encoder knows the training rows alone, its guesses for held-out rows grow
     worse with time, and the held-out bound falls while the model itself still improves. Where
-    no row is held out, it is ``bound_loss``.
+    no row is held out, or there is no encoder, it is ``bound_loss``.
 
     References:
         P.-A. Mattei, J. Frellsen, "Refit your Encoder when New Data Comes by", NeurIPS workshop
@@ -195,7 +195,7 @@ def refit_loss(
     """
     key_batch, key_held_out = jax.random.split(key)
     loss, aside = bound_loss(model, config, key_batch, params, batch, chains)
-    if not held_out.x.shape[0]:
+    if not held_out.x.shape[0] or model.vae.encode is None:
         return loss, aside
     fixed = jax.lax.stop_gradient(params)
     encoder_only = fixed._replace(base=fixed.base | {"encoder": params.base["encoder"]})

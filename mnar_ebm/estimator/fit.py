@@ -20,6 +20,9 @@ from mnar_ebm.estimator.warnings import find_warnings
 from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.loop import try_all
 
+TRIAL_DIVISOR = 4
+"""Share of its steps that a deep decoder is compared after: one divided by this."""
+
 MAX_LATENTS = 8
 """Most latents of a linear decoder where a hidden value is read: what rows beyond those that were
 seen have in common is said by few of them more soberly than by many."""
@@ -130,7 +133,8 @@ def choose_model(
     """Train the models that there are of the mechanism that was found, and take one.
 
     Where no hidden value decides what is missing, the decoder is chosen
-    (``selection.choose_decoder``). Elsewhere it is the first: beyond the values that were seen
+    (``selection.choose_decoder``); a deep one, which takes long, by a short training first, and is
+    trained anew if it is taken. Elsewhere it is the first: beyond the values that were seen
     nothing compares decoders, and a line goes on more soberly than a network. There, if gap terms
     were found, a model without them is tried, too (``selection.choose_gap_terms``).
 
@@ -156,14 +160,36 @@ def choose_model(
             name: dataclasses.replace(settled, decoder=name, **fields)
             for name, fields in decoders.items()
         }
+    if reads_hidden or len(models) == 1:
+        trained, lost = _train_all(train, models)
+        kept, reason = next(iter(trained.values())), ""
+        if len(models) > 1:
+            kept, reason = selection.choose_gap_terms(trained)
+        return Choice(kept, reason, lost)
+    trained, lost = _train_all(train, {name: _on_trial(one) for name, one in models.items()})
+    kept, reason = selection.choose_decoder(trained, table)
+    whole = models[kept.fitted.config.decoder]
+    if kept.fitted.config.num_steps < whole.num_steps:
+        again, lost_again = try_all(train, {whole.decoder: whole})
+        kept, lost = again.get(whole.decoder, kept), lost | lost_again
+    return Choice(kept, reason, lost)
+
+
+def _train_all(
+    train: Train, models: Mapping[str, Config]
+) -> tuple[dict[str, Trained], dict[str, NonFiniteLossError]]:
+    """Return the models that had a finite loss, and what the others raised; raise if all did."""
     trained, lost = try_all(train, models)
     if not trained:
         raise next(iter(lost.values()))
-    if len(models) == 1:
-        return Choice(next(iter(trained.values())), "", lost)
-    if reads_hidden:
-        return Choice(*selection.choose_gap_terms(trained), lost)
-    return Choice(*selection.choose_decoder(trained, table), lost)
+    return trained, lost
+
+
+def _on_trial(config: Config) -> Config:
+    """Return the settings with fewer steps where an encoder is trained, which takes many."""
+    if config.proposal == "laplace":
+        return config
+    return dataclasses.replace(config, num_steps=-(-config.num_steps // TRIAL_DIVISOR))
 
 
 def _settle(config: Config, settings: dict[str, Any]) -> Config:

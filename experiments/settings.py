@@ -93,6 +93,7 @@ _NUMBERS = {
     "unbiased_folds": "Folds of the unbiased rows; 0: none, the energy is taken as it fits.",
     "weight_decay": "Decoupled weight decay of the encoder; 0: none.",
     "mechanism_weight_decay": "That of what a linear mechanism reads of other columns; 0: none.",
+    "slope_precision": "1/sd² of a normal prior of asinh of a mechanism's own slopes; 0: none.",
     "tilt_weight_decay": "That of the energy's kernels; 0: none.",
     "ema_decay": "Decay of the running mean of parameters that is evaluated; 0: none.",
     "validation_fraction": "Share of rows held out, up to 0.5; 0, without a tilt: none.",

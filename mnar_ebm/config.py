@@ -98,6 +98,8 @@ class Config:
         weight_decay: decoupled weight decay of the encoder; 0: none.
         mechanism_weight_decay: of what a ``linear`` mechanism reads of other columns than the one
             that it hides; 0: none.
+        slope_precision: 1/sd² of a normal prior of asinh of a mechanism's slopes in own values: a
+            table hardly tells how steep a steep one is; 0: none.
         tilt_weight_decay: decoupled weight decay of the energy's kernels; 0: none.
         ema_decay: decay of the running mean of parameters that is evaluated. 0: none.
         validation_fraction: share of rows held out for early stopping and for the tilt's scale;
@@ -143,6 +145,7 @@ class Config:
     unbiased_folds: int = 5
     weight_decay: float = 0.0
     mechanism_weight_decay: float = 0.0
+    slope_precision: float = 0.0
     tilt_weight_decay: float = 0.0
     ema_decay: float = 0.0
     validation_fraction: float = 0.1
@@ -203,7 +206,7 @@ class Config:
         decays = ("weight_decay", "mechanism_weight_decay", "tilt_weight_decay")
         for name in ("tilt_steps", "joint_steps"):
             _checks.check_whole(name, getattr(self, name), 0)
-        for name in decays:
+        for name in (*decays, "slope_precision"):
             _checks.check_at_least(name, getattr(self, name), 0)
         rates = ("learning_rate", "tilt_learning_rate", "chain_step_size", "energy_bound")
         for name in rates:

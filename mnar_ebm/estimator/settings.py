@@ -104,5 +104,6 @@ def _without_encoder(imputer: Any, table: Table) -> dict[str, Any]:
         "latent_dim": min(Config.latent_dim, max(1, num_columns - 1)),
         "learning_rate": 0.03,
         "num_importance_samples": 5,
+        "slope_precision": 4.0,
         "num_steps": -(-imputer.max_iter // 2),
     }

@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from mnar_ebm.config import Config
 from mnar_ebm.models import Params
 from mnar_ebm.training.held_out import some_rows
-from mnar_ebm.training.pace import Pace, make_optimiser
+from mnar_ebm.training.pace import Pace, add_slope_prior, make_optimiser
 from mnar_ebm.training.plan import Plan, Rows, draw_plan, pad_rows
 from mnar_ebm.training.stages import Stage, held_out_bound, program_of
 from mnar_ebm.types import Array, Batch, Key, PyTree
@@ -129,11 +129,13 @@ def _make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
         held_out: Batch,
         key: Key,
         optimiser: optax.GradientTransformation,
+        slope_precision: Array | float,
     ) -> tuple[TrainState, dict[str, Array]]:
         def loss(trainable: PyTree) -> tuple[Array, tuple[dict[str, Array], PyTree]]:
             return stage.loss(key, stage.merge(params, trainable), batch, held_out, state.chains)
 
         (value, (info, chains)), gradient = jax.value_and_grad(loss, has_aux=True)(state.trainable)
+        gradient = add_slope_prior(gradient, state.trainable, slope_precision)
         updates, opt_state = optimiser.update(gradient, state.opt_state, state.trainable)
         trainable = optax.apply_updates(state.trainable, updates)
         average = optax.incremental_update(trainable, state.average, 1.0 - config.ema_decay)
@@ -156,6 +158,7 @@ def _make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
         rates: Array,
         num_steps: Array,
         decays: tuple[float, ...],
+        slope_precision: float = 0.0,
     ) -> tuple[TrainState, dict[str, Array]]:
         @jax.jit  # traced once, for its shapes and for the loop
         def step(state: TrainState, index: Array) -> tuple[TrainState, dict[str, Array]]:
@@ -164,7 +167,7 @@ def _make_chunk(config: Config, stage: Stage, mesh: jax.sharding.Mesh) -> Chunk:
             batch = jax.lax.with_sharding_constraint(batch, batch_sharding)
             refit = jax.tree.map(lambda leaf: leaf[now.held_out], held_out)
             optimiser = make_optimiser(stage.decayed, decays, rates[index])
-            return take_step(state, params, batch, refit, now.key, optimiser)
+            return take_step(state, params, batch, refit, now.key, optimiser, slope_precision)
 
         def add_step(
             index: Array, carry: tuple[TrainState, dict[str, Array]]
@@ -275,7 +278,15 @@ def run_stage(
         steps = step + jnp.arange(CHUNK_STEPS)
         plan = plan_steps(config, key_train, steps, num_rows, num_held_out)
         state, means = chunk.run(
-            state, params, rows, refit, plan, pace.rates(steps), num_steps, pace.decays
+            state,
+            params,
+            rows,
+            refit,
+            plan,
+            pace.rates(steps),
+            num_steps,
+            pace.decays,
+            pace.slope_precision / num_rows,
         )
         infos = {name: float(value) for name, value in means.items()}
         if not np.isfinite(infos["loss"]):

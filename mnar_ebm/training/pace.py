@@ -10,6 +10,9 @@ import optax
 
 from mnar_ebm.types import Array, PyTree
 
+SLOPE = r"\['slope'\]$"
+"""Path of the slopes of a mechanism in its own values."""
+
 
 class Pace(NamedTuple):
     """How long and how fast a stage goes.
@@ -19,12 +22,14 @@ class Pace(NamedTuple):
         learning_rate: its peak learning rate.
         schedule: ``cosine`` or ``constant``, as in ``Config``.
         decays: rates of decoupled weight decay, of ``Stage.decayed`` in turn.
+        slope_precision: 1/sd² of the normal prior of asinh of self-masking's slopes; 0: none.
     """
 
     num_steps: int = 1
     learning_rate: float = 1.0
     schedule: str = "constant"
     decays: tuple[float, ...] = ()
+    slope_precision: float = 0.0
 
     def rates(self, steps: Array) -> Array:
         """Return the learning rate of each step: constant, or warmed up, then decayed to 0. [S]."""
@@ -55,6 +60,22 @@ def make_optimiser(
         for pattern, decay in zip(decayed, decays or (0.0,) * len(decayed), strict=True)
     ]
     return optax.chain(optax.scale_by_adam(), *shrunk, optax.scale_by_learning_rate(rate))
+
+
+def add_slope_prior(gradient: PyTree, trainable: PyTree, precision: Array | float) -> PyTree:
+    r"""Return the gradient of the loss less the log-density of N(0, 1/precision) of asinh(w).
+
+    Args:
+        gradient: of the loss, a mean over rows.
+        trainable: the parameters that move.
+        precision: of the prior, over the number of rows.
+    """
+    return jax.tree.map(
+        lambda is_slope, slope, own: own + precision * slope * is_slope,
+        _is_on_path(SLOPE)(trainable),
+        trainable,
+        gradient,
+    )
 
 
 def _is_on_path(pattern: str) -> Callable[[PyTree], PyTree]:

@@ -76,6 +76,7 @@ def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
             config.learning_rate,
             schedule,
             (config.weight_decay, mechanism_decay),
+            config.slope_precision,
         ),
         "tilt": Pace(config.tilt_steps, tilt_rate, schedule, (config.tilt_weight_decay,)),
         "joint": Pace(
@@ -83,6 +84,7 @@ def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
             tilt_rate,
             schedule,
             (config.weight_decay, mechanism_decay, config.tilt_weight_decay),
+            config.slope_precision,
         ),
     }
     stages = _make_programs(program_of(config), model)
@@ -105,6 +107,7 @@ def program_of(config: Config) -> Config:
         tilt_learning_rate=1.0,
         weight_decay=0.0,
         mechanism_weight_decay=0.0,
+        slope_precision=0.0,
         tilt_weight_decay=0.0,
     )
 

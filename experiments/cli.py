@@ -1,5 +1,6 @@
 """What every command shares: flag files found from any folder, and errors told in one line."""
 
+import contextlib
 import importlib.resources
 import os
 import pathlib
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from absl import app, flags, logging
 
+from mnar_ebm import cache_compilations
 from mnar_ebm.training import InterruptedTraining, NonFiniteLossError, checkpoints
 
 RUN_FILES = (
@@ -27,6 +29,8 @@ def main(run: Callable[[], int | None]) -> None:
 
     def guarded(_: Sequence[str]) -> int | None:
         logging.set_verbosity(logging.ERROR)  # the libraries below tell every step they take
+        with contextlib.suppress(OSError):  # without the folder, all is compiled
+            cache_compilations()
         try:
             return run()
         except (ValueError, TypeError, OSError, NonFiniteLossError) as error:

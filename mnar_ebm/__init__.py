@@ -25,6 +25,7 @@ _NAMES = {
     "Config": "mnar_ebm.config",
     "FittedModel": "mnar_ebm.training",
     "MNARImputer": "mnar_ebm.estimator",
+    "cache_compilations": "mnar_ebm.compilation",
     "load": "mnar_ebm.training",
     "train": "mnar_ebm.training",
 }

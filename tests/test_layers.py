@@ -14,7 +14,7 @@ import mnar_ebm
 ROOT = pathlib.Path(mnar_ebm.__file__).parent
 
 LAYERS = (
-    ("types", "_checks", "blocks", "config", "normal", "logistic", "row_blocks"),
+    ("types", "_checks", "blocks", "config", "normal", "logistic", "row_blocks", "compilation"),
     ("samplers", "nets", "likelihoods", "data", "diagnostics"),
     ("missingness",),
     ("models",),

@@ -48,11 +48,13 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
             or ``joint``. It costs about as much again as the rest, and mends samples more than
             imputations.
-        max_iter: budget of training steps, of each candidate and fit; a third as many more for the
-            tilt. Training ends before where the held-out bound no longer rises; without a tilt, a
-            quarter of it follows with all rows. ``training.start`` tells of short trainings before.
-        num_models: fits of the model that is taken, with seeds of their own: means are averaged
-            over them and draws are of each in turn (``estimator.ensemble``).
+        max_iter: budget of training steps, half of which a linear decoder takes, which needs no
+            encoder; a third as many more for the tilt. Training ends before where the held-out
+            bound no longer rises; without a tilt, a quarter of it follows with all rows, and again
+            for each other fit. ``training.start`` tells of short trainings before.
+        num_models: fits of the model that is taken: means are averaged over them and draws are of
+            each in turn (``estimator.ensemble``). All but the first go on from it with rows drawn
+            of the rows, a bootstrap; with a tilt they are made anew, with seeds of their own.
         num_samples: importance samples behind every row, of each fit.
         settings: other fields of ``Config``, by name. ``standardise`` is ``yeo_johnson`` by
             default, which holds where the mechanism taken reads no hidden value.

@@ -15,7 +15,7 @@ from mnar_ebm.screening import Evidence, Finding, Gain
 from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.stages import program_of
 
-DECODERS = ("linear", "linear_mlp")
+DECODERS = {"linear": {"proposal": "laplace", "latent_dim": 11}, "linear_mlp": {}}
 
 
 def choose(monkeypatch, found, decoders=DECODERS, lost=(), **settings):
@@ -26,7 +26,7 @@ def choose(monkeypatch, found, decoders=DECODERS, lost=(), **settings):
         trained.append(config)
         if config.decoder in lost:
             raise NonFiniteLossError(f"the loss of {config.decoder} is nan")
-        return selection.Trained(config, None, 1, np.zeros(9))
+        return selection.Trained(SimpleNamespace(config=config), None, 1, np.zeros(9))
 
     monkeypatch.setattr(selection, "hidden_cell_scores", lambda fitted, table: np.zeros(9))
     config = Config(mechanism="mcar", **{"standardise": "yeo_johnson"} | settings)
@@ -40,10 +40,10 @@ def test_columns_are_bent_and_decoders_compared_where_no_hidden_value_is_read(mo
     trained, choice = choose(monkeypatch, {"mechanism": name})
     is_ignorable = name in IGNORABLE
     bend = "yeo_johnson" if is_ignorable else "observed"
-    names = DECODERS if is_ignorable else DECODERS[:1]
-    assert [one.decoder for one in trained] == list(names)
+    names = list(DECODERS)[: 2 if is_ignorable else 1]
+    assert [one.decoder for one in trained] == names
     assert {(one.mechanism, one.standardise) for one in trained} == {(name, bend)}
-    assert choice.kept.fitted.decoder == "linear"
+    assert choice.kept.fitted.config.decoder == "linear"
     assert choice.reason.startswith("decoder linear; its squared" if is_ignorable else "") and (
         bool(choice.reason) == is_ignorable
     )
@@ -67,7 +67,9 @@ def test_what_was_found_is_what_is_trained(monkeypatch):
     (without, config), choice = choose(monkeypatch, found)
     assert {name: getattr(config, name) for name in found} == found
     assert without == dataclasses.replace(config, gap_terms=False)
-    assert choice.kept.fitted == without and choice.reason.startswith("taken without gap terms; ")
+    assert choice.kept.fitted.config == without and choice.reason.startswith(
+        "taken without gap terms; "
+    )
     _, config = choose(monkeypatch, found, sign="high")[0]
     assert (config.own_slopes, config.sign, config.gap_terms) == ((), "high", True)
 
@@ -90,10 +92,28 @@ def test_columns_that_all_hide_themselves_alike_are_told_by_no_slopes(monkeypatc
     assert find(monkeypatch, evidence)[0].settings["own_slopes"] == ()
 
 
+def test_a_linear_decoder_goes_without_an_encoder(monkeypatch):
+    """With the settings that go with it; few latents where a hidden value is read."""
+    for name, num_latents in (("mcar", 11), ("linear", fit.MAX_LATENTS)):
+        config = choose(monkeypatch, {"mechanism": name})[0][0]
+        assert (config.decoder, config.proposal) == ("linear", "laplace")
+        assert config.latent_dim == num_latents
+
+
+@pytest.mark.parametrize("lost", [(), ("linear",)])
+def test_a_deep_decoder_is_tried_before_it_is_trained_at_length(monkeypatch, lost):
+    """By a quarter of the steps, and only if it is taken by all of them."""
+    trained, choice = choose(monkeypatch, {"mechanism": "mcar"}, lost=lost, num_steps=1001)
+    steps = [(one.decoder, one.num_steps) for one in trained]
+    expected = [("linear", 1001), ("linear_mlp", 251)]
+    assert steps == expected + [("linear_mlp", 1001)] * bool(lost)
+    assert choice.kept.fitted.config.num_steps == 1001
+
+
 def test_one_decoder_alone_needs_no_reason(monkeypatch):
     """There was no choice."""
     for name in ("mcar", "linear"):
-        trained, choice = choose(monkeypatch, {"mechanism": name}, decoders=("mlp",))
+        trained, choice = choose(monkeypatch, {"mechanism": name}, decoders={"mlp": {}})
         assert [one.decoder for one in trained] == ["mlp"] and choice.reason == ""
 
 
@@ -101,7 +121,7 @@ def test_a_decoder_without_a_finite_loss_is_left_out(monkeypatch):
     """And told by name; if none has one, the reason is that of the first."""
     found = {"mechanism": "ignorable"}
     trained, choice = choose(monkeypatch, found, lost=("linear",))
-    assert len(trained) == 2 and choice.kept.fitted.decoder == "linear_mlp"
+    assert len(trained) == 3 and choice.kept.fitted.config.decoder == "linear_mlp"
     assert list(choice.lost) == ["linear"]
     with pytest.raises(NonFiniteLossError, match="the loss of linear is nan"):
         choose(monkeypatch, found, lost=DECODERS)

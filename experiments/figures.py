@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
 from mnar_ebm import data, models  # noqa: E402
+from mnar_ebm.files import replacing
 from mnar_ebm.imputation import Imputation  # noqa: E402
 from mnar_ebm.training import FittedModel  # noqa: E402
 
@@ -56,7 +57,8 @@ def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
     top.set_ylabel("bound (nats a row)")
     top.legend(loc="lower right")
     bottom.set(ylim=(0, 1), xlabel="step", ylabel="ESS / N")
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)
     plt.close(figure)
 
 
@@ -129,7 +131,8 @@ def _finish_grid(figure: Any, axes: np.ndarray, num_panels: int, path: pathlib.P
         axis.axis("off")
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=len(labels), loc="outside upper center")
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)
     plt.close(figure)
 
 
@@ -156,5 +159,6 @@ def draw_latent(fitted: FittedModel, path: pathlib.Path) -> None:
         axis.set(title=title, xlabel="$z_1$", aspect="equal", xlim=(-3.5, 3.5), ylim=(-3.5, 3.5))
     axes[0].set_ylabel("$z_2$")
     figure.colorbar(contours, ax=axes, label="energy (nats)", shrink=0.8)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)
     plt.close(figure)

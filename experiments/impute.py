@@ -11,6 +11,7 @@ from absl import flags
 
 from experiments import cli
 from mnar_ebm import data, training
+from mnar_ebm.files import replacing
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 INPUT = flags.DEFINE_string("input", None, "CSV file with empty cells.", required=True)
@@ -57,11 +58,13 @@ def main() -> None:
     scale = fitted.facts.standardiser.scale
     if several:
         draws = np.moveaxis(imputed.draws, 1, 0)
-        data.long_table(csv, draws, scale).to_csv(output, index=False)
+        with replacing(output) as part:
+            data.long_table(csv, draws, scale).to_csv(part, index=False)
         data.write_completed(mean_path, csv, imputed.mean, scale)
         std = np.where(np.isnan(csv.x), draws.std(axis=0, ddof=1), 0.0)
         std = pd.DataFrame(std, columns=list(csv.columns))
-        std[list(csv.file_columns)].to_csv(std_path, index=False, float_format="%.6g")
+        with replacing(std_path) as part:
+            std[list(csv.file_columns)].to_csv(part, index=False, float_format="%.6g")
     else:
         data.write_completed(output, csv, imputed.mean, scale)
     missing = np.isnan(csv.x)

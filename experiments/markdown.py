@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mnar_ebm.files import replacing
+
 __all__ = ["around", "replace_between", "table"]
 
 
@@ -21,7 +23,8 @@ def replace_between(path: pathlib.Path, begin: str, end: str, text: str) -> None
         OSError: the file cannot be read or written.
     """
     before, after = around(path, begin, end)
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    with replacing(path) as part:
+        part.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def around(path: pathlib.Path, begin: str, end: str) -> tuple[str, str]:

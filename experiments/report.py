@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments import baselines, figures, published, settings
 from mnar_ebm import Config, data, diagnostics
+from mnar_ebm.files import replacing
 from mnar_ebm.imputation import Imputation
 from mnar_ebm.metrics import imputation_rmse
 from mnar_ebm.training import FittedModel, TiltReport, UnbiasedReport
@@ -79,7 +80,8 @@ def evaluate(
         figures.draw_marginals(fitted, given.table, given.unbiased, workdir / "marginals.png")
     if fitted.model.vae.latent_dim == 2:
         figures.draw_latent(fitted, workdir / "latent.png")
-    (workdir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    with replacing(workdir / "metrics.json") as part:
+        part.write_text(json.dumps(metrics, indent=2) + "\n")
     print_report(metrics, table, workdir)
     return metrics
 

@@ -3,13 +3,16 @@
 python -m experiments.sample --workdir=RUN --output=samples.csv --num_samples=1000
 """
 
+import math
 import pathlib
 
+import numpy as np
 import pandas as pd
 from absl import flags
 
 from experiments import cli
 from mnar_ebm import data, sampling, training
+from mnar_ebm.files import replacing
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
@@ -37,6 +40,7 @@ STEP_SIZE = flags.DEFINE_float(
 )
 TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "Of ula; other than 1 is another model.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+FORCE = flags.DEFINE_bool("force", False, "Write the draws of chains that never moved, too.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output file if it exists.")
 
 
@@ -70,10 +74,12 @@ def main() -> None:
         step_size=STEP_SIZE.value,
         temperature=TEMPERATURE.value,
     )
+    _check_draws(drawn)
     frame = pd.DataFrame(drawn.x, columns=list(fitted.facts.columns))
     for name, scale in zip(frame, fitted.facts.standardiser.scale, strict=True):
         frame[name] = [data.to_text(value, scale) for value in frame[name]]
-    frame.to_csv(output, index=False)
+    with replacing(output) as part:
+        frame.to_csv(part, index=False)
     told = ", ".join(f"{name} {_short(value)}" for name, value in drawn.summary.items())
     print(f"{len(frame)} rows by {drawn.method}: {told}; wrote {output}")
     for warning in drawn.warnings:
@@ -82,7 +88,24 @@ def main() -> None:
         print(f"note: temperature {TEMPERATURE.value} samples another model than the one trained")
 
 
+def _check_draws(drawn: sampling.Samples) -> None:
+    """Refuse, before anything is written, draws of chains that diverged or never moved."""
+    is_lost = ~np.isfinite(drawn.x).all(axis=1)
+    if is_lost.any():
+        raise ValueError(
+            f"{is_lost.sum()} of {len(drawn.x)} draws by {drawn.method} are not finite, for the "
+            "chains diverged, and nothing was written: try a smaller --step_size, or --method=mala"
+        )
+    if drawn.summary.get("acceptance_rate", 1.0) == 0.0 and not FORCE.value:
+        raise ValueError(
+            f"no move of the chains by {drawn.method} was accepted, and nothing was written: try a "
+            "smaller --step_size, or --force"
+        )
+
+
 def _short(value: float) -> str:
+    if not math.isfinite(value):
+        return str(value)
     return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.3f}"
 
 

@@ -16,6 +16,7 @@ from mnar_ebm import data, training
 from mnar_ebm.blocks import Block
 from mnar_ebm.estimator import analysis, departures, statistics
 from mnar_ebm.estimator.ensemble import Ensemble
+from mnar_ebm.files import replacing
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 INPUT = flags.DEFINE_string("input", None, "CSV file with empty cells.", required=True)
@@ -86,9 +87,11 @@ def main() -> None:
         num_imputations=NUM_IMPUTATIONS.value,
         **sizes,
     )
-    found.to_frame().to_csv(output, index=False, float_format="%.6g")
+    with replacing(output) as part:
+        found.to_frame().to_csv(part, index=False, float_format="%.6g")
     matplotlib.use("Agg")
-    found.plot().savefig(figure, dpi=150)
+    with replacing(figure) as part:
+        found.plot().savefig(part, dpi=150)
     print(f"{INPUT.value}: {len(x)} rows, {np.isnan(x).sum()} gaps; wrote {output}, {figure}")
     print(found)
 

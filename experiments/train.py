@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from experiments import cli, report, settings
 from mnar_ebm import training
+from mnar_ebm.files import replacing
 
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Run folder (runs/DATASET-TILT-seedSEED): checkpoints, metrics, figures."
@@ -31,7 +32,8 @@ def main() -> None:
     workdir = pathlib.Path(WORKDIR.value or default)
     cli.open_run_folder(workdir, resume=RESUME.value, overwrite=OVERWRITE.value)
     if not training.checkpoints.has_checkpoint(workdir):
-        (workdir / "run.cfg").write_text(settings.to_flagfile())
+        with replacing(workdir / "run.cfg") as part:
+            part.write_text(settings.to_flagfile())
 
     with Bar() as bar, StopOnSignal() as stop:
         fitted, tilt_report = training.train(

@@ -31,7 +31,7 @@ def cache_compilations(folder: str | os.PathLike[str] | None = None) -> pathlib.
         >>> folder.is_dir()
         True
     """
-    told = jax.config.jax_compilation_cache_dir
+    told: str | None = jax.config.values["jax_compilation_cache_dir"]
     if folder is None and told:
         return pathlib.Path(told)
     path = pathlib.Path(folder or platformdirs.user_cache_dir("mnar_ebm", appauthor=False))

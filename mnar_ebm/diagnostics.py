@@ -43,6 +43,8 @@ LARGEST_RHAT = 1.01
 
 LOW_ACCEPTANCE = 0.2
 FEWEST_DRAWS = 4
+FEWEST_WEIGHTS, FEWEST_TAIL = 25, 5
+"""Fewest weights, and fewest in their tail, to whose tail a shape is fitted."""
 
 
 class Diagnosis(NamedTuple):
@@ -51,7 +53,8 @@ class Diagnosis(NamedTuple):
     Attributes:
         ess_bulk: effective draws behind the mean and the median. [...]
         ess_tail: effective draws behind the 5 % and 95 % quantiles, the smaller. [...]
-        rhat: rank-normalised split R-hat; 1 if the chains agree, NaN if nothing moved. [...]
+        rhat: rank-normalised split R-hat; 1 if the chains agree, NaN if nothing moved or a draw is
+            not finite; of a single chain it compares the halves. [...]
     """
 
     ess_bulk: PyTree
@@ -95,8 +98,17 @@ def diagnose(draws: PyTree) -> Diagnosis:
         return Diagnosis(
             ess_bulk=over(array_stats.ess, method="bulk"),
             ess_tail=over(array_stats.ess, method="tail", prob=(0.05, 0.95)),
-            rhat=over(array_stats.rhat, method="rank"),
+            rhat=over(_rhat),
         )
+
+
+def _rhat(draws: np.ndarray, **axes: int) -> Any:
+    """Return split R-hat of draws [C, T, ...], of the halves of a single chain as of two."""
+    num_chains, num_draws = draws.shape[:2]
+    if num_chains == 1 and num_draws >= 2 * FEWEST_DRAWS:
+        half = num_draws // 2
+        draws = np.concatenate([draws[:, :half], draws[:, half : 2 * half]])
+    return array_stats.rhat(draws, **axes, method="rank")
 
 
 def summarise(draws: PyTree, info: Any = ()) -> dict[str, float]:
@@ -108,8 +120,10 @@ def summarise(draws: PyTree, info: Any = ()) -> dict[str, float]:
             ``acceptance_rate``, ``is_divergent`` and ``energy_error`` are read where it has them.
 
     Returns:
-        ``num_chains``, ``num_draws`` (of all chains), ``ess_bulk``, ``ess_tail``, ``rhat``, and as
-        far as ``info`` reaches ``acceptance_rate`` (mean), ``num_divergent`` and ``energy_error``
+        ``num_chains``, ``num_draws`` (of all chains), ``num_nonfinite`` (how many of these hold NaN
+        or an infinite value), ``ess_bulk``, ``ess_tail`` and ``rhat``, of the worst coordinate that
+        moved, or 0, 0 and NaN if some draw is not finite or none moved; and as far as ``info``
+        reaches ``acceptance_rate`` (mean), ``num_divergent`` and ``energy_error``
         (median of |ΔH|, in nats).
 
     Raises:
@@ -120,12 +134,15 @@ def summarise(draws: PyTree, info: Any = ()) -> dict[str, float]:
     """
     diagnosis = diagnose(draws)
     num_chains, num_draws = np.shape(jax.tree.leaves(draws)[0])[:2]
+    num_nonfinite = _num_nonfinite(draws)
+    has_moved = not np.isnan(_worst(np.max, diagnosis.rhat)) and not num_nonfinite
     summary = {
         "num_chains": num_chains,
         "num_draws": num_chains * num_draws,
-        "ess_bulk": _worst(np.min, diagnosis.ess_bulk),
-        "ess_tail": _worst(np.min, diagnosis.ess_tail),
-        "rhat": _worst(np.max, diagnosis.rhat),
+        "num_nonfinite": num_nonfinite,
+        "ess_bulk": _worst(np.min, diagnosis.ess_bulk) if has_moved else 0.0,
+        "ess_tail": _worst(np.min, diagnosis.ess_tail) if has_moved else 0.0,
+        "rhat": _worst(np.max, diagnosis.rhat) if has_moved else math.nan,
     }
     fields = info if isinstance(info, dict) else getattr(info, "_asdict", dict)()
     for field, name, reduce in (
@@ -134,8 +151,17 @@ def summarise(draws: PyTree, info: Any = ()) -> dict[str, float]:
         ("energy_error", "energy_error", lambda error: np.median(np.abs(error))),
     ):
         if field in fields:
-            summary[name] = reduce(np.asarray(fields[field]))
+            summary[name] = reduce(np.asarray(fields[field], np.float64))
     return {name: float(value) for name, value in summary.items()}
+
+
+def _num_nonfinite(draws: PyTree) -> int:
+    """Return how many draws, of all chains, have a coordinate that is not finite."""
+    is_finite = [
+        np.isfinite(np.asarray(leaf, np.float64)).reshape(*np.shape(leaf)[:2], -1).all(axis=2)
+        for leaf in jax.tree.leaves(draws)
+    ]
+    return int((~np.all(is_finite, axis=0)).sum())
 
 
 def _worst(reduce: Callable[[np.ndarray], float], tree: PyTree) -> float:
@@ -168,8 +194,14 @@ def in_words(summary: dict[str, float]) -> list[str]:
     limit = max(LARGEST_RHAT, 1 + 4 * math.sqrt(num_chains) / num_draws)
     ess = min(summary["ess_bulk"], summary["ess_tail"])
     warnings = []
+    if summary.get("num_nonfinite", 0) > 0:
+        warnings.append(
+            f"{summary['num_nonfinite']:.0f} of {num_draws:.0f} draws are not finite, the chains "
+            "diverged: use a smaller step"
+        )
+        return warnings
     if math.isnan(summary["rhat"]):
-        warnings.append("the chains did not move at all, or left the finite: use a smaller step")
+        warnings.append("the chains did not move at all: use a smaller step")
     elif summary["rhat"] > limit:
         warnings.append(
             f"the chains disagree (R-hat {summary['rhat']:.2f}, above {limit:.2f}): "
@@ -196,10 +228,14 @@ def pareto_k(log_w: Any) -> float:
     """Return the Pareto shape of the largest importance weights; above 0.7 they mislead.
 
     Args:
-        log_w: log-weights, which need not be normalised. [N]
+        log_w: log-weights, which need not be normalised; those of weight 0, minus infinity, are
+            passed over, for they are no part of the tail. [N]
 
     Returns:
-        The shape; minus infinity if the largest weights are all the same, which have no tail.
+        The shape. Minus infinity if the largest weights are all the same, which have no tail;
+        infinity if so few are above all others that no shape can be fitted, and they carry more
+        than half of all weight. NaN where nothing can be told: a log-weight is NaN, or fewer than
+        25 are left.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=100_000)
@@ -211,9 +247,18 @@ def pareto_k(log_w: Any) -> float:
         Sampling", JMLR 25, 2024, https://arxiv.org/abs/1507.02646.
     """
     log_w = np.asarray(log_w, np.float64)
+    if np.isnan(log_w).any():
+        return math.nan
+    log_w = np.sort(log_w[log_w > -math.inf])
     num_tail = math.ceil(min(0.2 * log_w.size, 3 * math.sqrt(log_w.size)))
-    if np.ptp(np.sort(log_w)[-num_tail:]) == 0:
+    if log_w.size < FEWEST_WEIGHTS:
+        return math.nan
+    if np.ptp(log_w[-num_tail:]) == 0:
         return -math.inf
+    above = log_w > log_w[-num_tail - 1]
+    if above.sum() < FEWEST_TAIL:
+        weights = np.exp(log_w - log_w[-1])
+        return math.inf if weights[above].sum() > 0.5 * weights.sum() else math.nan
     _, k = array_stats.psislw(-log_w)  # it takes log-likelihoods, which are -log w
     return float(k)
 
@@ -237,7 +282,8 @@ def to_inference_data(draws: PyTree, info: Any = ()) -> Any:
 
     Args:
         draws: each leaf [C, T, ...]; a dict gives each variable its name, an array alone is ``x``.
-        info: the sampler's info, a NamedTuple or a dict of arrays [C, T]: the sample statistics.
+        info: the sampler's info, a tree of arrays [C, T, ...]: the sample statistics, named as
+            the draws are; what lies in it and has no such axes is left out.
 
     Returns:
         ``arviz.InferenceData``, or the ``xarray.DataTree`` that it is from ArviZ 1.0 on.
@@ -247,15 +293,20 @@ def to_inference_data(draws: PyTree, info: Any = ()) -> Any:
     """
     import arviz
 
-    paths = jax.tree_util.tree_flatten_with_path(draws)[0]
-    posterior = {
-        jax.tree_util.keystr(path, simple=True, separator=".") or "x": np.asarray(leaf)
-        for path, leaf in paths
-    }
-    fields = info if isinstance(info, dict) else getattr(info, "_asdict", dict)()
+    posterior = {name or "x": leaf for name, leaf in _by_path(draws).items()}
     names = {"is_divergent": "diverging", "logdensity": "lp"}  # of ArviZ's own schema
-    statistics = {names.get(name, name): np.asarray(value) for name, value in fields.items()}
+    statistics = {
+        names.get(name, name): leaf for name, leaf in _by_path(info).items() if leaf.ndim >= 2
+    }
     groups: dict[str, Any] = {"posterior": posterior, "sample_stats": statistics}
     if hasattr(arviz, "InferenceData"):
         return arviz.from_dict(**groups)
     return arviz.from_dict(groups)
+
+
+def _by_path(tree: PyTree) -> dict[str, np.ndarray]:
+    """Return the leaves by where they are in the tree, with dots between."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }

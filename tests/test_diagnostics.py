@@ -95,7 +95,7 @@ def test_agreeing_short_chains_are_not_warned_about():
         (autoregression(0.5) + 3 * np.arange(CHAINS)[:, None], {}, "the chains disagree"),
         (autoregression(0.999), {}, "the draws are worth"),
         (np.ones((CHAINS, DRAWS)), {}, "did not move at all"),
-        (np.full((CHAINS, DRAWS), np.nan), {}, "left the finite"),
+        (np.full((CHAINS, DRAWS), np.nan), {}, "20000 of 20000 draws are not finite"),
         (autoregression(0.5), {"acceptance_rate": np.full((4, 5), 0.1)}, r"few moves .* \(10%\)"),
         (autoregression(0.5), {"is_divergent": np.eye(4) > 0}, "4 trajectories diverged"),
     ],
@@ -104,6 +104,33 @@ def test_bad_chains_are_warned_about(draws, fields, message):
     """In words."""
     summary = diagnostics.summarise(draws, info_of(**fields))
     assert any(re.match(f".*{message}", warning) for warning in diagnostics.in_words(summary))
+
+
+def test_a_coordinate_that_is_not_finite_is_not_passed_over():
+    """However well the others are: NaN among many good draws is told, and how often."""
+    lost = autoregression(0.5)
+    lost[1, 7:10] = np.nan
+    summary = diagnostics.summarise({"a": autoregression(0.5), "b": lost})
+    assert summary["num_nonfinite"] == 3 and summary["ess_bulk"] == 0
+    assert math.isnan(summary["rhat"]) and diagnostics.in_words(summary) == [
+        "3 of 20000 draws are not finite, the chains diverged: use a smaller step"
+    ]
+
+
+def test_a_single_chain_is_compared_with_itself():
+    """Its halves are: independent draws are good, a drift is seen."""
+    draws = np.random.default_rng(5).normal(size=(1, 1000))
+    assert diagnostics.in_words(diagnostics.summarise(draws)) == []
+    drifting = diagnostics.summarise(draws + np.linspace(0, 3, 1000))
+    assert any("the chains disagree" in words for words in diagnostics.in_words(drifting))
+
+
+def test_an_acceptance_in_half_precision_is_averaged_in_full():
+    """A mean of 20,000 ones in bfloat16 would be .13."""
+    import jax.numpy as jnp
+
+    accepted = info_of(acceptance_rate=jnp.ones((CHAINS, DRAWS), jnp.bfloat16))
+    assert diagnostics.summarise(autoregression(0.5), accepted)["acceptance_rate"] == 1.0
 
 
 @pytest.mark.parametrize("shape", [0.2, 0.5, 0.8])
@@ -123,6 +150,30 @@ def test_equal_weights_have_no_tail():
     assert diagnostics.pareto_k(np.zeros(1000)) == -math.inf
     some = np.minimum(np.random.default_rng(3).normal(size=1000), 0.5)
     assert diagnostics.pareto_k(some) == -math.inf
+
+
+@pytest.mark.parametrize(
+    "log_w, expected",
+    [
+        (np.r_[np.zeros(999), 40.0], math.inf),
+        (np.r_[np.zeros(999), 1.0], math.nan),
+        (np.r_[np.full(990, -np.inf), np.arange(10.0)], math.nan),
+        (np.r_[np.full(900, -np.inf), np.zeros(100)], -math.inf),
+        (np.arange(24.0), math.nan),
+        (np.r_[np.zeros(100), np.nan], math.nan),
+    ],
+    ids=["one has all", "one is a little above", "most are 0", "equal or 0", "few", "NaN"],
+)
+def test_weights_that_are_tied_or_few_are_not_called_good(log_w, expected):
+    """A shape that cannot be fitted is infinite, where few draws carry all, or is not told."""
+    np.testing.assert_equal(diagnostics.pareto_k(log_w), expected)
+
+
+def test_zeros_do_not_hide_a_heavy_tail():
+    """Draws of weight 0 are no part of it."""
+    log_w = 0.45 * np.random.default_rng(4).normal(size=5000) ** 2
+    padded = np.r_[log_w, np.full(95_000, -np.inf)]
+    assert diagnostics.pareto_k(padded) == diagnostics.pareto_k(log_w) > 0.7
 
 
 def test_conversion_to_arviz():
@@ -147,3 +198,13 @@ def test_a_sampler_of_ours_converts():
     )
     data = diagnostics.to_inference_data(chains.draws, chains.info)
     assert data.posterior["x"].shape == (3, 20) and data.sample_stats["diverging"].shape == (3, 20)
+
+
+def test_statistics_in_a_tree_are_named_by_where_they_are():
+    """As parallel tempering and the kernels of blackjax return them; scalars are left out."""
+    pytest.importorskip("arviz", reason="arviz is not installed")
+    lie, size = np.arange(200.0).reshape(4, 50), np.zeros((4, 50, 3))
+    info = {"swap": {"accepted": lie, "size": size}, "is_divergent": lie > 300, "seed": np.ones(2)}
+    statistics = diagnostics.to_inference_data({"x": lie}, info).sample_stats
+    assert set(statistics.data_vars) == {"swap.accepted", "swap.size", "diverging"}
+    np.testing.assert_array_equal(statistics["swap.accepted"].values, lie)

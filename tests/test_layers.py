@@ -14,7 +14,8 @@ import mnar_ebm
 ROOT = pathlib.Path(mnar_ebm.__file__).parent
 
 LAYERS = (
-    ("types", "_checks", "blocks", "config", "normal", "logistic", "row_blocks", "compilation"),
+    ("types", "_checks", "blocks", "config", "normal", "logistic", "row_blocks"),
+    ("compilation", "files"),
     ("samplers", "nets", "likelihoods", "data", "diagnostics"),
     ("missingness",),
     ("models",),

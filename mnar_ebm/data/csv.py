@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mnar_ebm.data.table import Table, make_table
+from mnar_ebm.files import replacing
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "."})
 """Marks of a missing value, in lower case."""
@@ -177,7 +178,7 @@ def write_completed(path: Path, csv: Csv, x: np.ndarray, scale: Scale = 0.0) -> 
         ValueError: ``x`` has another shape than the file.
     """
     cells = _complete(csv, x, scale)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         lines = writer(file, lineterminator="\n")
         lines.writerow(csv.file_columns)
         lines.writerows(cells.tolist())

@@ -26,9 +26,9 @@ from mnar_ebm.estimator.settings import check_parameters, decoders, make_config
 class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Impute columns with values missing not at random, or at random: it finds out.
 
-    A variational autoencoder is fitted to the incomplete rows together with a model of why values
-    are missing; a missing value is then what both say of it. A row's answer depends on the fitted
-    model and on the row alone, not on the rows beside it, but draws of equal rows are independent.
+    A generative model is fitted to the incomplete rows together with a model of why values are
+    missing; a missing value is what both say of it. A row's answer depends on the fitted model and
+    on the row alone, not on the rows beside it, but draws of equal rows are independent.
 
     The dtypes of a pandas data frame tell what its columns are: numbers, truth values, ordered or
     unordered categories, or text, which is categories too (``estimator.columns``). If some are no
@@ -42,19 +42,16 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             fit, the same at every call, and not the mean.
         mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
             missing at random, completely or given what was observed, unless a hidden value clearly
-            decides: that of another column, or the value itself (``screening``). It finds evidence
-            within a family of models and proves nothing. For gaps at random a deep decoder is taken
-            if it fills cells better.
-        tilt: what the energy that corrects the autoencoder reads: ``none``, ``data``, ``latent``
-            or ``joint``. It costs about as much again as the rest, and mends samples more than
-            imputations.
-        max_iter: budget of training steps, half of which a linear decoder takes, which needs no
-            encoder; a third as many more for the tilt. Training ends before where the held-out
-            bound no longer rises; without a tilt, a quarter of it follows with all rows, and again
-            for each other fit. ``training.start`` tells of short trainings before.
-        num_models: fits of the model that is taken: means are averaged over them and draws are of
-            each in turn (``estimator.ensemble``). All but the first go on from it with rows drawn
-            of the rows, a bootstrap; with a tilt they are made anew, with seeds of their own.
+            decides, of another column or the own (``screening``). That is evidence within a family
+            of models, no proof. For gaps at random a deep decoder is taken if it fills better.
+        tilt: what the energy that corrects the model reads: ``none``, ``data``, ``latent`` or
+            ``joint``. It costs as much as the rest, and mends samples more than imputations.
+        max_iter: budget of training steps, half of it for a linear decoder, a third more for the
+            tilt. Training ends where the held-out bound no longer rises; without a tilt, a quarter
+            follows with all rows. ``training.start`` tells of short trainings before.
+        num_models: fits of the model that is taken, which are averaged or drawn from in turn: all
+            but the first go on from it with rows drawn of the rows, a bootstrap, or, with a tilt,
+            are made anew (``estimator.ensemble``).
         num_samples: importance samples behind every row, of each fit.
         settings: other fields of ``Config``, by name. ``standardise`` is ``yeo_johnson`` by
             default, which holds where the mechanism taken reads no hidden value.
@@ -143,8 +140,9 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
+    @validation.whole_or_not_at_all
     def fit(self, X: Any, y: Any = None, *, unbiased: Any = None) -> "MNARImputer":
-        """Fit to incomplete rows; ``y`` is not read.
+        """Fit to incomplete rows; where that fails, a fit of before is as it was.
 
         Args:
             X: numeric table, or a data frame with columns of several kinds. [N, D]

@@ -1,6 +1,8 @@
 """What comes in: a table of numbers or of several kinds, checked by scikit-learn's rules."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
@@ -9,6 +11,24 @@ from sklearn.utils.validation import check_array, validate_data
 
 from mnar_ebm.estimator import columns
 from mnar_ebm.estimator.columns import ColumnType
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def whole_or_not_at_all(method: Method) -> Method:
+    """Return the method; where it raises, its object has the attributes that it had before."""
+
+    @functools.wraps(method)
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = vars(self).copy()
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return cast(Method, guarded)
 
 
 def validate(imputer: Any, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ A block is moved by an exact conditional where one is known, and by any sampler 
 where none is: ``kernel_update`` makes an update of a sampler. Blocks may be discrete.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -89,17 +90,26 @@ def sweep(key: Key, updates: Mapping[str, BlockUpdate], position: Blocks) -> Blo
 
     Returns:
         The position after the sweep, in its own dtypes.
+
+    Raises:
+        TypeError: a block of whole numbers is redrawn as one of fractions, which it would lose.
     """
     for update_key, (name, update) in zip(
         jax.random.split(key, len(updates)), updates.items(), strict=True
     ):
-        new = jax.tree.map(_as_before, update(update_key, position), position[name])
+        as_before = functools.partial(_as_before, name)
+        new = jax.tree.map(as_before, update(update_key, position), position[name])
         position = {**position, name: new}
     return position
 
 
-def _as_before(new: Array, old: Array) -> Array:
-    return jnp.asarray(new, jnp.result_type(old))
+def _as_before(name: str, new: Array, old: Array) -> Array:
+    before, after = jnp.result_type(old), jnp.result_type(new)
+    if jnp.issubdtype(after, jnp.inexact) and not jnp.issubdtype(before, jnp.inexact):
+        raise TypeError(
+            f"position: expected {after} in block {name!r}, which is so drawn, got {before}"
+        )
+    return jnp.asarray(new, before)
 
 
 def kernel_update(

@@ -13,6 +13,7 @@ import numpy as np
 
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
+from mnar_ebm.files import replacing
 from mnar_ebm.training import checkpoints, loop
 from mnar_ebm.training.fitted import FittedModel, TableFacts, make_fitted
 from mnar_ebm.training.stages import Stage
@@ -140,7 +141,8 @@ class RunFolder:
             record = json.loads(line)
             if (names.index(record["stage"]), record["step"]) <= (index, step):
                 kept.append(line)
-        path.write_text("".join(kept))
+        with replacing(path) as part:
+            part.write_text("".join(kept))
 
 
 def _steps_before(stages: Sequence[Stage], index: int) -> int:

@@ -423,6 +423,25 @@ def test_a_wrong_table_is_told_in_one_line():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_fit_that_ends_early_leaves_the_one_of_before(monkeypatch, error):
+    """A table that is refused, of other columns too, or a person who has waited enough."""
+    imputer = MNARImputer(**QUICK, mechanism="mcar").fit(hide("random"))
+    before, answer = vars(imputer).copy(), imputer.transform(hide("random"))
+
+    def stop(*args):
+        raise error
+
+    monkeypatch.setattr("mnar_ebm.estimator.imputer.fit_table", stop)
+    for table in (complete_rows()[:, :2], pd.DataFrame({"a": ["x", None, "y"]})):
+        with pytest.raises(error):
+            imputer.fit(table)
+    with pytest.raises(ValueError, match="infinity"):
+        imputer.fit(np.full((9, 2), np.inf))
+    assert vars(imputer) == before
+    np.testing.assert_array_equal(imputer.transform(hide("random")), answer)
+
+
 def test_unbiased_rows_join_the_fit(monkeypatch):
     """With a tilt they fit a second energy, which the report tells of; without one they train."""
     monkeypatch.setattr("mnar_ebm.training.second_tilt.NUM_NEGATIVES", 2048)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mnar_ebm import samplers
 from mnar_ebm.samplers import replay
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -312,3 +313,10 @@ def test_a_first_in_first_out_buffer_is_seen(monkeypatch):
     monkeypatch.setattr(replay, "put_back", append)
     with pytest.raises(AssertionError):
         assert_stays_at_the_law()
+
+
+def test_a_block_of_fractions_does_not_start_at_whole_numbers():
+    """Its draws would be cut off to whole numbers."""
+    updates = {"a": lambda key, position: jax.random.normal(key)}
+    with pytest.raises(TypeError, match="float32 in block 'a'.* got int32"):
+        samplers.sample(jax.random.key(0), samplers.gibbs(updates), {"a": 0}, 5)

@@ -11,7 +11,11 @@ import pytest
         (("--method=snis", "--num_proposals=200"), "ess_fraction"),
         (("--method=ula", "--num_steps=2", "--space=noise", "--temperature=2"), "another model"),
         (("--method=mala", "--num_steps=3", "--thin=1"), "rhat"),
-        (("--method=hmc", "--num_steps=20", "--num_chains=2", "--thin=1"), "num_divergent"),
+        (
+            ("--method=hmc", "--num_steps=20", "--num_chains=2", "--thin=1", "--force"),
+            "num_divergent",
+        ),
+        (("--method=mala", "--num_steps=3", "--num_chains=1", "--thin=1", "--force"), "rhat"),
     ],
 )
 def test_methods(call, trained, args, shown):
@@ -34,6 +38,34 @@ def test_bad_chains_are_warned_about(call, trained):
     said = call("sample", *given, *settings)
     assert said.status == 0, said
     assert "warning: the chains disagree" in said.out and "run them longer" in said.out
+
+
+@pytest.mark.parametrize(
+    "args, message",
+    [
+        (
+            ("--method=ula", "--step_size=100"),
+            "draws by ula are not finite, for the chains diverged",
+        ),
+        (("--method=mala", "--step_size=1e6"), "no move of the chains by mala was accepted"),
+    ],
+)
+def test_chains_that_went_nowhere_leave_the_file_as_it_was(call, trained, tmp_path, args, message):
+    """What was drawn before is not lost for it."""
+    path = tmp_path / "out.csv"
+    path.write_text("of before")
+    given = (f"--workdir={trained.workdir}", f"--output={path}", "--num_samples=8", "--overwrite")
+    said = call("sample", *given, "--num_steps=40", "--thin=1", *args)
+    assert said.status == 1 and message in said.err and "nothing was written" in said.err
+    assert said.err.count("\n") == 1 and path.read_text() == "of before"
+
+
+def test_one_row_can_be_drawn_by_a_chain(call, trained):
+    """Nothing can be told of how good it is, and that is told."""
+    given = (f"--workdir={trained.workdir}", "--output=out.csv", "--num_samples=1", "--force")
+    said = call("sample", *given, "--method=mala", "--num_steps=3", "--thin=1")
+    assert said.status == 0, said
+    assert "1 rows by mala" in said.out and len(pd.read_csv("out.csv")) == 1
 
 
 def test_seed(call, trained):

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.scipy import special
 
 from mnar_ebm.types import Array, Key
+from mnar_ebm.uniform import positive_uniform
 
 _TAIL = -4.0
 _MILLS_TERMS = 20
@@ -101,9 +102,7 @@ def sample_above(key: Key, lower: Array, shape: tuple[int, ...]) -> Array:
     """
     dtype = jnp.result_type(lower)
     lower = jnp.broadcast_to(lower, shape)
-    tiny = jnp.finfo(dtype).tiny
-    uniform = jax.random.uniform(key, shape, dtype, minval=tiny)
-    target = jnp.log(uniform) + log_cdf(-lower)  # log \Phi(-y)
+    target = jnp.log(positive_uniform(key, shape, dtype)) + log_cdf(-lower)  # log \Phi(-y)
     start = jax.lax.stop_gradient(_solve_log_cdf(target))
     draw = -(start - (log_cdf(start) - target) / hazard(start))
     return jnp.maximum(draw, lower)

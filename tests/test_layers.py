@@ -14,7 +14,7 @@ import mnar_ebm
 ROOT = pathlib.Path(mnar_ebm.__file__).parent
 
 LAYERS = (
-    ("types", "_checks", "blocks", "config", "normal", "logistic", "row_blocks"),
+    ("types", "_checks", "blocks", "config", "normal", "logistic", "row_blocks", "uniform"),
     ("compilation", "files"),
     ("samplers", "nets", "likelihoods", "data", "diagnostics"),
     ("missingness",),
@@ -32,7 +32,7 @@ MODULES = [
     name for _, name, _ in pkgutil.walk_packages([str(ROOT)], prefix="mnar_ebm.") if "." in name
 ]
 ALLOWED = {
-    "mnar_ebm.samplers": {"jax", "chex", *sys.stdlib_module_names},
+    "mnar_ebm.samplers": {"jax", "chex", "mnar_ebm.uniform", *sys.stdlib_module_names},
     "mnar_ebm.nets": {"jax", "flax", "mnar_ebm.logistic", *sys.stdlib_module_names},
 }
 

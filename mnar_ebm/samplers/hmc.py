@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, check_positive
 from mnar_ebm.samplers.trees import broadcast_to, check_all_positive, normal_like
 from mnar_ebm.types import Array, Key, PyTree
+from mnar_ebm.uniform import positive_uniform
 
 __all__ = ["HMCInfo", "HMCState", "energy_error", "hmc", "leapfrog"]
 
@@ -111,7 +112,7 @@ def hmc(
         error = energy_error(state, momentum, proposal, proposal_momentum, weights)
         error = jnp.where(jnp.isnan(error), jnp.inf, error)
         acceptance_rate = jnp.exp(-jnp.maximum(error, 0))
-        is_accepted = jax.random.uniform(key_accept, dtype=error.dtype) < acceptance_rate
+        is_accepted = positive_uniform(key_accept, dtype=error.dtype) < acceptance_rate
         new_state = jax.tree.map(functools.partial(jnp.where, is_accepted), proposal, state)
         return new_state, HMCInfo(acceptance_rate, is_accepted, error, error > _DIVERGENCE)
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, check_positive
 from mnar_ebm.samplers.trees import normal_like
 from mnar_ebm.types import Array, Key, PyTree
+from mnar_ebm.uniform import positive_uniform
 
 __all__ = ["LangevinState", "MALAInfo", "ULAInfo", "log_acceptance_ratio", "mala", "ula"]
 
@@ -142,7 +143,7 @@ def mala(logdensity_fn: LogDensityFn, step_size: float | Array) -> SamplingAlgor
         proposal = init(_langevin_move(key_noise, state, step_size, 1.0))
         log_ratio = log_acceptance_ratio(state, proposal, step_size)
         acceptance_rate = jnp.where(jnp.isnan(log_ratio), 0, jnp.exp(jnp.minimum(log_ratio, 0)))
-        is_accepted = jax.random.uniform(key_accept, dtype=log_ratio.dtype) < acceptance_rate
+        is_accepted = positive_uniform(key_accept, dtype=log_ratio.dtype) < acceptance_rate
         new_state = jax.tree.map(functools.partial(jnp.where, is_accepted), proposal, state)
         return new_state, MALAInfo(acceptance_rate, is_accepted, proposal.logdensity)
 

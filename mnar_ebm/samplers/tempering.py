@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from mnar_ebm.samplers.annealed import tempered
 from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, check_at_least, sample
 from mnar_ebm.types import Array, Key, PyTree
+from mnar_ebm.uniform import positive_uniform
 
 __all__ = ["TemperingInfo", "TemperingState", "parallel_tempering", "swap", "swap_rates"]
 
@@ -120,7 +121,7 @@ def parallel_tempering(
         replicas, info = jax.vmap(move)(keys, state.replicas, betas)
         rates = swap_rates(jax.vmap(log_weight_fn)(replicas), betas)
         is_turn = jnp.arange(len(rates)) % 2 == state.parity
-        is_swapped = is_turn & (jax.random.uniform(key_swap, rates.shape, rates.dtype) < rates)
+        is_swapped = is_turn & (positive_uniform(key_swap, rates.shape, rates.dtype) < rates)
         replicas = swap(replicas, is_swapped)
         cold = jax.tree.map(lambda leaf: leaf[0], replicas)
         new_state = TemperingState(cold, replicas, 1 - state.parity)

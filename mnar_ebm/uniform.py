@@ -1,14 +1,14 @@
 """Uniform variables that are never 0, whose logarithm is finite."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from mnar_ebm.types import Array, Key
 
 
-def positive_uniform(
-    key: Key, shape: tuple[int, ...] = (), dtype: jnp.dtype | None = None
-) -> Array:
+def positive_uniform(key: Key, shape: tuple[int, ...] = (), dtype: Any = float) -> Array:
     """Return draws from U(0, 1); what ``jax.random.uniform`` draws, but where that is 0.
 
     It is 0 once in 2^23 times in float32, and then accepts any move, and is infinitely far out in
@@ -17,13 +17,13 @@ def positive_uniform(
     Args:
         key: a random key.
         shape: of the draws.
-        dtype: a float; by default that of JAX.
+        dtype: a float.
 
     Example:
         >>> bool(positive_uniform(jax.random.key(0), (3,)).min() > 0)
         True
     """
-    coarse = jax.random.uniform(key, shape, dtype or float)
-    step = jnp.finfo(coarse.dtype).eps
+    coarse = jax.random.uniform(key, shape, dtype)
+    step = jnp.asarray(jnp.finfo(coarse.dtype).eps, coarse.dtype)
     fine = jax.random.uniform(jax.random.fold_in(key, 1), shape, coarse.dtype)
     return jnp.where(coarse > 0, coarse, step * jnp.maximum(fine, 0.5 * step))

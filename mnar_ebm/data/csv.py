@@ -1,7 +1,8 @@
 """A person's CSV file: in as text, out with every observed cell as it came in.
 
-A file has a header line of names, commas and numbers; blank lines are skipped. A cell is missing
-if, stripped and in lower case, it is in :data:`MISSING`. Filled values follow ``Csv.columns``.
+A file has a header line of names, commas and numbers. A cell is missing if, stripped and in lower
+case, it is in :data:`MISSING`; of a single column a blank line is such a cell. Else blank lines may
+stand around the header and at the end alone: no row is lost. Filled values follow ``Csv.columns``.
 """
 
 import dataclasses
@@ -71,7 +72,7 @@ def read_text(path: Path) -> tuple[Names, list[int], np.ndarray]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             cells = reader(file, strict=True)
-            numbered = [(cells.line_num, row) for row in cells if row]
+            numbered = [(cells.line_num, row) for row in cells]
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -79,6 +80,7 @@ def read_text(path: Path) -> tuple[Names, list[int], np.ndarray]:
     except Error as error:
         hint = " (expected cells separated by ',')" if "expected after" in str(error) else ""
         raise ValueError(f"{path}, line {cells.line_num}: {error}{hint}") from None
+    numbered = _without_blank_lines(path, numbered)
     if not numbered:
         raise ValueError(f"{path}: expected a header line, got an empty file")
     if len(numbered[0][1]) == 1:
@@ -90,6 +92,23 @@ def read_text(path: Path) -> tuple[Names, list[int], np.ndarray]:
     if not numbered:
         raise ValueError(f"{path}: expected at least one row below the header, got none")
     return columns, [line for line, _ in numbered], np.array([row for _, row in numbered], object)
+
+
+def _without_blank_lines(
+    path: Path, numbered: list[tuple[int, list[str]]]
+) -> list[tuple[int, list[str]]]:
+    """Return the lines without blank ones that are no rows; of one column they are gaps."""
+    is_filled = [place for place, (_, row) in enumerate(numbered) if row]
+    if not is_filled:
+        return []
+    first, last = is_filled[0], is_filled[-1]
+    if len(numbered[first][1]) == 1:
+        return [(line, row or [""]) for line, row in numbered[first:]]
+    rows = numbered[is_filled[1] : last + 1] if len(is_filled) > 1 else []
+    for line, row in rows:
+        if not row:
+            raise ValueError(f"{path}, line {line}: expected a row, got a blank line")
+    return [numbered[first], *rows]
 
 
 def to_numbers(path: Path, columns: Names, lines: list[int], text: np.ndarray) -> np.ndarray:

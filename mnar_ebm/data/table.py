@@ -1,6 +1,7 @@
 """A table with missing cells, complete tables with cells hidden, and standard units."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -59,10 +60,13 @@ def make_table(
 
     Raises:
         TypeError: a value is not a number.
-        ValueError: the shapes disagree, a value is infinite, a column has no value, or a discrete
-            one is not encoded.
+        ValueError: the shapes disagree, two columns have one name, a value is infinite, a column
+            has no value, or a discrete one is not encoded.
     """
     columns = tuple(columns)
+    for column, count in Counter(columns).items():
+        if count > 1:
+            raise ValueError(f"{name}: expected distinct columns, got {column!r} {count} times")
     x = _checks.check_table(name, x, len(columns), columns)
     blocks = kinds.check_encoded(name, x, columns, blocks)
     mask = ~np.isnan(x)

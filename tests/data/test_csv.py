@@ -118,7 +118,7 @@ def test_names_that_are_accepted(write, header):
         ("a,,b\n0,1,2\n", "expected a name for every column, got none for column 2"),
         ("a\tb\n1\t2\n", r"expected cells separated by ',', got '\\t'"),
         ("a,b\n1,2\n1,2,3\n", "people.csv, line 3: expected 2 cells, got 3"),
-        ("a,b\n1,2\n\n1\n", "line 4: expected 2 cells, got 1"),
+        ("a,b\n1,2\n1\n", "line 3: expected 2 cells, got 1"),
         ("a,b\n1,2\n3,tall\n4,short\n", "line 3, column 'b': expected a finite.*got 'tall'"),
         ("a,b\n1,2\n-inf,2\n", "line 3, column 'a': expected a finite.*got '-inf'"),
         ("a,b\n1,1e999\n", "line 2, column 'b': expected a finite.*got '1e999'"),
@@ -193,3 +193,16 @@ def test_numbers_are_read_to_the_last_bit(write):
     x = np.random.default_rng(0).lognormal(0, 20, (300, 3))
     csv = data.read_csv(write(pd.DataFrame(x, columns=list("abc")).to_csv(index=False)))
     np.testing.assert_array_equal(csv.x, x)
+
+
+def test_a_blank_line_of_a_single_column_is_a_gap(write):
+    """No row is lost, the last one neither; before the header there is none."""
+    csv = data.read_csv(write("\nage\n31\n\n47\n\n"))
+    np.testing.assert_array_equal(csv.x[:, 0], [31.0, np.nan, 47.0, np.nan])
+
+
+def test_a_blank_line_among_rows_is_told(write):
+    """It may be a row that was lost before; at the end it is none."""
+    assert len(data.read_csv(write("a,b\n1,2\n3,4\n\n\n")).x) == 2
+    with pytest.raises(ValueError, match="line 3: expected a row, got a blank line"):
+        data.read_csv(write("a,b\n1,2\n\n3,4\n"))

@@ -77,15 +77,25 @@ def learn(X: Any, missing_values: float) -> tuple[ColumnType, ...]:
         missing_values: a number that marks a missing cell, or NaN.
 
     Raises:
-        TypeError: a column holds neither numbers, truth values, categories nor text.
-        ValueError: a column has too many levels.
+        TypeError: columns hold neither numbers, truth values, categories nor text, or several of
+            these, or more levels than a name or a date has; the message tells of all of them.
+        ValueError: two columns have one name.
     """
     if not isinstance(X, pd.DataFrame):
         return ()
+    if not X.columns.is_unique:
+        name = X.columns[X.columns.duplicated()][0]
+        raise ValueError(f"X: expected distinct column names, got {name!r} more than once")
     if all(_is_number(X.iloc[:, i].dtype) for i in range(X.shape[1])):
         return ()
     frame = hide_marked(X, missing_values)
-    columns = tuple(_learn_column(name, frame.iloc[:, i]) for i, name in enumerate(X.columns))
+    found = [_learn_column(name, frame.iloc[:, i]) for i, name in enumerate(X.columns)]
+    refused = [one for one in found if isinstance(one, str)]
+    if refused:
+        raise TypeError(
+            f"X: expected columns of numbers, truth values or levels, got {'; '.join(refused)}"
+        )
+    columns = tuple(one for one in found if isinstance(one, ColumnType))
     return columns if any(column.kind != "numeric" for column in columns) else ()
 
 
@@ -98,7 +108,8 @@ def _is_number(dtype: Any) -> bool:
     return types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype)
 
 
-def _learn_column(name: Any, series: pd.Series) -> ColumnType:
+def _learn_column(name: Any, series: pd.Series) -> ColumnType | str:
+    """Return what a column is, or in words what it holds that cannot be modelled."""
     dtype, seen = series.dtype, series.dropna()
     if isinstance(dtype, pd.CategoricalDtype):
         present = set(seen.unique())
@@ -111,21 +122,39 @@ def _learn_column(name: Any, series: pd.Series) -> ColumnType:
         is_kept = not (types.is_integer_dtype(dtype) and has_gap)
         return ColumnType(name, dtype=dtype) if is_kept else ColumnType(name)
     if types.is_object_dtype(dtype) or types.is_string_dtype(dtype):
-        if all(isinstance(value, (int, float, np.number)) for value in seen) and not any(
-            isinstance(value, bool) for value in seen
-        ):
+        if all(_is_plain_number(value) for value in seen):
             return ColumnType(name)
         if all(isinstance(value, (str, bool, np.bool_)) for value in seen):
             return _discrete(name, "categorical", tuple(sorted(seen.unique(), key=str)), dtype)
-    raise TypeError(
-        f"X: expected numbers, truth values, categories or text in column {name!r}, got {dtype}"
+        return f"{name!r} with {_examples(list(seen))}"
+    way_out = (
+        "as dates, which numbers of days would be" if "datetime" in str(dtype) else f"as {dtype}"
+    )
+    return f"{name!r} {way_out}"
+
+
+def _is_plain_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _examples(levels: Sequence[Any]) -> str:
+    """Return in words that a column holds numbers and something else, with one of each."""
+    number = next((one for one in levels if _is_plain_number(one)), None)
+    other = next(one for one in levels if not _is_plain_number(one))
+    if number is None:
+        return f"values such as {other!r}"
+    return (
+        f"numbers and texts, as {number!r} and {other!r}: make these missing, or keep all as codes "
+        "(pandas.read_stata(convert_categoricals=False))"
     )
 
 
-def _discrete(name: Any, kind: str, levels: tuple[Any, ...], dtype: Any) -> ColumnType:
+def _discrete(name: Any, kind: str, levels: tuple[Any, ...], dtype: Any) -> ColumnType | str:
+    if len({_is_plain_number(level) for level in levels}) > 1:
+        return f"{name!r} with {_examples(levels)}"
     if len(levels) > MAX_LEVELS:
-        raise ValueError(
-            f"X: expected at most {MAX_LEVELS} levels in column {name!r}, got {len(levels)}"
+        return (
+            f"{name!r} with {len(levels)} levels, as a name has: at most {MAX_LEVELS} are modelled"
         )
     return ColumnType(name, kind if len(levels) > 2 else "binary", levels, dtype)
 
@@ -136,7 +165,15 @@ def hide_marked(frame: pd.DataFrame, missing_values: float) -> pd.DataFrame:
         return frame
     series = (frame.iloc[:, i] for i in range(frame.shape[1]))
     is_truth = np.array([types.infer_dtype(one, skipna=True) == "boolean" for one in series])
-    return frame.mask((frame == missing_values) & ~is_truth)
+    return frame.mask(is_marked(frame, missing_values) & ~is_truth)
+
+
+def is_marked(X: Any, missing_values: float) -> Any:
+    """Return which values are the number that marks a missing cell, in either precision. [N, D].
+
+    A float32 of 99.9 is not 99.9, but what becomes of it.
+    """
+    return (X == missing_values) | (X == float(np.float32(missing_values)))
 
 
 def as_frame(X: Any) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """What comes in: a table of numbers or of several kinds, checked by scikit-learn's rules."""
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -56,7 +57,15 @@ def validate(imputer: Any, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndar
     if is_fit:
         names = OneToOneFeatureMixin.get_feature_names_out(imputer)
         imputer._columns = tuple(ColumnType(name) for name in names)
-    return x, ~np.isnan(x) if is_nan_marked else x != imputer.missing_values
+    if is_nan_marked:
+        return x, ~np.isnan(x)
+    is_marked = columns.is_marked(x, imputer.missing_values)
+    if is_fit and not is_marked.any():
+        warnings.warn(
+            f"missing_values: expected {imputer.missing_values:g} in some cell of X, got none",
+            stacklevel=4,
+        )
+    return np.where(is_marked, imputer.missing_values, x).astype(x.dtype), ~is_marked
 
 
 def _validate_frame(imputer: Any, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnar_ebm.estimator import columns
+from mnar_ebm.estimator import MNARImputer, columns, validation
 from mnar_ebm.estimator.limits import make_limits
 
 FRAME = pd.DataFrame(
@@ -177,25 +177,65 @@ def test_false_is_not_zero():
         np.testing.assert_array_equal(hidden, expected)
 
 
+STATA = pd.Categorical(["none", 800.0, 1200.0, "refused"], ["none", 800.0, 1200.0, "refused"], True)
+
+
 @pytest.mark.parametrize(
-    "column, error, message",
+    "column, message",
     [
-        (pd.Series(pd.to_datetime(["2020-01-01"] * 4)), TypeError, "column 'new', got datetime64"),
-        (pd.Series([1, "a", 2, 3], dtype=object), TypeError, "text in column 'new', got object"),
-        (pd.Series([[1], [2], [3], [4]]), TypeError, "text in column 'new', got object"),
-        (pd.Series([1j, 2, 3, 4]), TypeError, "in column 'new', got complex128"),
+        (pd.Series(pd.to_datetime(["2020-01-01"] * 4)), "'new' as dates, which numbers of days"),
+        (pd.Series([1, "a", 2, 3], dtype=object), "'new' with numbers and texts, as 1 and 'a'"),
+        (pd.Series([[1], [2], [3], [4]]), r"'new' with values such as \[1\]"),
+        (pd.Series([1j, 2, 3, 4]), "'new' as complex128"),
+        (pd.Series(STATA), "as 800.0 and 'none': .*convert_categoricals=False"),
     ],
-    ids=["dates", "both", "lists", "complex"],
+    ids=["dates", "both", "lists", "complex", "labels on some amounts"],
 )
-def test_what_is_no_column_is_told_in_one_line(column, error, message):
-    with pytest.raises(error, match=message):
-        learned(FRAME.assign(new=column.to_numpy()))
+def test_what_is_no_column_is_told_in_one_line(column, message):
+    with pytest.raises(TypeError, match=message) as raised:
+        learned(FRAME.assign(new=column.array))
+    assert "\n" not in str(raised.value)
 
 
-def test_a_name_is_no_category():
-    names = pd.DataFrame({"name": [f"person {index}" for index in range(201)]})
-    with pytest.raises(ValueError, match="at most 200 levels in column 'name', got 201"):
-        learned(names)
+def test_all_that_cannot_be_modelled_is_told_at_once():
+    """Names, dates and codes among amounts, as a survey has them."""
+    frame = pd.DataFrame(
+        {
+            "id": [f"person {index}" for index in range(201)],
+            "day": pd.to_datetime("2020-01-01") + pd.to_timedelta(range(201), "D"),
+            "age": range(201),
+            "pay": pd.Series([*range(200), "no"], dtype=object),
+        }
+    )
+    with pytest.raises(TypeError, match="'id' with 201 levels, .*'day' as dates.*'pay' with num"):
+        learned(frame)
+
+
+@pytest.mark.parametrize("kind", [float, str])
+def test_two_columns_of_one_name_are_told_before_any_work(kind):
+    frame = pd.DataFrame([[kind(1), kind(2)], [kind(3), kind(4)]], columns=["a", "a"])
+    with pytest.raises(ValueError, match="X: expected distinct column names, got 'a' more than"):
+        learned(frame)
+
+
+@pytest.mark.parametrize("beside", ["float32", "float64", "text"])
+def test_a_mark_is_found_in_either_precision(beside):
+    """A float32 of 99.9, whatever the columns beside it are."""
+    others = {"float32": np.float32([1, 2, 3]), "float64": [1.0, 2.0, 3.0], "text": ["a", "b", "a"]}
+    frame = pd.DataFrame({"a": np.float32([99.9, 1.0, 2.0]), "b": others[beside]})
+    imputer = MNARImputer(missing_values=99.9)
+    assert validation.validate(imputer, frame, is_fit=True)[1].tolist() == [
+        [False, True],
+        [True, True],
+        [True, True],
+    ]
+
+
+def test_a_mark_that_is_nowhere_is_told():
+    """It may be another one."""
+    imputer = MNARImputer(missing_values=-9)
+    with pytest.warns(UserWarning, match="missing_values: expected -9 in some cell of X, got none"):
+        validation.validate(imputer, np.ones((3, 2)), is_fit=True)
 
 
 def test_text_among_numbers_is_told_in_one_line():

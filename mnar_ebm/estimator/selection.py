@@ -19,7 +19,6 @@ from mnar_ebm.training import (
     train_on_bootstrap,
 )
 from mnar_ebm.training.held_out import (
-    best_of,
     difference,
     hidden_cell_scores,
     impute_held_out,
@@ -28,6 +27,7 @@ from mnar_ebm.training.held_out import (
 from mnar_ebm.training.loop import try_all
 
 MAX_NAMES = 6
+DECODER_STANDARD_ERRORS = 1.0
 
 
 class Trained(NamedTuple):
@@ -233,15 +233,15 @@ def choose_gap_terms(trained: Mapping[str, Trained]) -> tuple[Trained, str]:
 def choose_decoder(trained: Mapping[str, Trained], table: Table) -> tuple[Trained, str]:
     """Return the model to take, and why, in words.
 
-    Where no hidden value decides what is missing, it is the decoder that fills cells of held-out
-    rows best.
+    Where no hidden value decides what is missing, it is the simplest decoder that none fills cells
+    of held-out rows better than by a standard error.
 
     Args:
         trained: by decoder, the simplest first.
         table: incomplete rows in original units.
     """
     scores = {name: hidden_cell_scores(one.fitted, table) for name, one in trained.items()}
-    kept = best_of(scores)
+    kept = simplest_of(scores, DECODER_STANDARD_ERRORS)
     said = "its squared error of hidden cells is {} a held-out row below that of {}"
     return trained[kept], "; ".join([f"decoder {kept}", *_against_others(scores, kept, said)])
 

@@ -16,8 +16,7 @@ seen is hidden once, with others of its row, and
 
     e_i(m) = sum_j (\hat x_ij(m) - x_ij)²,      j among the cells of row i that were hidden
 
-in standard units; the model with the least on average is the best, and there is no simpler one that
-is safer.
+in standard units. There, too, it is the simplest model that none is clearly better than.
 
 References:
     L. Breiman, J. Friedman, C. Stone, R. Olshen, "Classification and Regression Trees", 1984,

@@ -559,6 +559,55 @@ def test_training_goes_on_with_all_rows():
         training.train_on_all_rows(tilted, table())
 
 
+def test_training_goes_on_with_rows_drawn_of_the_rows():
+    """By the seed alone; each seed draws others, and none leaves the start where it was."""
+    config = dataclasses.replace(CONFIG, tilt="none", proposal="laplace", num_steps=80)
+    fitted, _ = training.train(config, table())
+
+    def drawn(seed):
+        return training.train_on_bootstrap(fitted, table(), seed).params.base["decoder"]["params"]
+
+    one, again, other = (drawn(seed)["linear_loc"]["bias"] for seed in (1, 1, 2))
+    assert oracles.bits(one) == oracles.bits(again)
+    start = fitted.params.base["decoder"]["params"]["linear_loc"]["bias"]
+    assert np.abs(one - other).max() > 1e-4 and np.abs(one - start).max() > 1e-4
+    with pytest.raises(ValueError, match="expected a model without a tilt, got tilt=latent"):
+        tilted = fitted._replace(config=dataclasses.replace(config, tilt="latent"))
+        training.train_on_bootstrap(tilted, table(), 1)
+
+
+def test_without_an_encoder_rows_that_are_held_out_move_nothing():
+    """There is nothing to refit to them: the loss is that of the batch, to the last bit."""
+    config = dataclasses.replace(CONFIG, proposal="laplace")
+    facts = training.fitted.table_facts(config, table())
+    fitted = training.fitted.make_fitted(config, facts)
+    assert "encoder" not in fitted.params.base
+    batch, held_out = (
+        training.fitted.make_batch(fitted, rows) for rows in (table().x[:40], table().x[40:])
+    )
+    arguments = (fitted.model, config, jax.random.key(0), fitted.params, batch)
+    with_them = stages.refit_loss(*arguments, held_out, ())[0]
+    nothing = jax.tree.map(lambda leaf: leaf[:0], held_out)
+    assert float(with_them) == float(stages.refit_loss(*arguments, nothing, ())[0])
+
+
+@pytest.mark.parametrize("precision", [0.0, 1e6])
+def test_a_prior_of_slopes_holds_them(precision):
+    """Near 0, whatever the table says; over as many rows as there are."""
+    config = dataclasses.replace(
+        CONFIG,
+        tilt="none",
+        proposal="laplace",
+        mechanism="selfmasking_probit",
+        slope_start="high",
+        slope_precision=precision,
+        learning_rate=0.03,
+        num_steps=200,
+    )
+    slopes = np.asarray(training.train(config, table())[0].params.mechanism["slope"])
+    assert (np.abs(slopes) < 0.3).all() == (precision > 0)
+
+
 def test_columns_can_be_taken_as_they_are():
     """Without standardisation a row is shown in the units in which it came."""
     as_is = dataclasses.replace(CONFIG, standardise="none")

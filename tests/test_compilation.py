@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+import zlib
 
 import jax
 import platformdirs
@@ -57,6 +59,23 @@ def test_a_second_process_compiles_nothing_again(tmp_path):
     hits, misses = run()
     assert hits == 0 and misses > 0
     assert run() == [misses, 0]
+
+
+def test_what_a_killed_process_left_is_deleted(settings, tmp_path):
+    """If it is old, and new since the last time; whole entries and those of others stay."""
+    whole, old = zlib.compress(b"program" * 1000), time.time() - 100.0
+    contents = {"whole": whole, "half": whole[:20], "none": b"", "other": b"(\xb5/\xfd no zlib"}
+    for name, content in contents.items():
+        (tmp_path / f"{name}-cache").write_bytes(content)
+        os.utime(tmp_path / f"{name}-cache", (old, old))
+    (tmp_path / "now-cache").write_bytes(whole[:20])
+    cache_compilations(tmp_path)
+    left = {path.name for path in tmp_path.glob("*-cache")}
+    assert left == {"whole-cache", "other-cache", "now-cache"}
+    (tmp_path / "long-cache").write_bytes(whole[:20])
+    os.utime(tmp_path / "long-cache", (old - 1000, old - 1000))  # looked at before
+    cache_compilations(tmp_path)
+    assert (tmp_path / "long-cache").exists()
 
 
 def test_without_a_folder_it_says_so(settings, tmp_path):

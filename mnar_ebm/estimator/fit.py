@@ -145,27 +145,23 @@ def choose_model(
         NonFiniteLossError: no model had a finite loss.
     """
     settled = _settle(config, found.settings)
-    reads_hidden = settled.mechanism not in IGNORABLE
-    if reads_hidden:
-        name = next(iter(decoders))
-        fields = dict(decoders[name])
-        if "latent_dim" in fields:
-            fields["latent_dim"] = min(MAX_LATENTS, fields["latent_dim"])
-        named = dataclasses.replace(settled, decoder=name, **fields)
-        models = {"with gap terms": named}
-        if found.settings.get("gap_terms"):  # as found, not as asked
-            models = {"without gap terms": dataclasses.replace(named, gap_terms=False)} | models
-    else:
-        models = {
-            name: dataclasses.replace(settled, decoder=name, **fields)
-            for name, fields in decoders.items()
-        }
-    if reads_hidden or len(models) == 1:
+    models = {
+        name: dataclasses.replace(settled, decoder=name, **fields)
+        for name, fields in decoders.items()
+    }
+    if settled.mechanism in IGNORABLE:
+        return _choose_decoder(models, table, train)
+    first, fields = next(iter(models.values())), next(iter(decoders.values()))
+    if "latent_dim" in fields:  # not as asked
+        first = dataclasses.replace(first, latent_dim=min(MAX_LATENTS, first.latent_dim))
+    return _choose_gap_terms(first, bool(found.settings.get("gap_terms")), train)
+
+
+def _choose_decoder(models: Mapping[str, Config], table: Table, train: Train) -> Choice:
+    """Take one of the models that read no hidden value, a deep one if a short training says so."""
+    if len(models) == 1:
         trained, lost = _train_all(train, models)
-        kept, reason = next(iter(trained.values())), ""
-        if len(models) > 1:
-            kept, reason = selection.choose_gap_terms(trained)
-        return Choice(kept, reason, lost)
+        return Choice(next(iter(trained.values())), "", lost)
     trained, lost = _train_all(train, {name: _on_trial(one) for name, one in models.items()})
     kept, reason = selection.choose_decoder(trained, table)
     whole = models[kept.fitted.config.decoder]
@@ -173,6 +169,17 @@ def choose_model(
         again, lost_again = try_all(train, {whole.decoder: whole})
         kept, lost = again.get(whole.decoder, kept), lost | lost_again
     return Choice(kept, reason, lost)
+
+
+def _choose_gap_terms(config: Config, are_found: bool, train: Train) -> Choice:
+    """Take a model that reads hidden values; if gap terms were found, with them or without."""
+    models = {"with gap terms": config}
+    if are_found:
+        models = {"without gap terms": dataclasses.replace(config, gap_terms=False)} | models
+    trained, lost = _train_all(train, models)
+    if not are_found:
+        return Choice(next(iter(trained.values())), "", lost)
+    return Choice(*selection.choose_gap_terms(trained), lost)
 
 
 def _train_all(

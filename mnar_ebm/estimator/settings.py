@@ -14,6 +14,9 @@ SMALL_TABLE = 200
 DECODERS = ("linear", "linear_mlp")
 """Decoders to choose from, the simplest first."""
 
+FEWEST_ROWS = 20
+"""Rows below which no deep decoder is tried."""
+
 DEFAULTS = {
     "validation_fraction": 0.2,
     "likelihood": "two_part",
@@ -80,12 +83,14 @@ def make_config(imputer: Any, table: Table) -> Config:
 def decoders(imputer: Any, table: Table) -> dict[str, dict[str, Any]]:
     """Return the decoders to choose from, the simplest first, with the settings that go with each.
 
-    It is the one that was asked for, if any; else only ``auto`` chooses.
+    It is the one that was asked for, if any; else only ``auto`` chooses, where there are columns
+    that a curve may connect and rows that may show it.
     """
     settings = imputer.settings or {}
     asked = settings.get("decoder")
     names = (asked,) if asked is not None else DECODERS
-    if imputer.mechanism != "auto":
+    has_few = len(table.x) < FEWEST_ROWS or _num_columns(table) == 1
+    if imputer.mechanism != "auto" or has_few:
         names = names[:1]
     by_name: dict[str, dict[str, Any]] = {name: {} for name in names}
     if "linear" in by_name and settings.get("decoder_scale") != "per_latent":
@@ -98,12 +103,15 @@ def decoders(imputer: Any, table: Table) -> dict[str, dict[str, Any]]:
 
 def _without_encoder(imputer: Any, table: Table) -> dict[str, Any]:
     """Return the settings of a linear decoder: no encoder has to follow it, so steps are large."""
-    num_columns = len(table.blocks) or len(table.columns)
     return {
         "proposal": "laplace",
-        "latent_dim": min(Config.latent_dim, max(1, num_columns - 1)),
+        "latent_dim": min(Config.latent_dim, max(1, _num_columns(table) - 1)),
         "learning_rate": 0.03,
         "num_importance_samples": 5,
         "slope_precision": 4.0,
         "num_steps": -(-imputer.max_iter // 2),
     }
+
+
+def _num_columns(table: Table) -> int:
+    return len(table.blocks) or len(table.columns)

@@ -7,10 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mnar_ebm import data
+from mnar_ebm import MNARImputer, data
 from mnar_ebm.config import IGNORABLE, MECHANISMS, Config
 from mnar_ebm.estimator import fit, selection
 from mnar_ebm.estimator.selection import Mechanism
+from mnar_ebm.estimator.settings import decoders
 from mnar_ebm.screening import Evidence, Finding, Gain
 from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.stages import program_of
@@ -108,6 +109,29 @@ def test_a_deep_decoder_is_tried_before_it_is_trained_at_length(monkeypatch, los
     expected = [("linear", 1001), ("linear_mlp", 251)]
     assert steps == expected + [("linear_mlp", 1001)] * bool(lost)
     assert choice.kept.fitted.config.num_steps == 1001
+
+
+@pytest.mark.parametrize(
+    "shape, settings, expected",
+    [
+        ((20, 3), {}, ["linear", "linear_mlp"]),
+        ((19, 3), {}, ["linear"]),
+        ((50, 1), {}, ["linear"]),
+        ((50, 3), {"decoder": "mlp"}, ["mlp"]),
+        ((50, 3), {"decoder_scale": "per_latent"}, ["linear", "linear_mlp"]),
+    ],
+)
+def test_decoders_go_with_settings_of_their_own(shape, settings, expected):
+    """Few rows or one column show no curve; what was asked for goes before what goes with one."""
+    table = data.make_table("t", range(shape[1]), np.random.default_rng(0).normal(size=shape))
+    given = MNARImputer(settings={"latent_dim": 7} | settings)
+    found = decoders(given, table)
+    assert list(found) == expected and all("latent_dim" not in own for own in found.values())
+    has_encoder = "linear" not in found or bool(settings)
+    assert (found.get("linear", {}).get("proposal") == "laplace") is not has_encoder
+    assert decoders(MNARImputer(), table).get("linear", {"latent_dim": 1})["latent_dim"] == max(
+        1, shape[1] - 1
+    )
 
 
 def test_one_decoder_alone_needs_no_reason(monkeypatch):

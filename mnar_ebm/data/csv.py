@@ -8,6 +8,7 @@ stand around the header and at the end alone: no row is lost. Filled values foll
 import dataclasses
 import math
 import os
+import string
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +20,10 @@ import pandas as pd
 from mnar_ebm.data.table import Table, make_table
 from mnar_ebm.files import replacing
 
-MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", "."})
+DOTS = (".", *("." + letter for letter in string.ascii_lowercase))
+"""Marks of SAS and Stata, whose letters say why a value is missing."""
+
+MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", *DOTS})
 """Marks of a missing value, in lower case."""
 
 Path = str | os.PathLike[str]

@@ -25,6 +25,7 @@ import pandas as pd
 from pandas.api import types
 
 from mnar_ebm.blocks import Block, make_blocks
+from mnar_ebm.data.csv import DOTS
 
 MAX_LEVELS = 200
 """Most levels of a column; one with more is a name or an identifier."""
@@ -160,7 +161,13 @@ def _discrete(name: Any, kind: str, levels: tuple[Any, ...], dtype: Any) -> Colu
 
 
 def hide_marked(frame: pd.DataFrame, missing_values: float) -> pd.DataFrame:
-    """Return a data frame with a missing cell where a number marks one; False is not 0."""
+    """Return a data frame with a missing cell where a number or a dot marks one; False is not 0.
+
+    A dot, alone or with a letter, is how SAS and Stata write a gap (``data.csv.DOTS``).
+    """
+    is_text = [not _is_number(dtype) for dtype in frame.dtypes]
+    if any(is_text):
+        frame = frame.mask(frame.isin(DOTS) & is_text)
     if missing_values != missing_values:
         return frame
     series = (frame.iloc[:, i] for i in range(frame.shape[1]))

@@ -35,7 +35,24 @@ def test_observed_cells_keep_their_text(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "token", ["", " ", "NA", "na", "N/A", "#N/A", "<NA>", "NaN", "nan", "NULL", "None", "?", "."]
+    "token",
+    [
+        "",
+        " ",
+        "NA",
+        "na",
+        "N/A",
+        "#N/A",
+        "<NA>",
+        "NaN",
+        "nan",
+        "NULL",
+        "None",
+        "?",
+        ".",
+        ".a",
+        ".Z",
+    ],
 )
 def test_marks_of_a_missing_value(write, token):
     """All are missing, whatever the case of their letters."""

@@ -231,6 +231,16 @@ def test_a_mark_is_found_in_either_precision(beside):
     ]
 
 
+@pytest.mark.parametrize("dtype", [object, "category", "string"])
+def test_a_dot_is_a_gap_and_no_level(dtype):
+    """As in a CSV; with a letter too, which tells why in files of SAS and Stata."""
+    frame = pd.DataFrame({"a": pd.Series(["x", ".", "y", ".a", ".z", "..", "x"], dtype=dtype)})
+    (column,) = columns.learn(frame, np.nan)
+    assert column.levels == ("..", "x", "y")
+    codes = columns.to_codes(frame, (column,), np.nan, "error")[:, 0]
+    np.testing.assert_array_equal(codes, [1, np.nan, 2, np.nan, np.nan, 0, 1])
+
+
 def test_a_mark_that_is_nowhere_is_told():
     """It may be another one."""
     imputer = MNARImputer(missing_values=-9)

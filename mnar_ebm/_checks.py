@@ -23,6 +23,27 @@ def check_at_least(name: str, value: float, minimum: float) -> None:
         raise ValueError(f"{name}: expected at least {minimum}, got {value}")
 
 
+def check_type(name: str, value: Any, kind: type) -> None:
+    """Raise ``TypeError`` unless a value is a truth value, whole or finite number, or text."""
+    if kind is bool and not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
+    if kind is str and not isinstance(value, str):
+        raise TypeError(f"{name}: expected text, got {value!r}")
+    if kind not in (int, float):
+        return
+    whole = numbers.Integral if kind is int else numbers.Real
+    if not isinstance(value, whole) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(
+            f"{name}: expected a {'whole ' if kind is int else ''}number, got {value!r}"
+        )
+
+
+def check_finite(name: str, value: float) -> None:
+    """Raise ``ValueError`` if a number is infinite; NaN fails the checks of its range."""
+    if abs(value) == float("inf"):
+        raise ValueError(f"{name}: expected a finite number, got {value}")
+
+
 def check_whole(name: str, value: Any, minimum: int) -> None:
     """Raise ``TypeError`` unless ``value`` is a whole number, ``ValueError`` if it is too small."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):

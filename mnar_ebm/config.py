@@ -155,6 +155,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
+        for field in dataclasses.fields(self):
+            _checks.check_type(field.name, getattr(self, field.name), field.type)  # type: ignore
         object.__setattr__(self, "own_slopes", _checks.read_numbers("own_slopes", self.own_slopes))
         if self.own_slopes and not (
             self.mechanism.startswith("selfmasking") and self.sign == "unknown"
@@ -208,6 +210,7 @@ class Config:
             _checks.check_whole(name, getattr(self, name), 0)
         for name in (*decays, "slope_precision"):
             _checks.check_at_least(name, getattr(self, name), 0)
+            _checks.check_finite(name, getattr(self, name))
         rates = ("learning_rate", "tilt_learning_rate", "chain_step_size", "energy_bound")
         for name in rates:
             _checks.check_positive(name, getattr(self, name))

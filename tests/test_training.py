@@ -559,6 +559,35 @@ def test_training_goes_on_with_all_rows():
         training.train_on_all_rows(tilted, table())
 
 
+@pytest.mark.parametrize(
+    "field, value, message",
+    [
+        ("seed", 1.5, "seed: expected a whole number, got 1.5"),
+        ("seed", True, "seed: expected a whole number, got True"),
+        ("show_mask", "no", "show_mask: expected True or False, got 'no'"),
+        ("learning_rate", "a", "learning_rate: expected a number, got 'a'"),
+        ("tilt", None, "tilt: expected text, got None"),
+        ("weight_decay", np.inf, "weight_decay: expected a finite number, got inf"),
+        ("slope_precision", -1.0, "slope_precision: expected at least 0, got -1.0"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused(field, value, message):
+    """By its name, and what is expected."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        Config(**{field: value})
+
+
+def test_arguments_of_another_type_are_refused():
+    """An array is no table, nor a table a config."""
+    for wrong in (
+        ((CONFIG, table().x), "table: expected a Table, as data.make_table makes, got n"),
+        ((table(), CONFIG), "config: expected a Config, got Table"),
+    ):
+        for function in (training.train, training.check):
+            with pytest.raises(TypeError, match=wrong[1]):
+                function(*wrong[0])
+
+
 def test_training_goes_on_with_rows_drawn_of_the_rows():
     """By the seed alone; each seed draws others, and none leaves the start where it was."""
     config = dataclasses.replace(CONFIG, tilt="none", proposal="laplace", num_steps=80)

@@ -25,11 +25,21 @@ class InterruptedTraining(RuntimeError):
 
 def check(config: Config, table: Table, unbiased: Table | None = None) -> None:
     """Raise the ``ValueError`` that ``train`` would, before anything is written."""
+    _check_types(config, table, unbiased)
     facts = table_facts(config, table)
     make_fitted(config, facts)
     split_rows(config, len(table.x))
     if unbiased is not None:
         check_unbiased(config, facts, unbiased)
+
+
+def _check_types(config: Config, table: Table, unbiased: Table | None) -> None:
+    """Raise ``TypeError`` for what is no config or table; arrays become one by ``make_table``."""
+    given = [("config", config, Config), ("table", table, Table), ("unbiased", unbiased, Table)]
+    for name, value, kind in given:
+        if not isinstance(value, kind) and not (name == "unbiased" and value is None):
+            hint = ", as data.make_table makes" if kind is Table else ""
+            raise TypeError(f"{name}: expected a {kind.__name__}{hint}, got {type(value).__name__}")
 
 
 def train(
@@ -64,10 +74,12 @@ def train(
         there are none, on those that were trained on.
 
     Raises:
+        TypeError: an argument is of another type.
         ValueError: config, rows and checkpoint do not go together.
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         InterruptedTraining: ``should_stop`` said so; the state was saved first.
     """
+    _check_types(config, table, unbiased)
     workdir = pathlib.Path(workdir) if workdir is not None else None
     resumed = workdir if resume else None
     config = with_start(config, table, unbiased, resumed, report, should_stop)

@@ -145,10 +145,7 @@ def choose_model(
         NonFiniteLossError: no model had a finite loss.
     """
     settled = _settle(config, found.settings)
-    models = {
-        name: dataclasses.replace(settled, decoder=name, **fields)
-        for name, fields in decoders.items()
-    }
+    models = {name: dataclasses.replace(settled, **fields) for name, fields in decoders.items()}
     if settled.mechanism in IGNORABLE:
         return _choose_decoder(models, table, train)
     first, fields = next(iter(models.values())), next(iter(decoders.values()))
@@ -164,10 +161,10 @@ def _choose_decoder(models: Mapping[str, Config], table: Table, train: Train) ->
         return Choice(next(iter(trained.values())), "", lost)
     trained, lost = _train_all(train, {name: _on_trial(one) for name, one in models.items()})
     kept, reason = selection.choose_decoder(trained, table)
-    whole = models[kept.fitted.config.decoder]
-    if kept.fitted.config.num_steps < whole.num_steps:
-        again, lost_again = try_all(train, {whole.decoder: whole})
-        kept, lost = again.get(whole.decoder, kept), lost | lost_again
+    name = next(name for name, one in trained.items() if one is kept)
+    if _on_trial(models[name]) != models[name]:
+        again, lost_again = try_all(train, {name: models[name]})
+        kept, lost = again.get(name, kept), lost | lost_again
     return Choice(kept, reason, lost)
 
 

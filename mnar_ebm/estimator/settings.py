@@ -14,6 +14,9 @@ SMALL_TABLE = 200
 DECODERS = ("linear", "linear_mlp")
 """Decoders to choose from, the simplest first."""
 
+STRAIGHT = "linear with straight columns"
+"""What a linear decoder is called whose columns are not bent, where others are compared with it."""
+
 FEWEST_ROWS = 20
 """Rows below which no deep decoder is tried."""
 
@@ -84,7 +87,8 @@ def decoders(imputer: Any, table: Table) -> dict[str, dict[str, Any]]:
     """Return the decoders to choose from, the simplest first, with the settings that go with each.
 
     It is the one that was asked for, if any; else only ``auto`` chooses, where there are columns
-    that a curve may connect and rows that may show it.
+    that a curve may connect and rows that may show it. The simplest is a linear one of straight
+    columns: a few values far out, which a bend would follow, are no shape.
     """
     settings = imputer.settings or {}
     asked = settings.get("decoder")
@@ -92,13 +96,16 @@ def decoders(imputer: Any, table: Table) -> dict[str, dict[str, Any]]:
     has_few = len(table.x) < FEWEST_ROWS or _num_columns(table) == 1
     if imputer.mechanism != "auto" or has_few:
         names = names[:1]
-    by_name: dict[str, dict[str, Any]] = {name: {} for name in names}
-    if "linear" in by_name and settings.get("decoder_scale") != "per_latent":
-        by_name["linear"] = _without_encoder(imputer, table)
-    return {
-        name: {field: value for field, value in own.items() if field not in settings}
-        for name, own in by_name.items()
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        own = _without_encoder(imputer, table) if name == "linear" else {}
+        if settings.get("decoder_scale") == "per_latent":
+            own = {}
+        own = {field: value for field, value in own.items() if field not in settings}
+        if len(names) > 1 and name == names[0] and "standardise" not in settings:
+            found[STRAIGHT] = {"decoder": name, "standardise": "observed"} | own
+        found[name] = {"decoder": name} | own
+    return found
 
 
 def _without_encoder(imputer: Any, table: Table) -> dict[str, Any]:

@@ -85,7 +85,9 @@ def test_auto_takes_gaps_at_random_as_such():
     report = auto_fit("random").report_
     assert report.mechanism == "mcar" and report.evidence is None and report.against_random == ()
     assert report.reason.startswith("nothing that was observed predicts which values are missing")
-    assert f"; decoder {auto_fit('random').ensemble_.models[0].config.decoder}" in report.reason
+    config = auto_fit("random").ensemble_.models[0].config
+    straight = " with straight columns" * (config.standardise == "observed")
+    assert f"; decoder {config.decoder}{straight}; its" in report.reason
     assert "decoder" not in auto_fit("high").report_.reason
     assert report.columns[1].direction == "values go missing whatever they are"
 

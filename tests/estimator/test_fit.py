@@ -11,12 +11,15 @@ from mnar_ebm import MNARImputer, data
 from mnar_ebm.config import IGNORABLE, MECHANISMS, Config
 from mnar_ebm.estimator import fit, selection
 from mnar_ebm.estimator.selection import Mechanism
-from mnar_ebm.estimator.settings import decoders
+from mnar_ebm.estimator.settings import STRAIGHT, decoders
 from mnar_ebm.screening import Evidence, Finding, Gain
 from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.stages import program_of
 
-DECODERS = {"linear": {"proposal": "laplace", "latent_dim": 11}, "linear_mlp": {}}
+DECODERS = {
+    "linear": {"decoder": "linear", "proposal": "laplace", "latent_dim": 11},
+    "linear_mlp": {"decoder": "linear_mlp"},
+}
 
 
 def choose(monkeypatch, found, decoders=DECODERS, lost=(), **settings):
@@ -114,30 +117,33 @@ def test_a_deep_decoder_is_tried_before_it_is_trained_at_length(monkeypatch, los
 @pytest.mark.parametrize(
     "shape, settings, expected",
     [
-        ((20, 3), {}, ["linear", "linear_mlp"]),
+        ((20, 3), {}, [STRAIGHT, "linear", "linear_mlp"]),
         ((19, 3), {}, ["linear"]),
         ((50, 1), {}, ["linear"]),
         ((50, 3), {"decoder": "mlp"}, ["mlp"]),
-        ((50, 3), {"decoder_scale": "per_latent"}, ["linear", "linear_mlp"]),
+        ((50, 3), {"standardise": "yeo_johnson"}, ["linear", "linear_mlp"]),
+        ((50, 3), {"decoder_scale": "per_latent"}, [STRAIGHT, "linear", "linear_mlp"]),
     ],
 )
 def test_decoders_go_with_settings_of_their_own(shape, settings, expected):
     """Few rows or one column show no curve; what was asked for goes before what goes with one."""
     table = data.make_table("t", range(shape[1]), np.random.default_rng(0).normal(size=shape))
-    given = MNARImputer(settings={"latent_dim": 7} | settings)
-    found = decoders(given, table)
+    found = decoders(MNARImputer(settings={"latent_dim": 7} | settings), table)
     assert list(found) == expected and all("latent_dim" not in own for own in found.values())
-    has_encoder = "linear" not in found or bool(settings)
-    assert (found.get("linear", {}).get("proposal") == "laplace") is not has_encoder
-    assert decoders(MNARImputer(), table).get("linear", {"latent_dim": 1})["latent_dim"] == max(
-        1, shape[1] - 1
-    )
+    for name, own in found.items():
+        has_encoder = own["decoder"] != "linear" or "decoder_scale" in settings
+        assert own.get("proposal") == (None if has_encoder else "laplace")
+        assert own.get("standardise") == ("observed" if name == STRAIGHT else None)
+    assert decoders(MNARImputer(), table)["linear"]["latent_dim"] == max(1, shape[1] - 1)
+    assert list(decoders(MNARImputer(mechanism="mcar"), table)) == ["linear"]
 
 
 def test_one_decoder_alone_needs_no_reason(monkeypatch):
     """There was no choice."""
     for name in ("mcar", "linear"):
-        trained, choice = choose(monkeypatch, {"mechanism": name}, decoders={"mlp": {}})
+        trained, choice = choose(
+            monkeypatch, {"mechanism": name}, decoders={"mlp": {"decoder": "mlp"}}
+        )
         assert [one.decoder for one in trained] == ["mlp"] and choice.reason == ""
 
 

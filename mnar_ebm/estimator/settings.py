@@ -99,7 +99,7 @@ def decoders(imputer: Any, table: Table) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in names:
         own = _without_encoder(imputer, table) if name == "linear" else {}
-        if settings.get("decoder_scale") == "per_latent":
+        if settings.get("decoder_scale") == "per_latent" or settings.get("proposal") == "encoder":
             own = {}
         own = {field: value for field, value in own.items() if field not in settings}
         if len(names) > 1 and name == names[0] and "standardise" not in settings:

@@ -123,6 +123,7 @@ def test_a_deep_decoder_is_tried_before_it_is_trained_at_length(monkeypatch, los
         ((50, 3), {"decoder": "mlp"}, ["mlp"]),
         ((50, 3), {"standardise": "yeo_johnson"}, ["linear", "linear_mlp"]),
         ((50, 3), {"decoder_scale": "per_latent"}, [STRAIGHT, "linear", "linear_mlp"]),
+        ((50, 3), {"proposal": "encoder"}, [STRAIGHT, "linear", "linear_mlp"]),
     ],
 )
 def test_decoders_go_with_settings_of_their_own(shape, settings, expected):
@@ -131,7 +132,7 @@ def test_decoders_go_with_settings_of_their_own(shape, settings, expected):
     found = decoders(MNARImputer(settings={"latent_dim": 7} | settings), table)
     assert list(found) == expected and all("latent_dim" not in own for own in found.values())
     for name, own in found.items():
-        has_encoder = own["decoder"] != "linear" or "decoder_scale" in settings
+        has_encoder = own["decoder"] != "linear" or {"decoder_scale", "proposal"} & set(settings)
         assert own.get("proposal") == (None if has_encoder else "laplace")
         assert own.get("standardise") == ("observed" if name == STRAIGHT else None)
     assert decoders(MNARImputer(), table)["linear"]["latent_dim"] == max(1, shape[1] - 1)

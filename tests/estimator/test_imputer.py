@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pickle
+import re
 from types import SimpleNamespace
 
 import joblib
@@ -238,7 +239,8 @@ def test_a_decoder_without_a_finite_loss_is_left_out(monkeypatch):
     imputer = MNARImputer(**QUICK).fit(hide("random"))
     assert [one.config.decoder for one in imputer.ensemble_.models] == ["linear_mlp"] * 2
     assert imputer.mechanism_ == "ignorable"
-    assert any("the loss of linear became NaN" in line for line in imputer.report_.warnings)
+    warnings = " ".join(imputer.report_.warnings)
+    assert re.search("the loss of linear with straight columns.* linear became NaN", warnings)
     lost += ["linear_mlp"]
     with pytest.raises(NonFiniteLossError, match="the loss of stage base is nan"):
         imputer.fit(hide("random"))
@@ -374,8 +376,8 @@ def test_one_column_alone(capsys):
     x = hide("high")[:, 1:2]
     imputer = MNARImputer(**QUICK, tilt="latent", mechanism="mcar", verbose=2).fit(x)
     assert np.isfinite(imputer.transform(x)).all()
-    assert "MNARImputer: mcar: stage base, step 2 of 2, held-out" in capsys.readouterr().out
-    assert imputer.n_iter_ == 3
+    assert "MNARImputer: mcar: stage base, step 1 of 1, held-out" in capsys.readouterr().out
+    assert imputer.n_iter_ == 2  # half of the steps, without an encoder, and one of the tilt
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def check_at_least(name: str, value: float, minimum: float) -> None:
 
 
 def check_type(name: str, value: Any, kind: type) -> None:
-    """Raise ``TypeError`` unless a value is a truth value, whole or finite number, or text."""
+    """Raise ``TypeError`` unless a value is of a kind: truth value, whole or any number, text."""
     if kind is bool and not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected True or False, got {value!r}")
     if kind is str and not isinstance(value, str):

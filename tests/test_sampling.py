@@ -1,6 +1,7 @@
 """Samples of tilted models, by weights and by chains, against exact laws."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -243,6 +244,16 @@ def test_weights_that_were_asked_for_are_taken(shift):
     assert [warning.endswith(": sample by chains") for warning in samples.warnings] == (
         [True] if shift == 4 else []
     )
+
+
+@pytest.mark.parametrize("shape", [math.inf, math.nan, -math.inf])
+def test_weights_that_one_draw_carries_are_warned_about(monkeypatch, shape):
+    """Their tail is infinite; it is not taken for weights without a tail, or with none to tell."""
+    monkeypatch.setattr("mnar_ebm.diagnostics.pareto_k", lambda log_w: shape)
+    model, params = oracles.make_linear_model(oracles.DENSE)
+    samples = sampling.sample(jax.random.key(9), model, params, 10, method="snis")
+    is_infinite = shape == math.inf
+    assert ("pareto_k" in samples.summary) is is_infinite is bool(samples.warnings)
 
 
 @pytest.mark.parametrize(

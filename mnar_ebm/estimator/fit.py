@@ -89,12 +89,11 @@ def fit_table(
     if mechanism == "auto":
         found = selection.find_mechanism(table, config.seed, tell_step)
     choice = choose_model(config, found, decoders, table, train)
-    kept, others = choice.kept, selection.train_again  # a tilt goes with the base it was fitted to
-    if config.tilt == "none":
-        kept = selection.with_all_rows(kept, table, tell_step, unbiased)
-        others = selection.bootstrap
-    again, not_again = others(kept, num_models - 1, table, tell_step, unbiased)
-    first, *_ = fits = [kept, *again]
+    first = choice.kept
+    if config.tilt == "none":  # a tilt goes with the base that it was fitted to
+        first = selection.with_all_rows(first, table, tell_step, unbiased)
+    again, not_again = selection.train_again(first, num_models - 1, table, tell_step, unbiased)
+    fits = [first, *again]
     described = [describe_columns(one.fitted, table, columns) for one in fits]
     names = [str(column.name) for column in columns]
     report = Report(

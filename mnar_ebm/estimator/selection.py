@@ -179,40 +179,23 @@ def train_again(
     tell: Callable[[str], None],
     unbiased: Table | None = None,
 ) -> tuple[list[Trained], dict[int, NonFiniteLossError]]:
-    """Return so many fits with the settings of a candidate that was taken, each with its own seed.
+    """Return so many fits beside one of all rows, and what those raised that are left out, by seed.
 
-    The start of the mechanism is that of the candidate. Fits whose loss became NaN or infinite are
-    left out, and what they raised is returned by seed.
+    Each goes on from it with rows drawn of the rows. A tilt goes with the base that it was fitted
+    to: with one, each is made anew with a seed of its own, from the start that was chosen.
     """
-    seeds = [one.fitted.config.seed + 1 + index for index in range(num_models)]
-    configs = {seed: dataclasses.replace(one.fitted.config, seed=seed) for seed in seeds}
+    config = one.fitted.config
+    seeds = [config.seed + 1 + index for index in range(num_models)]
 
-    def train(config: Config) -> Trained:
-        number = seeds.index(config.seed) + 2
-        return train_candidate(config, table, lambda line: tell(f"fit {number}: {line}"), unbiased)
+    def fit(seed: int) -> Trained:
+        name = f"fit {seeds.index(seed) + 2}"
+        if config.tilt == "none":
+            tell(f"{name}: rows drawn of all")
+            return one._replace(fitted=train_on_bootstrap(one.fitted, table, seed, unbiased))
+        anew = dataclasses.replace(config, seed=seed)
+        return train_candidate(anew, table, lambda line: tell(f"{name}: {line}"), unbiased)
 
-    trained, lost = try_all(train, configs)
-    return list(trained.values()), lost
-
-
-def bootstrap(
-    one: Trained,
-    num_models: int,
-    table: Table,
-    tell: Callable[[str], None],
-    unbiased: Table | None = None,
-) -> tuple[list[Trained], dict[int, NonFiniteLossError]]:
-    """Return so many fits that go on from one of all rows, each with rows drawn of them.
-
-    Fits whose loss became NaN or infinite are left out, and what they raised is returned by seed.
-    """
-    seeds = [one.fitted.config.seed + 1 + index for index in range(num_models)]
-
-    def go_on(seed: int) -> Trained:
-        tell(f"fit {seeds.index(seed) + 2}: rows drawn of all")
-        return one._replace(fitted=train_on_bootstrap(one.fitted, table, seed, unbiased))
-
-    trained, lost = try_all(go_on, {seed: seed for seed in seeds})
+    trained, lost = try_all(fit, {seed: seed for seed in seeds})
     return list(trained.values()), lost
 
 

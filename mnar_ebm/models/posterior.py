@@ -4,7 +4,8 @@ A linear decoder needs no encoder: with u = W z + m what the likelihood reads, a
 
     log p(z) + log p(x_obs|z) + m(z),       m(z) = log p(s|x_obs, z) where that is in closed form
 
-is concave in z, and a few Newton steps find its mode and curvature (``samplers.laplace``). Where
+is concave in z, and a few Newton steps find its mode and curvature (``samplers.laplace``); not so
+beside an atom, whose softplus bends loc, nor under Student-t, where draws are worth less. Where
 columns are Gaussian and nothing hidden is read it is the posterior itself,
 
     N(P⁻¹ Wᵀ \Sigma⁻¹ (x_obs - m), P⁻¹),    P = I + Wᵀ \Sigma⁻¹ W    over the observed columns
@@ -63,12 +64,12 @@ def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | 
     filled = jnp.where(mask, x, 0.0)
 
     def log_joint(z: Array) -> Array:
-        return log_prior(z) + log_likelihood(model, params, filled, mask, z)
+        return log_prior(z) + _log_likelihood(model, params, filled, mask, z)
 
     return laplace(log_joint, jnp.zeros(model.vae.latent_dim, x.dtype), NUM_NEWTON_STEPS)
 
 
-def log_likelihood(model: Model, params: Params, x: Array, mask: Array, z: Array) -> Array:
+def _log_likelihood(model: Model, params: Params, x: Array, mask: Array, z: Array) -> Array:
     """Return log p(x_obs|z) + m(z), of mechanisms that draw what is hidden at its mean. []."""
     eta, mechanism = model.vae.decode(params.base, z), model.mechanism
     if mechanism.mean is None:

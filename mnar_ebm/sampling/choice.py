@@ -134,7 +134,7 @@ def _by_weights(
     x, z, log_w = sample_by_weights(key, model, params, num_samples, num_proposals)
     summary = {"ess_fraction": float(samplers.effective_sample_size(log_w)) / num_proposals}
     pareto_k = diagnostics.pareto_k(log_w)
-    if np.isfinite(pareto_k):  # else the weights have no tail
+    if pareto_k > -np.inf:  # else the weights have no tail, or, if it is NaN, none that is told
         summary["pareto_k"] = pareto_k
     warnings = []
     if diagnostics.is_degenerate(**summary):

@@ -9,8 +9,8 @@ import time
 
 from absl import flags
 
+import mnar_ebm
 from experiments import cli, report, settings
-from mnar_ebm import training
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 
@@ -19,11 +19,11 @@ def main() -> None:
     """Evaluate the run on the table that it was trained on."""
     started = time.perf_counter()
     workdir = pathlib.Path(WORKDIR.value)
-    training.load(workdir)  # refuses a folder without a finished run, in one line
+    mnar_ebm.load(workdir)  # refuses a folder without a finished run, in one line
     sys.argv[1:] = [f"--flagfile={workdir / 'run.cfg'}", *sys.argv[1:]]
     cli.parse(sys.argv)
     given = settings.load_rows()
-    fitted, tilt_report = training.train(
+    fitted, tilt_report = mnar_ebm.train(
         settings.config_from_flags(), given.table, workdir, unbiased=given.unbiased, resume=True
     )
     report.evaluate(fitted, tilt_report, given, workdir, started)

@@ -12,8 +12,8 @@ import numpy as np  # noqa: E402
 
 from mnar_ebm import data, models  # noqa: E402
 from mnar_ebm.files import replacing
-from mnar_ebm.imputation import Imputation  # noqa: E402
-from mnar_ebm.training import FittedModel  # noqa: E402
+from mnar_ebm.inference.imputation import Imputation  # noqa: E402
+from mnar_ebm.tilted import FittedModel  # noqa: E402
 
 _COLOURS = {"base": "#4477aa", "tilt": "#cc6677", "joint": "#228833"}
 _OBSERVED, _TRUE, _IMPUTED = "#888888", "#222222", "#cc6677"

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
+import mnar_ebm
 from experiments import cli
-from mnar_ebm import data, training
+from mnar_ebm import data
 from mnar_ebm.files import replacing
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
@@ -45,7 +46,7 @@ def main() -> None:
     for path in (output, mean_path, std_path) if several else (output,):
         cli.check_output(path, OVERWRITE.value)
 
-    fitted = training.load(WORKDIR.value)
+    fitted = mnar_ebm.load(WORKDIR.value)
     if AT_RANDOM.value:
         fitted = fitted.without_mechanism()
     csv = data.align(data.read_csv(INPUT.value), fitted.facts.columns)

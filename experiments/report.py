@@ -13,10 +13,11 @@ import numpy as np
 
 from experiments import baselines, figures, published, settings
 from mnar_ebm import Config, data, diagnostics
+from mnar_ebm.debiasing import UnbiasedReport
 from mnar_ebm.files import replacing
-from mnar_ebm.imputation import Imputation
+from mnar_ebm.inference.imputation import Imputation
 from mnar_ebm.metrics import imputation_rmse
-from mnar_ebm.training import FittedModel, TiltReport, UnbiasedReport
+from mnar_ebm.tilted import FittedModel, TiltReport
 
 METHODS = {
     "mean": "column mean",

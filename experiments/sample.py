@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
+import mnar_ebm
 from experiments import cli
-from mnar_ebm import data, sampling, training
+from mnar_ebm import data
+from mnar_ebm import inference as sampling
 from mnar_ebm.files import replacing
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
@@ -61,7 +63,7 @@ def main() -> None:
     output = pathlib.Path(OUTPUT.value)
     cli.check_output(output, OVERWRITE.value)
 
-    fitted = training.load(WORKDIR.value)
+    fitted = mnar_ebm.load(WORKDIR.value)
     drawn = fitted.sample(
         NUM_SAMPLES.value,
         seed=SEED.value,

@@ -11,12 +11,13 @@ import matplotlib
 import numpy as np
 from absl import flags
 
+import mnar_ebm
 from experiments import cli
-from mnar_ebm import data, training
-from mnar_ebm.blocks import Block
+from mnar_ebm import data
 from mnar_ebm.estimator import analysis, departures, statistics
 from mnar_ebm.estimator.ensemble import Ensemble
 from mnar_ebm.files import replacing
+from mnar_ebm.kinds import Block
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 INPUT = flags.DEFINE_string("input", None, "CSV file with empty cells.", required=True)
@@ -66,7 +67,7 @@ def main() -> None:
     for path in (output, figure):
         cli.check_output(path, OVERWRITE.value)
 
-    fitted = training.load(WORKDIR.value)
+    fitted = mnar_ebm.load(WORKDIR.value)
     if AT_RANDOM.value:
         fitted = fitted.without_mechanism()
     if NUM_SAMPLES.value is not None:

@@ -10,6 +10,7 @@ import time
 from absl import flags
 from tqdm import tqdm
 
+import mnar_ebm
 from experiments import cli, report, settings
 from mnar_ebm import training
 from mnar_ebm.files import replacing
@@ -27,7 +28,7 @@ def main() -> None:
     started = time.perf_counter()
     config = settings.config_from_flags()
     given = settings.load_rows()
-    training.check(config, given.table, given.unbiased)
+    mnar_ebm.check(config, given.table, given.unbiased)
     default = f"runs/{settings.dataset_name()}-{config.tilt}-seed{config.seed}"
     workdir = pathlib.Path(WORKDIR.value or default)
     cli.open_run_folder(workdir, resume=RESUME.value, overwrite=OVERWRITE.value)
@@ -36,7 +37,7 @@ def main() -> None:
             part.write_text(settings.to_flagfile())
 
     with Bar() as bar, StopOnSignal() as stop:
-        fitted, tilt_report = training.train(
+        fitted, tilt_report = mnar_ebm.train(
             config,
             given.table,
             workdir,

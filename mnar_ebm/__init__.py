@@ -7,34 +7,40 @@ chex alone.
 import importlib
 from typing import Any
 
+from mnar_ebm import moved
+
 __version__ = "0.1.0"
 
 _MODULES = (
     "data",
+    "debiasing",
     "diagnostics",
     "estimator",
-    "imputation",
+    "inference",
     "metrics",
     "models",
     "objectives",
     "samplers",
-    "sampling",
-    "targets",
+    "tilted",
+    "training",
 )
 _NAMES = {
     "Config": "mnar_ebm.config",
-    "FittedModel": "mnar_ebm.training",
+    "FittedModel": "mnar_ebm.tilted",
     "MNARImputer": "mnar_ebm.estimator",
     "cache_compilations": "mnar_ebm.compilation",
-    "load": "mnar_ebm.training",
-    "train": "mnar_ebm.training",
+    "check": "mnar_ebm.run",
+    "load": "mnar_ebm.run",
+    "train": "mnar_ebm.run",
 }
 
 __all__ = [*_MODULES, *_NAMES]
 
+moved.install()
+
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in _MODULES or f"mnar_ebm.{name}" in moved.MODULES:
         return importlib.import_module(f"mnar_ebm.{name}")
     if name in _NAMES:
         return getattr(importlib.import_module(_NAMES[name]), name)

@@ -54,7 +54,7 @@ class Config:
         slope_start: where a self-masking mechanism of unknown sign, or a linear one, starts:
             ``flat``, no value is hidden more than another; ``high`` or ``low``, these values of
             every column are; ``best``, each is tried for a while and the held-out bound decides,
-            on ``mechanism_weight_decay`` too, if that is 0 (``training.start``).
+            on ``mechanism_weight_decay`` too, if that is 0 (``tilted.start``).
         likelihood: the distribution of a value given the latent, of the numeric columns of a table
             that has discrete ones too; ``two_part`` is Gaussian but for an atom in each column that
             heaps on its least or largest value (``data.find_atoms``), if standardised.

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import special, stats
 
 from mnar_ebm import models
-from mnar_ebm.data.toys import LinearGaussian
+from mnar_ebm.data.datasets.toys import LinearGaussian
 from mnar_ebm.likelihoods import make_likelihood
 from mnar_ebm.missingness import base as mechanisms
 from mnar_ebm.missingness import make_mechanism

@@ -12,7 +12,7 @@ from scipy import stats
 
 from mnar_ebm import models
 from mnar_ebm.config import Config
-from mnar_ebm.data.toys import LinearGaussian
+from mnar_ebm.data.datasets.toys import LinearGaussian
 from mnar_ebm.objectives import bounds
 from mnar_ebm.types import Batch
 

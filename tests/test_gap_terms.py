@@ -12,13 +12,13 @@ import oracles
 import pytest
 from scipy import special
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import make_blocks
+from mnar_ebm import kinds
 from mnar_ebm.config import MECHANISMS, Config
+from mnar_ebm.kinds import make_blocks
 from mnar_ebm.likelihoods import make_likelihood
 from mnar_ebm.missingness import gap_terms, make_mechanism
 from mnar_ebm.models import make_model
-from mnar_ebm.training.stages import DECAYED_MECHANISM
+from mnar_ebm.tilted.stages import DECAYED_MECHANISM
 from mnar_ebm.types import DecoderOutput
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

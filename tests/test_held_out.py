@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mnar_ebm import data
-from mnar_ebm.blocks import make_blocks
 from mnar_ebm.config import Config
-from mnar_ebm.training import held_out
+from mnar_ebm.kinds import make_blocks
+from mnar_ebm.tilted import held_out
 
 NUM_ROWS = 4000
 

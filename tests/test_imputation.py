@@ -8,11 +8,13 @@ import numpy as np
 import oracles
 import pytest
 
-from mnar_ebm import imputation, metrics, models, sampling, training
+from mnar_ebm import inference as sampling
+from mnar_ebm import metrics, models, tilted
 from mnar_ebm.config import Config
 from mnar_ebm.data import Standardiser
 from mnar_ebm.data.power import Bend
-from mnar_ebm.training.fitted import TableFacts
+from mnar_ebm.inference import imputation
+from mnar_ebm.tilted import TableFacts
 
 quick = pytest.mark.usefixtures("quick_compile")
 
@@ -360,7 +362,7 @@ UNITS = Standardiser(np.array([5.0, -100.0, 0.1, 3e4]), np.array([2.0, 1e3, 1e-3
 def fitted_model():
     """Return the tilted model as if fitted to a table in other units."""
     facts = TableFacts(("a", "b", "c", "d"), UNITS, np.full(4, 0.3, np.float32), ())
-    return training.FittedModel(Config(num_imputation_samples=1500), facts, *tilted_model())
+    return tilted.FittedModel(Config(num_imputation_samples=1500), facts, *tilted_model())
 
 
 def test_a_fitted_model_imputes_in_the_units_of_its_table():

@@ -14,16 +14,17 @@ import mnar_ebm
 ROOT = pathlib.Path(mnar_ebm.__file__).parent
 
 LAYERS = (
-    ("types", "_checks", "blocks", "config", "normal", "logistic", "row_blocks", "uniform"),
+    ("types", "_checks", "kinds", "config", "numerics", "programs", "moved"),
     ("compilation", "files"),
     ("samplers", "nets", "likelihoods", "data", "diagnostics"),
-    ("missingness",),
+    ("missingness", "training"),
     ("models",),
     ("objectives",),
-    ("targets",),
-    ("sampling",),
-    ("imputation", "metrics"),
-    ("training",),
+    ("inference",),
+    ("metrics",),
+    ("tilted",),
+    ("debiasing",),
+    ("run",),
     ("screening",),
     ("estimator",),
 )
@@ -32,8 +33,8 @@ MODULES = [
     name for _, name, _ in pkgutil.walk_packages([str(ROOT)], prefix="mnar_ebm.") if "." in name
 ]
 ALLOWED = {
-    "mnar_ebm.samplers": {"jax", "chex", "mnar_ebm.uniform", *sys.stdlib_module_names},
-    "mnar_ebm.nets": {"jax", "flax", "mnar_ebm.logistic", *sys.stdlib_module_names},
+    "mnar_ebm.samplers": {"jax", "chex", "mnar_ebm.numerics.uniform", *sys.stdlib_module_names},
+    "mnar_ebm.nets": {"jax", "flax", "mnar_ebm.numerics.logistic", *sys.stdlib_module_names},
 }
 
 

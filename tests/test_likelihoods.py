@@ -11,7 +11,7 @@ from scipy import stats
 
 from mnar_ebm import data, likelihoods
 from mnar_ebm.config import Config
-from mnar_ebm.training.fitted import table_facts
+from mnar_ebm.tilted import table_facts
 from mnar_ebm.types import DecoderOutput
 
 LOC = np.array([-1.5, 0.0, 0.3, 2.0])

@@ -11,7 +11,7 @@ import pytest
 from scipy import special, stats
 
 from mnar_ebm import blocks, likelihoods
-from mnar_ebm.blocks import make_blocks
+from mnar_ebm.kinds import make_blocks
 from mnar_ebm.types import DecoderOutput
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mnar_ebm import logistic
+from mnar_ebm.numerics import logistic
 
 GRID = np.concatenate([np.linspace(-20.0, 20.0, 321), [-1e4, -80.0, -40.0, 40.0, 80.0, 1e4]])
 

@@ -10,9 +10,8 @@ import oracles
 import pytest
 from scipy import special, stats
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm import missingness
-from mnar_ebm.blocks import make_blocks
+from mnar_ebm import kinds, missingness
+from mnar_ebm.kinds import make_blocks
 from mnar_ebm.likelihoods import make_likelihood
 from mnar_ebm.types import DecoderOutput
 

@@ -12,7 +12,7 @@ from mnar_ebm import models
 from mnar_ebm.config import Config
 from mnar_ebm.objectives import negative_phase
 from mnar_ebm.samplers import replay
-from mnar_ebm.training.negatives import make_negatives
+from mnar_ebm.tilted.negatives import make_negatives
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

@@ -9,7 +9,7 @@ import oracles
 import pytest
 from scipy import special, stats
 
-from mnar_ebm import normal
+from mnar_ebm.numerics import normal
 
 GRID = np.concatenate([-np.geomspace(4.0, 1e4, 200), np.linspace(-5.0, 8.0, 400)])
 EXTREMES = np.array([-1e4, -40.0, 40.0])

@@ -9,8 +9,10 @@ import numpy as np
 import oracles
 import pytest
 
-from mnar_ebm import models, samplers, sampling, targets
+from mnar_ebm import inference as sampling
+from mnar_ebm import models, samplers
 from mnar_ebm.config import Config
+from mnar_ebm.inference import targets
 from mnar_ebm.likelihoods import make_likelihood, masked_log_prob
 from mnar_ebm.missingness import none
 from mnar_ebm.types import DecoderOutput

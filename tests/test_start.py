@@ -6,10 +6,12 @@ import numpy as np
 import oracles
 import pytest
 
-from mnar_ebm import data, training
+import mnar_ebm
+from mnar_ebm import data, tilted, training
 from mnar_ebm.config import SLOPES, Config
 from mnar_ebm.missingness.selfmasking import slope
-from mnar_ebm.training import loop, start, tilt_scale
+from mnar_ebm.tilted import start, tilt_scale
+from mnar_ebm.training import loop
 
 CONFIG = Config(
     tilt="latent",
@@ -99,13 +101,13 @@ def test_slopes_that_are_told_multiply_the_start():
         config = dataclasses.replace(
             CONFIG, slope_start="high", own_slopes=(-2.0, 0.0), gap_terms=gap_terms
         )
-        facts = training.fitted.table_facts(config, hidden_below())
-        params = training.fitted.make_fitted(config, facts).params.mechanism
+        facts = tilted.table_facts(config, hidden_below())
+        params = tilted.make_fitted(config, facts).params.mechanism
         own = params["own"] if gap_terms else params
         np.testing.assert_allclose(slope(own, "unknown"), [-2.0, 0.0], rtol=1e-6)
     config = dataclasses.replace(config, own_slopes=(1.0,))
     with pytest.raises(ValueError, match="own_slopes: expected one for each of 2 .* got 1"):
-        training.fitted.table_facts(config, hidden_below())
+        tilted.table_facts(config, hidden_below())
 
 
 @pytest.mark.parametrize("change", [{"sign": "high"}, {"mechanism": "linear"}], ids=str)
@@ -118,8 +120,8 @@ def test_slopes_that_are_told_need_self_masking_of_unknown_sign(change):
 def test_a_model_without_its_mechanism_has_no_slopes_of_its_own():
     """So that rows whose gaps say nothing can be imputed by it, whatever it was fitted under."""
     config = dataclasses.replace(CONFIG, own_slopes=(1.0, 0.0), gap_terms=True, slope_start="flat")
-    facts = training.fitted.table_facts(config, hidden_below())
-    fitted = training.fitted.make_fitted(config, facts)
+    facts = tilted.table_facts(config, hidden_below())
+    fitted = tilted.make_fitted(config, facts)
     plain = fitted.without_mechanism()
     assert plain.config.mechanism == "none" and plain.params.mechanism == {}
     assert oracles.bits(plain.params.base) == oracles.bits(fitted.params.base)
@@ -148,14 +150,14 @@ def test_the_bound_finds_the_start_and_a_resumed_run_keeps_it(tmp_path, monkeypa
     monkeypatch.setattr(tilt_scale, "NUM_SAMPLES", 200)
     monkeypatch.setattr(tilt_scale, "NUM_NEGATIVES", 64)
     stages = []
-    fitted, _ = training.train(
+    fitted, _ = mnar_ebm.train(
         CONFIG, hidden_below(), tmp_path, report=lambda record: stages.append(record["stage"])
     )
     assert list(dict.fromkeys(stages)) == ["start flat", "start high", "start low", "base", "tilt"]
     assert fitted.config.slope_start in ("flat", "low")
     assert slope(fitted.params.mechanism, "unknown")[0] < 0
     stages.clear()
-    again, _ = training.train(
+    again, _ = mnar_ebm.train(
         CONFIG, hidden_below(), tmp_path, resume=True, report=lambda r: stages.append(r["stage"])
     )
     assert not stages and oracles.bits(again.params) == oracles.bits(fitted.params)
@@ -173,7 +175,7 @@ def test_a_linear_mechanism_is_resumed_with_the_start_and_the_decay_that_it_had(
 
     def run(workdir, **settings):
         seen.clear()
-        return training.train(
+        return mnar_ebm.train(
             config, hidden_below(), workdir, report=lambda r: seen.append(r["stage"]), **settings
         )[0]
 

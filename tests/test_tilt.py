@@ -12,7 +12,7 @@ from mnar_ebm import models
 from mnar_ebm.config import NEGATIVE_PHASES, Config
 from mnar_ebm.objectives import bounds, contrastive, negative_phase
 from mnar_ebm.samplers import effective_sample_size, log_mean_exp_standard_error
-from mnar_ebm.training import stages
+from mnar_ebm.tilted import stages
 from mnar_ebm.types import Batch
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

@@ -16,9 +16,12 @@ import numpy as np
 import oracles
 import pytest
 
-from mnar_ebm import data, training
+import mnar_ebm
+from mnar_ebm import data, run, tilted, training
 from mnar_ebm.config import LIKELIHOODS, MECHANISMS, NEGATIVE_PHASES, Config
-from mnar_ebm.training import checkpoints, loop, pace, plan, run, run_folder, stages, tilt_scale
+from mnar_ebm.models import without_tilt
+from mnar_ebm.tilted import run_folder, stages, tilt_scale
+from mnar_ebm.training import checkpoints, chunks, loop, optimiser, plan
 from mnar_ebm.types import Batch
 
 # The readers that orbax drops when a file is damaged tell of it whenever they are collected.
@@ -27,7 +30,6 @@ pytestmark = [
     pytest.mark.usefixtures("quick_compile_all"),
 ]
 
-TINY = {"HELD_OUT_SAMPLES": 20, "HELD_OUT_NEGATIVES": 64, "CHUNK_STEPS": 2}
 CONFIG = Config(
     mechanism="mcar",
     latent_dim=2,
@@ -47,8 +49,9 @@ CONFIG = Config(
 def quick_training():
     """Train in small chunks, with few samples between them."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in TINY.items():
-            patch.setattr(loop, name, value)
+        patch.setattr(loop, "CHUNK_STEPS", 2)
+        patch.setattr(stages, "HELD_OUT_SAMPLES", 20)
+        patch.setattr(stages, "HELD_OUT_NEGATIVES", 64)
         patch.setattr(tilt_scale, "NUM_SAMPLES", 20)
         patch.setattr(tilt_scale, "NUM_NEGATIVES", 64)
         yield
@@ -64,7 +67,7 @@ def table(num_rows=60):
 
 def train(workdir=None, config=CONFIG, **settings):
     """Train on the toy."""
-    return training.train(config, table(), workdir, **settings)
+    return mnar_ebm.train(config, table(), workdir, **settings)
 
 
 def log_of(workdir):
@@ -86,7 +89,7 @@ def assert_same_run(actual, expected):
     assert oracles.bits(fitted.params) == oracles.bits(full_fitted.params)
     assert oracles.bits(report) == oracles.bits(full_report)
     assert log_of(workdir) == log_of(full_workdir)
-    assert oracles.bits(training.load(workdir).params) == oracles.bits(full_fitted.params)
+    assert oracles.bits(mnar_ebm.load(workdir).params) == oracles.bits(full_fitted.params)
 
 
 def test_a_run_logs_every_chunk_and_loads_again(full):
@@ -96,11 +99,11 @@ def test_a_run_logs_every_chunk_and_loads_again(full):
     assert steps == [("base", 2), ("base", 4), ("tilt", 2), ("tilt", 4)]
     for record in log_of(workdir):
         assert np.isfinite([v for v in record.values() if not isinstance(v, str)]).all()
-    loaded = training.load(workdir)
+    loaded = mnar_ebm.load(workdir)
     assert loaded.config == fitted.config
     assert loaded.facts.to_json() == fitted.facts.to_json()
     assert oracles.bits(loaded.params) == oracles.bits(fitted.params)
-    moved = oracles.bits(training.fitted.make_fitted(CONFIG, fitted.facts).params)
+    moved = oracles.bits(tilted.make_fitted(CONFIG, fitted.facts).params)
     assert moved != oracles.bits(fitted.params)
 
 
@@ -203,8 +206,8 @@ def test_a_new_run_in_an_old_folder_does_not_leave_the_old_model(full, tmp_path)
     except ValueError as error:
         assert "\n" not in str(error)
     else:
-        assert training.load(workdir).config.seed == 1
-        assert oracles.bits(training.load(workdir).params) == oracles.bits(fitted.params)
+        assert mnar_ebm.load(workdir).config.seed == 1
+        assert oracles.bits(mnar_ebm.load(workdir).params) == oracles.bits(fitted.params)
 
 
 def test_every_program_of_a_stage_is_traced_once(monkeypatch):
@@ -213,7 +216,7 @@ def test_every_program_of_a_stage_is_traced_once(monkeypatch):
     Another seed, gaps in other places, some rows less, another pace and a last chunk of any length
     are no other program.
     """
-    for cached in (loop._make_chunk, stages._make_programs):
+    for cached in (chunks._make_chunk, stages._make_programs):
         cached.cache_clear()
     calls = {"apply_updates": 0, "held_out_bound": 0}
 
@@ -226,17 +229,17 @@ def test_every_program_of_a_stage_is_traced_once(monkeypatch):
 
         monkeypatch.setattr(module, name, counted)
 
-    count(loop.optax, "apply_updates")
-    count(loop, "held_out_bound")
+    count(chunks.optax, "apply_updates")
+    count(stages, "held_out_bound")
     train()
     assert calls == {"apply_updates": 2, "held_out_bound": 2}
     moved = data.make_table("moved", table().columns, np.roll(table().x, 1, axis=0)[:, ::-1])
     other = dataclasses.replace(CONFIG, seed=7)
     assert not np.array_equal(moved.mask.all(axis=0), table().mask.all(axis=0))
-    training.train(other, moved)
-    training.train(other, table(50))
+    mnar_ebm.train(other, moved)
+    mnar_ebm.train(other, table(50))
     changes = {"learning_rate": 1e-4, "weight_decay": 1e-3, "num_steps": 7, "schedule": "constant"}
-    training.train(dataclasses.replace(CONFIG, **changes), table())
+    mnar_ebm.train(dataclasses.replace(CONFIG, **changes), table())
     assert calls == {"apply_updates": 2, "held_out_bound": 2}
 
 
@@ -246,9 +249,9 @@ def test_all_rows_are_trained_on_by_the_program_of_most(monkeypatch):
     most, all_of_them = 64, 80
     assert plan.padded_size(most) < plan.padded_size(all_of_them)
     rows = table(all_of_them)
-    fitted, _ = training.train(dataclasses.replace(config, validation_fraction=0.2), rows)
-    monkeypatch.setattr(loop.optax, "apply_updates", None)  # called where a step is traced
-    moved = training.train_on_all_rows(fitted, rows)
+    fitted, _ = mnar_ebm.train(dataclasses.replace(config, validation_fraction=0.2), rows)
+    monkeypatch.setattr(chunks.optax, "apply_updates", None)  # called where a step is traced
+    moved = tilted.train_on_all_rows(fitted, rows)
     assert oracles.bits(moved.params) != oracles.bits(fitted.params)
 
 
@@ -287,7 +290,7 @@ def test_rows_that_only_pad_are_never_read():
     assert sorted(order[:70].tolist()) == list(range(70))
     other = plan.random_order(jax.random.key(1), 128, 70)
     assert order[:70].tolist() != other[:70].tolist()
-    fitted = training.fitted.make_fitted(CONFIG, training.fitted.table_facts(CONFIG, table()))
+    fitted = tilted.make_fitted(CONFIG, tilted.table_facts(CONFIG, table()))
     x, mask = fitted.standardise(table().x[:5])
     padded = plan.pad_rows(Batch(jnp.asarray(x), jnp.asarray(mask)))
     bounds_of = [
@@ -310,7 +313,7 @@ def test_rows_that_only_pad_are_never_read():
 def assert_refused_or_unharmed(workdir, fitted):
     """Hold that a folder does not load, for a reason in one line, or loads as it was written."""
     try:
-        loaded = training.load(workdir)
+        loaded = mnar_ebm.load(workdir)
     except ValueError as error:
         assert "\n" not in str(error) and str(workdir) in str(error)
         return True
@@ -363,11 +366,11 @@ def test_a_changed_number_in_the_record_is_refused(full, tmp_path, field):
 def test_a_folder_without_a_finished_run_does_not_load(tmp_path):
     """Neither an empty one nor one that was stopped."""
     with pytest.raises(ValueError, match="expected a checkpoint, found none"):
-        training.load(tmp_path)
+        mnar_ebm.load(tmp_path)
     with pytest.raises(training.InterruptedTraining):
         train(tmp_path, should_stop=lambda: True)
     with pytest.raises(ValueError, match="expected a finished run, got one in stage base"):
-        training.load(tmp_path)
+        mnar_ebm.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -383,16 +386,16 @@ def test_a_run_is_not_resumed_with_another_config(full, change, message):
     """The setting is named."""
     config = dataclasses.replace(CONFIG, **change)
     with pytest.raises(ValueError, match=message) as error:
-        training.train(config, table(), full[2], resume=True)
+        mnar_ebm.train(config, table(), full[2], resume=True)
     assert "\n" not in str(error.value)
 
 
 def test_a_run_is_not_resumed_on_another_table_nor_without_a_folder(full):
     """In words."""
     with pytest.raises(ValueError, match="was started on another table"):
-        training.train(CONFIG, table(50), full[2], resume=True)
+        mnar_ebm.train(CONFIG, table(50), full[2], resume=True)
     with pytest.raises(ValueError, match="was started on other rows, or unbiased rows"):
-        training.train(CONFIG, table(), full[2], unbiased=table(20), resume=True)
+        mnar_ebm.train(CONFIG, table(), full[2], unbiased=table(20), resume=True)
     with pytest.raises(ValueError, match="resume: expected a workdir, got none"):
         train(resume=True)
 
@@ -408,9 +411,9 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
     assert log_of(tmp_path)
     with checkpoints.open_manager(tmp_path) as manager:
         assert checkpoints.load_record(manager, tmp_path)["stage"] == "base"
-        fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+        fitted = tilted.make_fitted(config, tilted.table_facts(config, table()))
         (base, *_) = stages.make_stages(config, fitted.model)
-        state = loop.init_state(base, fitted.params, jax.random.key(0))
+        state = chunks.init_state(base, fitted.params, jax.random.key(0))
         like = {"params": fitted.params, "state": state}
         arrays = checkpoints.load_arrays(manager, tmp_path, like)
     assert arrays["state"].step == len(log_of(tmp_path))
@@ -423,7 +426,7 @@ def test_a_stage_ends_when_its_patience_does():
     config = dataclasses.replace(CONFIG, tilt="none", learning_rate=1e-30, num_steps=20, patience=2)
     fitted, _ = train(config=config, report=seen.append)
     assert [record["step"] for record in seen] == [2, 4]
-    start = training.fitted.make_fitted(config, fitted.facts)
+    start = tilted.make_fitted(config, fitted.facts)
     assert oracles.bits(fitted.params.base) == oracles.bits(start.params.base)
 
 
@@ -431,7 +434,7 @@ def test_without_held_out_rows_every_row_is_trained_on_and_the_last_iterate_is_k
     """Nothing is evaluated on the way, and the bound that is told is that of the training rows."""
     seen = []
     config = dataclasses.replace(CONFIG, tilt="none", validation_fraction=0.0, ema_decay=0.0)
-    rows_train, rows_held_out = training.held_out.split_rows(config, 60)
+    rows_train, rows_held_out = tilted.held_out.split_rows(config, 60)
     assert list(rows_train) == list(range(60)) and not len(rows_held_out)
     fitted, report = train(config=config, report=seen.append)
     assert [record["step"] for record in seen] == [2, 4]
@@ -439,34 +442,34 @@ def test_without_held_out_rows_every_row_is_trained_on_and_the_last_iterate_is_k
     shorter, _ = train(config=dataclasses.replace(config, patience=1))
     assert oracles.bits(shorter.params) == oracles.bits(fitted.params)  # no patience to lose
     assert np.isfinite(report.bound_base) and report.bound_tilted == report.bound_base
-    start = training.fitted.make_fitted(config, fitted.facts)
+    start = tilted.make_fitted(config, fitted.facts)
     assert oracles.bits(start.params.base) != oracles.bits(fitted.params.base)
 
 
 def test_a_rate_warms_up_and_decays_or_is_constant():
     """From 0 to its peak within a tenth of the steps, or 100 of them, and to 0 at the last."""
     steps = jnp.arange(2001)
-    rates = pace.Pace(2000, 3.0, "cosine").rates(steps)
+    rates = optimiser.Pace(2000, 3.0, "cosine").rates(steps)
     np.testing.assert_allclose(rates[jnp.array([0, 50, 100, 2000])], [0, 1.5, 3, 0], atol=1e-6)
     assert (jnp.diff(rates)[100:] < 0).all()
     np.testing.assert_allclose(rates[1050], 1.5, rtol=1e-5)  # half of what is left of the way
-    np.testing.assert_array_equal(pace.Pace(2000, 3.0, "constant").rates(steps), 3.0)
+    np.testing.assert_array_equal(optimiser.Pace(2000, 3.0, "constant").rates(steps), 3.0)
 
 
 @pytest.mark.parametrize("schedule, moves", [("constant", True), ("cosine", False)])
 def test_a_constant_rate_does_not_decay(schedule, moves):
     """Beyond the stage's last step a decayed rate moves nothing; a constant one still does."""
     config = dataclasses.replace(CONFIG, tilt="none", schedule=schedule)
-    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+    fitted = tilted.make_fitted(config, tilted.table_facts(config, table()))
     (base,) = stages.make_stages(config, fitted.model)
     params = base.select(fitted.params)
     gradient, state = (
         jax.tree.map(jnp.ones_like, params),
-        loop.init_state(base, fitted.params, jax.random.key(0)).opt_state,
+        chunks.init_state(base, fitted.params, jax.random.key(0)).opt_state,
     )
     for rate in base.pace.rates(jnp.arange(config.num_steps + 1)):
-        optimiser = pace.make_optimiser(base.decayed, base.pace.decays, rate)
-        updates, state = optimiser.update(gradient, state, params)
+        adam = optimiser.make_optimiser(base.decayed, base.pace.decays, rate)
+        updates, state = adam.update(gradient, state, params)
     sizes = np.concatenate([np.abs(leaf).ravel() for leaf in jax.tree.leaves(updates)])
     np.testing.assert_allclose(sizes, config.learning_rate * moves, rtol=1e-4, atol=1e-12)
 
@@ -476,12 +479,12 @@ def test_what_a_linear_mechanism_reads_of_other_columns_decays_alone():
     config = dataclasses.replace(
         CONFIG, tilt="none", mechanism="linear", schedule="constant", mechanism_weight_decay=2.0
     )
-    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+    fitted = tilted.make_fitted(config, tilted.table_facts(config, table()))
     (base,) = stages.make_stages(config, fitted.model)
-    optimiser = pace.make_optimiser(base.decayed, base.pace.decays, config.learning_rate)
+    adam = optimiser.make_optimiser(base.decayed, base.pace.decays, config.learning_rate)
     params = jax.tree.map(jnp.ones_like, base.select(fitted.params))
     gradient = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = optimiser.update(gradient, optimiser.init(params), params)
+    updates, _ = adam.update(gradient, adam.init(params), params)
     others = updates[1].pop("others")
     np.testing.assert_allclose(others, -2.0 * config.learning_rate, rtol=1e-6)
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(updates))
@@ -490,12 +493,12 @@ def test_what_a_linear_mechanism_reads_of_other_columns_decays_alone():
 def test_when_all_move_together_each_part_has_its_own_decay():
     """The encoder, and the kernels of the energy; the decoder and the energy's biases have none."""
     config = dataclasses.replace(CONFIG, joint_steps=1, weight_decay=2.0, tilt_weight_decay=3.0)
-    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+    fitted = tilted.make_fitted(config, tilted.table_facts(config, table()))
     joint = stages.make_stages(config, fitted.model)[-1]
-    optimiser = pace.make_optimiser(joint.decayed, joint.pace.decays, rate=0.1)
+    adam = optimiser.make_optimiser(joint.decayed, joint.pace.decays, rate=0.1)
     params = jax.tree.map(jnp.ones_like, joint.select(fitted.params))
     gradient = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = optimiser.update(gradient, optimiser.init(params), params)
+    updates, _ = adam.update(gradient, adam.init(params), params)
     seen = set()
     for path, leaf in jax.tree_util.tree_leaves_with_path(updates):
         name = jax.tree_util.keystr(path)
@@ -511,7 +514,7 @@ def test_an_encoder_that_is_not_shown_the_mask_reads_the_row_alone():
     x, mask = jnp.zeros(6), jnp.arange(6) < 2
     for show_mask in (True, False):
         config = dataclasses.replace(CONFIG, show_mask=show_mask)
-        fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+        fitted = tilted.make_fitted(config, tilted.table_facts(config, table()))
         encode = functools.partial(fitted.model.vae.encode, fitted.params.base, x)
         assert (oracles.bits(encode(mask)) == oracles.bits(encode(~mask))) is not show_mask
 
@@ -520,7 +523,7 @@ def test_columns_have_a_gain_unless_they_shall_have_none():
     """It is learned, and mean and scale are in proportion to it."""
     for column_gain in (True, False):
         config = dataclasses.replace(CONFIG, column_gain=column_gain)
-        fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table()))
+        fitted = tilted.make_fitted(config, tilted.table_facts(config, table()))
         vae, base = fitted.model.vae, fitted.params.base
         weights = base["decoder"]["params"]
         assert ("log_gain" in weights) is column_gain
@@ -541,22 +544,22 @@ def test_training_goes_on_with_all_rows():
     config = dataclasses.replace(
         CONFIG, tilt="none", num_steps=200, learning_rate=0.02, ema_decay=0.0
     )
-    fitted, _ = training.train(config, table())
+    fitted, _ = mnar_ebm.train(config, table())
     lost = fitted.params._replace(base=jax.tree.map(jnp.zeros_like, fitted.params.base))
     steps = []
-    training.train_on_all_rows(fitted._replace(params=lost), table(), report=steps.append)
+    tilted.train_on_all_rows(fitted._replace(params=lost), table(), report=steps.append)
     assert [record["stage"] for record in steps] == ["all rows"] * len(steps) and len(steps) > 1
     assert steps[-1]["held_out"] > steps[0]["held_out"] + 0.1
-    rows = training.held_out.split_rows(config, len(table().x))[1]
+    rows = tilted.held_out.split_rows(config, len(table().x))[1]
     x = table().x.copy()
     x[rows] += 1.0  # which moves the encoder alone in training before
-    shifted = training.train_on_all_rows(fitted, data.make_table("x", table().columns, x))
-    same = training.train_on_all_rows(fitted, table())
+    shifted = tilted.train_on_all_rows(fitted, data.make_table("x", table().columns, x))
+    same = tilted.train_on_all_rows(fitted, table())
     decoders = [one.params.base["decoder"]["params"]["log_gain"] for one in (shifted, same)]
     assert np.abs(decoders[0] - decoders[1]).max() > 0.01
     with pytest.raises(ValueError, match="expected a model without a tilt, got tilt=latent"):
-        tilted = fitted._replace(config=dataclasses.replace(config, tilt="latent"))
-        training.train_on_all_rows(tilted, table())
+        has_tilt = fitted._replace(config=dataclasses.replace(config, tilt="latent"))
+        tilted.train_on_all_rows(has_tilt, table())
 
 
 @pytest.mark.parametrize(
@@ -583,7 +586,7 @@ def test_arguments_of_another_type_are_refused():
         ((CONFIG, table().x), "table: expected a Table, as data.make_table makes, got n"),
         ((table(), CONFIG), "config: expected a Config, got Table"),
     ):
-        for function in (training.train, training.check):
+        for function in (mnar_ebm.train, mnar_ebm.check):
             with pytest.raises(TypeError, match=wrong[1]):
                 function(*wrong[0])
 
@@ -591,29 +594,27 @@ def test_arguments_of_another_type_are_refused():
 def test_training_goes_on_with_rows_drawn_of_the_rows():
     """By the seed alone; each seed draws others, and none leaves the start where it was."""
     config = dataclasses.replace(CONFIG, tilt="none", proposal="laplace", num_steps=80)
-    fitted, _ = training.train(config, table())
+    fitted, _ = mnar_ebm.train(config, table())
 
     def drawn(seed):
-        return training.train_on_bootstrap(fitted, table(), seed).params.base["decoder"]["params"]
+        return tilted.train_on_bootstrap(fitted, table(), seed).params.base["decoder"]["params"]
 
     one, again, other = (drawn(seed)["linear_loc"]["bias"] for seed in (1, 1, 2))
     assert oracles.bits(one) == oracles.bits(again)
     start = fitted.params.base["decoder"]["params"]["linear_loc"]["bias"]
     assert np.abs(one - other).max() > 1e-4 and np.abs(one - start).max() > 1e-4
     with pytest.raises(ValueError, match="expected a model without a tilt, got tilt=latent"):
-        tilted = fitted._replace(config=dataclasses.replace(config, tilt="latent"))
-        training.train_on_bootstrap(tilted, table(), 1)
+        has_tilt = fitted._replace(config=dataclasses.replace(config, tilt="latent"))
+        tilted.train_on_bootstrap(has_tilt, table(), 1)
 
 
 def test_without_an_encoder_rows_that_are_held_out_move_nothing():
     """There is nothing to refit to them: the loss is that of the batch, to the last bit."""
     config = dataclasses.replace(CONFIG, proposal="laplace")
-    facts = training.fitted.table_facts(config, table())
-    fitted = training.fitted.make_fitted(config, facts)
+    facts = tilted.table_facts(config, table())
+    fitted = tilted.make_fitted(config, facts)
     assert "encoder" not in fitted.params.base
-    batch, held_out = (
-        training.fitted.make_batch(fitted, rows) for rows in (table().x[:40], table().x[40:])
-    )
+    batch, held_out = (tilted.make_batch(fitted, rows) for rows in (table().x[:40], table().x[40:]))
     arguments = (fitted.model, config, jax.random.key(0), fitted.params, batch)
     with_them = stages.refit_loss(*arguments, held_out, ())[0]
     nothing = jax.tree.map(lambda leaf: leaf[:0], held_out)
@@ -633,7 +634,7 @@ def test_a_prior_of_slopes_holds_them(precision):
         learning_rate=0.03,
         num_steps=200,
     )
-    slopes = np.asarray(training.train(config, table())[0].params.mechanism["slope"])
+    slopes = np.asarray(mnar_ebm.train(config, table())[0].params.mechanism["slope"])
     assert (np.abs(slopes) < 0.3).all() == (precision > 0)
 
 
@@ -642,7 +643,7 @@ def test_columns_can_be_taken_as_they_are():
     as_is = dataclasses.replace(CONFIG, standardise="none")
     shifted = data.make_table("shifted", table().columns, 3.0 + 2.0 * table().x)
     for config, expected in ((as_is, shifted.x), (CONFIG, None)):
-        fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, shifted))
+        fitted = tilted.make_fitted(config, tilted.table_facts(config, shifted))
         standard, mask = fitted.standardise(shifted.x)
         if expected is None:
             np.testing.assert_allclose(standard.sum(axis=0), 0.0, atol=1e-3)
@@ -656,7 +657,7 @@ def test_skewed_columns_can_be_bent():
     x = np.exp(np.random.default_rng(0).normal(size=(200, 2)))
     skewed = data.make_table("skewed", ("a", "b"), np.where(np.eye(200, 2) > 0, np.nan, x))
     config = dataclasses.replace(CONFIG, standardise="yeo_johnson", num_steps=300, tilt="none")
-    fitted, _ = training.train(config, skewed)
+    fitted, _ = mnar_ebm.train(config, skewed)
     bent, mask = fitted.standardise(skewed.x)
     straight = fitted.facts.standardiser.straight().apply(skewed.x)
     for before, after in zip(straight.T, np.where(mask, bent, np.nan).T, strict=True):
@@ -673,14 +674,14 @@ def test_skewed_columns_can_be_bent():
 def test_rows_are_split_by_the_seed():
     """Every row is trained on or held out."""
     config = dataclasses.replace(CONFIG, validation_fraction=0.25)
-    kept, held_out = training.held_out.split_rows(config, 60)
+    kept, held_out = tilted.held_out.split_rows(config, 60)
     assert len(held_out) == 15 and sorted([*kept, *held_out]) == list(range(60))
-    again = training.held_out.split_rows(config, 60)
+    again = tilted.held_out.split_rows(config, 60)
     assert np.array_equal(again[1], held_out)
-    other = training.held_out.split_rows(dataclasses.replace(config, seed=1), 60)
+    other = tilted.held_out.split_rows(dataclasses.replace(config, seed=1), 60)
     assert not np.array_equal(other[1], held_out)
     with pytest.raises(ValueError, match="table: expected at least 2 rows, got 1"):
-        training.held_out.split_rows(config, 1)
+        tilted.held_out.split_rows(config, 1)
 
 
 def test_the_tilt_of_a_run_is_never_below_its_base(full):
@@ -769,8 +770,9 @@ def assert_trains(config, rows, index, loss=None):
 
     Return them, and where they started.
     """
-    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, rows))
+    fitted = tilted.make_fitted(config, tilted.table_facts(config, rows))
     stage = stages.make_stages(config, fitted.model)[index]
+    model = fitted.model if index else without_tilt(fitted.model)
     batch = Batch(*(jnp.asarray(part) for part in fitted.standardise(rows.x)))
 
     @jax.jit
@@ -779,7 +781,7 @@ def assert_trains(config, rows, index, loss=None):
             def value(trainable):
                 moved = stage.merge(params, trainable)
                 if loss is not None:
-                    return loss(stage.model, config, key, moved, batch, chains)
+                    return loss(model, config, key, moved, batch, chains)
                 return stage.loss(key, moved, batch, batch, chains)
 
             trainable, chains = carry
@@ -787,7 +789,7 @@ def assert_trains(config, rows, index, loss=None):
             moved = jax.tree.map(lambda v, g: v - 1e-3 * g, trainable, gradient)
             return (moved, chains), loss_now
 
-        carry = (stage.select(params), stage.init_chains(jax.random.key(1)))
+        carry = (stage.select(params), stage.init_memory(jax.random.key(1)))
         (trained, _), losses = jax.lax.scan(step, carry, jax.random.split(jax.random.key(0), 3))
         return trained, losses
 
@@ -826,7 +828,7 @@ def test_every_mechanism_trains_with_gap_terms(mechanism):
 def test_every_pair_of_mechanism_and_likelihood_is_accepted():
     """Also what is too slow to train here."""
     for mechanism, likelihood in PAIRS:
-        training.check(config_of(mechanism=mechanism, likelihood=likelihood), table_of(likelihood))
+        mnar_ebm.check(config_of(mechanism=mechanism, likelihood=likelihood), table_of(likelihood))
 
 
 @pytest.mark.slow
@@ -857,7 +859,7 @@ def test_base_and_tilt_train_together(phase):
 )
 def test_a_table_that_cannot_be_trained_on_is_refused(settings, rows, message):
     """In one line, by ``check`` and by ``train``."""
-    for function in (training.check, training.train):
+    for function in (mnar_ebm.check, mnar_ebm.train):
         with pytest.raises(ValueError, match=message) as error:
             function(config_of(**settings), table_of("gaussian", **rows))
         assert "\n" not in str(error.value)
@@ -903,16 +905,16 @@ def test_a_setting_that_cannot_be_is_refused(settings, message):
         Config(**settings)
 
 
-MANY_DEVICES = f"""
+MANY_DEVICES = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import jax
 import test_training
-from mnar_ebm.training import loop, tilt_scale
+from mnar_ebm.training import loop
+from mnar_ebm.tilted import stages, tilt_scale
 assert jax.device_count() == 8
 jax.config.update("jax_disable_most_optimizations", True)
-for name, value in {TINY}.items():
-    setattr(loop, name, value)
+loop.CHUNK_STEPS, stages.HELD_OUT_SAMPLES, stages.HELD_OUT_NEGATIVES = 2, 20, 64
 tilt_scale.NUM_SAMPLES, tilt_scale.NUM_NEGATIVES = 20, 64
 test_training.train(sys.argv[2], test_training.BASE_ALONE)
 """
@@ -932,8 +934,8 @@ def test_many_devices_train_the_same_model(tmp_path):
     )
     assert result.returncode == 0, result.stderr[-2000:]
     expected, _ = train(config=BASE_ALONE)
-    start = training.fitted.make_fitted(BASE_ALONE, expected.facts)
+    start = tilted.make_fitted(BASE_ALONE, expected.facts)
     assert oracles.bits(start.params) != oracles.bits(expected.params)
     chex.assert_trees_all_close(
-        training.load(tmp_path).params, expected.params, rtol=1e-4, atol=1e-4
+        mnar_ebm.load(tmp_path).params, expected.params, rtol=1e-4, atol=1e-4
     )

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from mnar_ebm import training
-from mnar_ebm.blocks import make_blocks
+import mnar_ebm
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import make_table
-from mnar_ebm.training.fitted import TableFacts, table_facts
+from mnar_ebm.kinds import make_blocks
+from mnar_ebm.tilted import TableFacts, table_facts
 
 BLOCKS = make_blocks([("numeric", 0), ("categorical", 3), ("binary", 2)])
 COLUMNS = ("income", "colour=red", "colour=green", "colour=blue", "owner=True")
@@ -53,10 +53,10 @@ def test_chains_over_levels_are_refused():
     """Before anything is trained."""
     config = Config(tilt="joint", negative_phase="pcd")
     with pytest.raises(ValueError, match="snis, jensen, nce for the joint tilt of a table with"):
-        training.check(config, table())
-    training.check(Config(tilt="latent", negative_phase="pcd"), table())
+        mnar_ebm.check(config, table())
+    mnar_ebm.check(Config(tilt="latent", negative_phase="pcd"), table())
     with pytest.raises(ValueError, match="gaussian, two_part, student_t for the numeric columns"):
-        training.check(Config(likelihood="bernoulli"), table())
+        mnar_ebm.check(Config(likelihood="bernoulli"), table())
     with pytest.raises(
         ValueError, match="mixed: expected 0 or 1 in the categorical columns colour=red"
     ):
@@ -78,9 +78,9 @@ def test_a_run_comes_back_from_its_folder(tmp_path):
         num_negatives=8,
         num_imputation_samples=20,
     )
-    fitted, _ = training.train(config, table(), tmp_path)
+    fitted, _ = mnar_ebm.train(config, table(), tmp_path)
     answers = [
-        model.impute(table().x, num_imputations=2) for model in (fitted, training.load(tmp_path))
+        model.impute(table().x, num_imputations=2) for model in (fitted, mnar_ebm.load(tmp_path))
     ]
     assert (answers[0].mean == answers[1].mean).all()
     colours = answers[0].mean[:, 1:4]

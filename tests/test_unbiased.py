@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnar_ebm import Config, data, models, sampling, training
+import mnar_ebm
+from mnar_ebm import Config, data, debiasing, models
+from mnar_ebm import inference as sampling
+from mnar_ebm.debiasing import clusters, second_tilt, unbiased
+from mnar_ebm.debiasing.second_tilt import BaseDraws, Pools
 from mnar_ebm.missingness import make_mechanism
 from mnar_ebm.nets.energy import AdditiveEnergy, ClusterEnergy
 from mnar_ebm.objectives import bounds
-from mnar_ebm.training import clusters, second_tilt, unbiased
-from mnar_ebm.training.fitted import make_fitted, table_facts
-from mnar_ebm.training.second_tilt import BaseDraws, Pools
+from mnar_ebm.tilted import make_fitted, table_facts
 
 pytestmark = pytest.mark.usefixtures("fewer_draws", "quick_compile_all")
 
@@ -39,7 +41,7 @@ CONFIG = Config(
 def fewer_draws():
     """Judge energies on a quarter of the base draws, which is enough for two columns."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mnar_ebm.training.second_tilt.NUM_NEGATIVES", 16384)
+        patch.setattr("mnar_ebm.debiasing.second_tilt.NUM_NEGATIVES", 16384)
         yield
 
 
@@ -65,7 +67,7 @@ def debiased(tilt="data", energy="additive"):
 
 @functools.cache
 def _trained(tilt):
-    return training.train(dataclasses.replace(CONFIG, tilt=tilt), table_of(rows_of(0, 1000, 0.0)))[
+    return mnar_ebm.train(dataclasses.replace(CONFIG, tilt=tilt), table_of(rows_of(0, 1000, 0.0)))[
         0
     ]
 
@@ -74,7 +76,7 @@ def _trained(tilt):
 def _debiased(tilt, energy):
     start = trained(tilt)
     config = dataclasses.replace(start.config, unbiased_energy=energy)
-    return training.debias(start._replace(config=config), table_of(rows_of(1, 200, SHIFT)))
+    return debiasing.debias(start._replace(config=config), table_of(rows_of(1, 200, SHIFT)))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_without_the_second_energy_the_model_is_what_it_was():
 
 def test_rows_of_the_model_itself_leave_it_as_it_was():
     start = trained()
-    fitted, report = training.debias(start, table_of(rows_of(3, 200, 0.0)))
+    fitted, report = debiasing.debias(start, table_of(rows_of(3, 200, 0.0)))
     assert (report.energy, report.tilt_scale, report.gain) == ("none", 0.0, 0.0)
     assert fitted.params is start.params
     assert "kept as it was" in str(report)
@@ -171,7 +173,7 @@ def test_rows_of_the_model_itself_leave_it_as_it_was():
 def test_unbiased_rows_may_have_gaps():
     x = rows_of(1, 200, SHIFT)
     x[np.random.default_rng(4).random(x.shape) < 0.3] = np.nan
-    fitted, report = training.debias(trained(), table_of(x))
+    fitted, report = debiasing.debias(trained(), table_of(x))
     assert np.isfinite(report.bound_before)
     assert report.gain > 2 * report.gain_standard_error
     assert fitted.facts.second_energy == "additive"
@@ -183,8 +185,8 @@ def test_bent_columns_are_tilted_to_rows_beyond_what_was_selected():
     config = dataclasses.replace(CONFIG, standardise="yeo_johnson")
     selected, unbiased = np.exp(rows_of(0, 1000, 0.0)), np.exp(rows_of(1, 200, SHIFT))
     selected = selected[selected[:, 0] < 3]
-    start, _ = training.train(config, table_of(selected))
-    fitted, report = training.debias(start, table_of(unbiased))
+    start, _ = mnar_ebm.train(config, table_of(selected))
+    fitted, report = debiasing.debias(start, table_of(unbiased))
     assert (unbiased[:, 0] > 3).sum() > 50
     assert report.gain > 2 * report.gain_standard_error
     before, after, truth = (
@@ -198,7 +200,7 @@ def test_without_folds_the_energy_is_taken_as_it_fits():
     """Few rows that folds do not trust are followed whole; the gain is said to be theirs."""
     start = trained()
     config = dataclasses.replace(start.config, unbiased_energy="clusters", unbiased_folds=0)
-    fitted, report = training.debias(start._replace(config=config), table_of(rows_of(3, 30, 0.0)))
+    fitted, report = debiasing.debias(start._replace(config=config), table_of(rows_of(3, 30, 0.0)))
     assert (report.energy, report.tilt_scale) == ("clusters", 1.0)
     assert report.weight_decay == min(second_tilt.WEIGHT_DECAYS)
     assert report.gain > 0
@@ -208,7 +210,7 @@ def test_without_folds_the_energy_is_taken_as_it_fits():
 
 def test_a_second_sample_replaces_the_first_and_composes_with_the_own_tilt():
     once, _ = debiased()
-    again, _ = training.debias(once, table_of(rows_of(1, 200, SHIFT)))
+    again, _ = debiasing.debias(once, table_of(rows_of(1, 200, SHIFT)))
     assert jax.tree.structure(once.params) == jax.tree.structure(again.params)
     jax.tree.map(np.testing.assert_array_equal, once.params, again.params)
     params = once.params
@@ -227,10 +229,10 @@ def test_a_second_sample_replaces_the_first_and_composes_with_the_own_tilt():
 def test_training_with_unbiased_rows_can_be_saved_resumed_and_pickled(tmp_path):
     config = dataclasses.replace(CONFIG, num_steps=200, tilt_steps=100, unbiased_steps=50)
     table, few = table_of(rows_of(0, 300, 0.0)), table_of(rows_of(1, 60, SHIFT))
-    fitted, report = training.train(config, table, tmp_path, unbiased=few)
+    fitted, report = mnar_ebm.train(config, table, tmp_path, unbiased=few)
     assert report.unbiased.num_rows == 60
-    loaded = training.load(tmp_path)
-    resumed, again = training.train(config, table, tmp_path, unbiased=few, resume=True)
+    loaded = mnar_ebm.load(tmp_path)
+    resumed, again = mnar_ebm.train(config, table, tmp_path, unbiased=few, resume=True)
     copied = pickle.loads(pickle.dumps(fitted))
     for other in (loaded, resumed, copied):
         assert other.facts.second_energy == fitted.facts.second_energy != ""
@@ -271,8 +273,8 @@ def test_unbiased_rows_undo_what_selection_did_to_the_base():
     x = rows_of(0, 600, 0.0)
     cut = np.where((x[:, 0] > 0)[:, None] & np.array([True, False]), np.nan, x)
     config = dataclasses.replace(CONFIG, tilt="none")
-    alone, _ = training.train(config, table_of(cut))
-    both, _ = training.train(config, table_of(cut), unbiased=table_of(rows_of(6, 400, 0.0)))
+    alone, _ = mnar_ebm.train(config, table_of(cut))
+    both, _ = mnar_ebm.train(config, table_of(cut), unbiased=table_of(rows_of(6, 400, 0.0)))
 
     def mean_of(fitted):
         draws, _ = models.sample_base(
@@ -352,18 +354,18 @@ def test_an_energy_of_clusters_is_the_ratio_of_two_mixtures():
 def test_what_a_person_can_get_wrong_is_told_in_one_line():
     few = table_of(rows_of(1, 60, SHIFT))
     with pytest.raises(ValueError, match="tilt: expected data, latent or joint, got none"):
-        training.debias(trained().base(), few)
+        debiasing.debias(trained().base(), few)
     no_energy = dataclasses.replace(CONFIG, unbiased_energy="none")
     with pytest.raises(ValueError, match="expected one of best, additive, network, clusters, got"):
-        training.debias(trained()._replace(config=no_energy), few)
+        debiasing.debias(trained()._replace(config=no_energy), few)
     other = data.make_table("t", ("a", "c"), few.x)
     with pytest.raises(ValueError, match="unbiased: expected the columns a, b, got a, c"):
-        training.debias(trained(), other)
+        debiasing.debias(trained(), other)
     whole = dataclasses.replace(CONFIG, unbiased_folds=0)
     with pytest.raises(ValueError, match="unbiased: expected at least 2 rows, got 1"):
-        training.debias(trained()._replace(config=whole), table_of(few.x[:1]))
+        debiasing.debias(trained()._replace(config=whole), table_of(few.x[:1]))
     with pytest.raises(ValueError, match="at least unbiased_folds=5 rows, got 4"):
-        training.debias(trained(), table_of(few.x[:4]))
+        debiasing.debias(trained(), table_of(few.x[:4]))
     with pytest.raises(ValueError, match="unbiased_energy: expected one of none, additive"):
         Config(unbiased_energy="cubic")
     with pytest.raises(ValueError, match="unbiased_folds: expected at least 2, got 1"):

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm.normal import sample_above
-from mnar_ebm.uniform import positive_uniform
+from mnar_ebm.numerics.normal import sample_above
+from mnar_ebm.numerics.uniform import positive_uniform
 
 WIDTH = 512
 

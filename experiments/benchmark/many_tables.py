@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import Config, data, imputation, models, training
-from mnar_ebm.training import loop, stages
+from mnar_ebm import Config, data, models, tilted
+from mnar_ebm.inference import imputation
+from mnar_ebm.tilted import stages
+from mnar_ebm.training import chunks
 from mnar_ebm.training.plan import pad_rows
+from mnar_ebm.training.stage import Stage
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
 
@@ -19,14 +22,14 @@ class Fitter:
 
     def __init__(self, config: Config, num_columns: int):
         """Make the model and its stage."""
-        facts = training.fitted.TableFacts(
+        facts = tilted.TableFacts(
             tuple(f"x{index}" for index in range(num_columns)),
             data.Standardiser.identity(num_columns),
             np.full(num_columns, 0.5, np.float32),
             (),
         )
         self._config = config
-        self._model = training.fitted.make_fitted(config, facts).model
+        self._model = tilted.make_fitted(config, facts).model
 
     def init(self, key: Key, mask: np.ndarray) -> models.Params:
         """Return fresh parameters for every table. [T, ...]."""
@@ -44,12 +47,16 @@ class Fitter:
         config = dataclasses.replace(self._config, num_steps=num_steps)
         (stage,) = stages.make_stages(config, self._model)
         steps = jnp.arange(num_steps)
-        chunk = loop.make_chunk(config, stage, loop.data_mesh())
+        settings = stages.make_loop(config)
+        chunk = chunks.make_chunk(settings, stage, chunks.data_mesh())
 
         def fit_one(key: Key, params: models.Params, x: Array, mask: Array) -> models.Params:
-            state = loop.init_state(stage, params, key)
+            state = chunks.init_state(stage, params, key)
             rows, nothing = (pad_rows(Batch(x[:n], mask[:n])).batch for n in (len(x), 0))
-            plan, rates = loop.plan_steps(config, key, steps, len(x), 0), stage.pace.rates(steps)
+            plan, rates = (
+                chunks.plan_steps(settings, key, steps, len(x), 0),
+                stage.pace.rates(steps),
+            )
             state, _ = chunk.run(
                 state, params, rows, nothing, plan, rates, num_steps, stage.pace.decays
             )
@@ -71,7 +78,7 @@ class Fitter:
 _PROGRAMS: dict[Any, Any] = {}
 
 
-def _cached_vmap(config: Config, stage: stages.Stage, function: Any) -> Any:
+def _cached_vmap(config: Config, stage: Stage, function: Any) -> Any:
     """Return the jitted vmap of a fit; the same one for equal settings, to compile once."""
     return _PROGRAMS.setdefault((config, stage), jax.jit(jax.vmap(function)))
 

@@ -21,8 +21,10 @@ from absl import flags
 
 from experiments import cli, markdown, published, settings
 from experiments.benchmark.imputation import jobs, methods, peers
-from mnar_ebm import Config, data, metrics, training
-from mnar_ebm.training import held_out, loop, run, stages, tilt_scale
+from mnar_ebm import Config, data, metrics, run, tilted
+from mnar_ebm.tilted import held_out, stages, tilt_scale
+from mnar_ebm.training import loop
+from mnar_ebm.training.plan import pad_rows
 
 DATASETS = flags.DEFINE_list("datasets", ["banknote", "concrete", "red", "breast"], "Named sets.")
 METHODS = flags.DEFINE_list(
@@ -83,7 +85,7 @@ def measure(dataset: str, name: str) -> dict[str, Any]:
 
 
 def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
-    """Train the stages of one of ours, as ``training.train`` does, and look on the way.
+    """Train the stages of one of ours, as ``mnar_ebm.train`` does, and look on the way.
 
     The short trainings that choose a start are on the clock. The tilt is looked at in full while it
     trains, and last with the scale that the held-out rows choose.
@@ -92,36 +94,44 @@ def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
     started = time.perf_counter()
     config = run.with_start(config, table)
     seconds, total = time.perf_counter() - started, 0
-    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table))
+    fitted = tilted.make_fitted(config, tilted.table_facts(config, table))
     train_data, held_out_data = (
-        training.fitted.make_batch(fitted, table.x[rows])
+        tilted.make_batch(fitted, table.x[rows])
         for rows in held_out.split_rows(config, len(table.x))
     )
-    params = fitted.params
-    for index, stage in enumerate(stages.make_stages(config, fitted.model)):
-        started = time.perf_counter()
-        key, key_chains = jax.random.split(jax.random.fold_in(jax.random.key(0), index))
-        state = loop.init_state(stage, params, key_chains)
-        chunks = loop.run_stage(config, stage, params, state, train_data, held_out_data, key)
-        for state, record in chunks:
-            seconds += time.perf_counter() - started
-            step = record["step"]
-            if step % EVERY.value < loop.CHUNK_STEPS or step == stage.pace.num_steps:
-                now = loop.finish(config, stage, params, state)
-                yield total + step, seconds, error_of(name, fitted._replace(params=now), table)
-            started = time.perf_counter()
-        total += int(state.step)
-        params = loop.finish(config, stage, params, state)
+    params, chosen = fitted.params, stages.make_stages(config, fitted.model)
+    keys = [
+        tuple(jax.random.split(jax.random.fold_in(jax.random.key(0), index)))
+        for index in range(len(chosen))
+    ]
+    started = time.perf_counter()
+    for now in loop.run_stages(
+        stages.make_loop(config),
+        chosen,
+        params,
+        pad_rows(train_data),
+        pad_rows(held_out_data),
+        keys,
+    ):
         seconds += time.perf_counter() - started
+        if now.is_end:
+            total += int(now.state.step)
+            params = now.params
+        else:
+            step = now.record["step"]
+            if step % EVERY.value < loop.CHUNK_STEPS or step == now.stage.pace.num_steps:
+                on_the_way = fitted._replace(params=now.params)
+                yield total + step, seconds, error_of(name, on_the_way, table)
+        started = time.perf_counter()
     if config.tilt != "none":
         started = time.perf_counter()
-        key = jax.random.fold_in(jax.random.key(0), 1 + index)
+        key = jax.random.fold_in(jax.random.key(0), len(chosen))
         params, _ = tilt_scale.choose_tilt_scale(key, fitted.model, params, held_out_data)
         seconds += time.perf_counter() - started
         yield total, seconds, error_of(name, fitted._replace(params=params), table)
 
 
-def error_of(name: str, fitted: training.FittedModel, table: data.Table) -> float:
+def error_of(name: str, fitted: tilted.FittedModel, table: data.Table) -> float:
     """Return the RMSE of a model on its way, as the benchmark would impute by it."""
     assert table.truth is not None
     settings = {"num_samples": NUM_SAMPLES.value}

@@ -21,8 +21,9 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from mnar_ebm import Config, data, training
-from mnar_ebm.training import loop, stages
+from mnar_ebm import Config, data, tilted
+from mnar_ebm.tilted import stages
+from mnar_ebm.training import chunks
 from mnar_ebm.training.plan import pad_rows
 from mnar_ebm.types import Batch
 
@@ -62,9 +63,9 @@ def make_config(batch_size: int) -> Config:
     )
 
 
-def make_fitted(config: Config, table: data.Table) -> training.FittedModel:
+def make_fitted(config: Config, table: data.Table) -> tilted.FittedModel:
     """Return the model before training, which costs what a trained one does."""
-    return training.fitted.make_fitted(config, training.fitted.table_facts(config, table))
+    return tilted.make_fitted(config, tilted.table_facts(config, table))
 
 
 def time_imputation(table: data.Table) -> None:
@@ -118,20 +119,20 @@ def make_ours(table: data.Table, batch_size: int) -> Runner:
     held_out = Batch(x[:num_held_out], mask[:num_held_out])
     rows = Batch(x[num_held_out:], mask[num_held_out:])
     stage = stages.make_stages(config, fitted.model)[0]
-    mesh = loop.data_mesh()
-    chunk = loop.make_chunk(config, stage, mesh)
+    mesh, settings = chunks.data_mesh(), stages.make_loop(config)
+    chunk = chunks.make_chunk(settings, stage, mesh)
     key = jax.random.key(0)
     num_steps = NUM_STEPS.value
     rates = stage.pace.rates(jnp.arange(num_steps))
-    state = loop.init_state(stage, fitted.params, key)
+    state = chunks.init_state(stage, fitted.params, key)
     steps, num_rows = jnp.arange(num_steps), len(rows.x)
-    state, params, rows, held_out = loop.replicate(
+    state, params, rows, held_out = chunks.replicate(
         mesh, (state, fitted.params, pad_rows(rows).batch, pad_rows(held_out).batch)
     )
 
     def run() -> None:
         nonlocal state
-        plan = loop.plan_steps(config, key, steps, num_rows, num_held_out)
+        plan = chunks.plan_steps(settings, key, steps, num_rows, num_held_out)
         state, _ = chunk.run(
             state, params, rows, held_out, plan, rates, num_steps, stage.pace.decays
         )

@@ -8,9 +8,8 @@ others.
 import os
 
 from mnar_ebm import _checks
-from mnar_ebm.data import embedded, toys
 from mnar_ebm.data.atoms import Atoms, find_atoms
-from mnar_ebm.data.csv import (
+from mnar_ebm.data.csv_files import (
     Csv,
     align,
     from_table,
@@ -21,6 +20,7 @@ from mnar_ebm.data.csv import (
     to_text,
     write_completed,
 )
+from mnar_ebm.data.datasets import embedded, toys
 from mnar_ebm.data.masks import MASKS, hide, mask_above_mean
 from mnar_ebm.data.table import (
     Standardiser,
@@ -80,6 +80,6 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 
         return toys.load(name, seed)
     if data_dir is None:
         raise ValueError(f"{name}: expected a folder of source files, got none; pass --data_dir")
-    from mnar_ebm.data import builders  # imports TFDS
+    from mnar_ebm.data.datasets import builders  # imports TFDS
 
     return builders.load(name, data_dir)

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from mnar_ebm import _checks
-from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import Block
+from mnar_ebm import _checks, kinds
 from mnar_ebm.data import moments
 from mnar_ebm.data.atoms import Atoms
 from mnar_ebm.data.masks import mask_above_mean
 from mnar_ebm.data.power import Bend
+from mnar_ebm.kinds import Block
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from mnar_ebm.config import IGNORABLE
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator.columns import ColumnType, blocks_of
 from mnar_ebm.screening import Evidence, random_means
-from mnar_ebm.training import FittedModel
+from mnar_ebm.tilted import FittedModel
 
 NUM_SAMPLES = 200
 """Importance samples behind a row: means over rows need few."""

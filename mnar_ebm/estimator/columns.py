@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from mnar_ebm.blocks import Block, make_blocks
-from mnar_ebm.data.csv import DOTS
+from mnar_ebm.data.csv_files import DOTS
+from mnar_ebm.kinds import Block, make_blocks
 
 MAX_LEVELS = 200
 """Most levels of a column; one with more is a name or an identifier."""

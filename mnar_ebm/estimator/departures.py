@@ -30,11 +30,11 @@ import numpy as np
 from scipy import optimize, special
 
 from mnar_ebm import models
-from mnar_ebm.blocks import Block
 from mnar_ebm.data import moments
-from mnar_ebm.estimator import describe
 from mnar_ebm.estimator.ensemble import Ensemble
-from mnar_ebm.training import FittedModel
+from mnar_ebm.estimator.report import describe
+from mnar_ebm.kinds import Block
+from mnar_ebm.tilted import FittedModel
 
 LOW, HIGH = 0.1, 0.9
 """Quantiles of the completed values between which P(missing) is compared."""

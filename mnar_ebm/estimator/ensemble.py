@@ -29,8 +29,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from mnar_ebm.imputation import Imputation
-from mnar_ebm.training import FittedModel
+from mnar_ebm.inference.imputation import Imputation
+from mnar_ebm.tilted import FittedModel
 
 
 class Ensemble(NamedTuple):

@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mnar_ebm import blocks as kinds
+from mnar_ebm import kinds
 from mnar_ebm.config import IGNORABLE, Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import selection
 from mnar_ebm.estimator.against_random import compare_with_random
 from mnar_ebm.estimator.columns import ColumnType
-from mnar_ebm.estimator.describe import describe_columns
 from mnar_ebm.estimator.patterns import find_patterns
 from mnar_ebm.estimator.report import Report
+from mnar_ebm.estimator.report.cautions import find_warnings
+from mnar_ebm.estimator.report.describe import describe_columns
 from mnar_ebm.estimator.selection import Mechanism, Trained
-from mnar_ebm.estimator.warnings import find_warnings
 from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.loop import try_all
 

@@ -21,9 +21,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import make_blocks
+from mnar_ebm import kinds
 from mnar_ebm.data.table import Standardiser, Table
+from mnar_ebm.kinds import make_blocks
 
 NUM_FOLDS = 5
 NUM_STANDARD_ERRORS = 2.0

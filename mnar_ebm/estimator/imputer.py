@@ -12,13 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from mnar_ebm import _checks
 from mnar_ebm.data.table import make_table
-from mnar_ebm.estimator import columns, plot, validation
+from mnar_ebm.estimator import columns, validation
 from mnar_ebm.estimator.analysis import analyse_imputer
 from mnar_ebm.estimator.columns import ColumnType
 from mnar_ebm.estimator.ensemble import Ensemble
 from mnar_ebm.estimator.fit import fit_table
 from mnar_ebm.estimator.limits import make_limits
-from mnar_ebm.estimator.report import Report
+from mnar_ebm.estimator.report import Report, plot
 from mnar_ebm.estimator.sensitivity import Sensitivity
 from mnar_ebm.estimator.settings import check_parameters, decoders, make_config
 
@@ -48,7 +48,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             ``joint``. It costs as much as the rest, and mends samples more than imputations.
         max_iter: budget of training steps, half of it for a linear decoder, a third more for the
             tilt. Training ends where the held-out bound no longer rises; without a tilt, a quarter
-            follows with all rows. ``training.start`` tells of short trainings before.
+            follows with all rows. ``tilted.start`` tells of short trainings before.
         num_models: fits of the model that is taken, which are averaged or drawn from in turn: all
             but the first go on from it with rows drawn of the rows, a bootstrap, or, with a tilt,
             are made anew (``estimator.ensemble``).
@@ -149,7 +149,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             y: ignored.
             unbiased: rows of everybody, with the columns of X: a follow-up, a randomised slice;
                 their gaps at random. They are trained on without a mechanism, and with a ``tilt``
-                a second energy moves the model to them (``training.unbiased``). [n, D]
+                a second energy moves the model to them (``debiasing.unbiased``). [n, D]
 
         Raises:
             TypeError: a parameter or a column is of another type than expected.

@@ -9,21 +9,16 @@ import numpy as np
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import gaps
+from mnar_ebm.run import train
 from mnar_ebm.screening import Evidence, screen
-from mnar_ebm.training import (
-    FittedModel,
-    NonFiniteLossError,
-    TiltReport,
-    train,
-    train_on_all_rows,
-    train_on_bootstrap,
-)
-from mnar_ebm.training.held_out import (
+from mnar_ebm.tilted import FittedModel, TiltReport, train_on_all_rows, train_on_bootstrap
+from mnar_ebm.tilted.held_out import (
     difference,
     hidden_cell_scores,
     impute_held_out,
     simplest_of,
 )
+from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.loop import try_all
 
 MAX_NAMES = 6

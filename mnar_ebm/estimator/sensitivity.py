@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from mnar_ebm.estimator import plot
-from mnar_ebm.estimator.warnings import MIN_ESS
+from mnar_ebm.estimator.report import plot
+from mnar_ebm.estimator.report.cautions import MIN_ESS
 
 
 class TippingPoints(NamedTuple):

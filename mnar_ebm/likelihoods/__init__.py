@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from mnar_ebm import _checks
-from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import Block
+from mnar_ebm import _checks, kinds
 from mnar_ebm.config import LIKELIHOODS
+from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods.base import (
     Likelihood,
     StudentT,

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy import stats
 
-from mnar_ebm import normal
-from mnar_ebm.blocks import Block
+from mnar_ebm.kinds import Block
+from mnar_ebm.numerics import normal
 from mnar_ebm.types import Array, DecoderOutput, Key
 
 

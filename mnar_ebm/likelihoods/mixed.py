@@ -24,10 +24,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm import logistic
-from mnar_ebm.blocks import Block, Group
+from mnar_ebm import kinds
+from mnar_ebm.kinds import Block, Group
 from mnar_ebm.likelihoods.base import Likelihood
+from mnar_ebm.numerics import logistic
 from mnar_ebm.types import Array, DecoderOutput, Key
 
 

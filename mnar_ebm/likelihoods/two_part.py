@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy import stats
 
-from mnar_ebm import logistic
 from mnar_ebm.likelihoods.base import Likelihood, gaussian
+from mnar_ebm.numerics import logistic
 from mnar_ebm.types import Array, DecoderOutput, Key
 
 ATOM_WIDTH = 1e-6

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm import logistic
+from mnar_ebm import kinds
 from mnar_ebm.likelihoods import Likelihood
+from mnar_ebm.numerics import logistic
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 
 Shift = Array | float
@@ -35,7 +35,7 @@ class Mechanism(NamedTuple):
 
     Attributes:
         init: ``(key, missing_rate [D], slope=0) -> params``; where a mechanism is linear in what
-            it hides, that starts with this slope (``training.start``).
+            it hides, that starts with this slope (``tilted.start``).
         sample: ``(key, params, x [..., D]) -> mask [..., D]``, a draw from p(s|x).
         log_prob: ``(params, x [..., D], mask [D]) -> [...]``, log p(s|x).
         complete: ``(key, params, eta, x [D], mask [D]) -> (x [K, D], m [K])``, the row with its

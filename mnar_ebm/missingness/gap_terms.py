@@ -22,8 +22,8 @@ References:
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import Block
+from mnar_ebm import kinds
+from mnar_ebm.kinds import Block
 from mnar_ebm.missingness import base
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 

@@ -19,14 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm import logistic
-from mnar_ebm.blocks import Block, Group, make_blocks
+from mnar_ebm import kinds
+from mnar_ebm.kinds import Block, Group, make_blocks
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.likelihoods import mixed as levels
 from mnar_ebm.missingness import base
 from mnar_ebm.missingness.base import Shift
 from mnar_ebm.missingness.selfmasking import self_masking
+from mnar_ebm.numerics import logistic
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 
 

@@ -34,10 +34,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import _checks, logistic, normal
+from mnar_ebm import _checks
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness import base
 from mnar_ebm.missingness.base import Shift
+from mnar_ebm.numerics import logistic, normal
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 
 

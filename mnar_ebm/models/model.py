@@ -1,18 +1,18 @@
 """The one density p(x, z, s) = p(z) p(x|z) exp(-E(x, z)) / Z p(s|x), put together."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm.blocks import Block
 from mnar_ebm.config import Config
+from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import Mechanism, make_mechanism
 from mnar_ebm.models.tilt import Tilt, compose, linear_tilt, make_tilt, no_tilt
 from mnar_ebm.models.vae import VAE, make_vae
-from mnar_ebm.normal import log_density
+from mnar_ebm.numerics.normal import log_density
+from mnar_ebm.programs import once
 from mnar_ebm.types import Array, Key, PyTree
 
 SECOND_HIDDEN_DIM = 32
@@ -72,7 +72,7 @@ def make_model(
     return _make_model(settings, num_features, observed_columns, blocks, atom_side, second_energy)
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def _make_model(
     config: Config,
     num_features: int,
@@ -159,7 +159,7 @@ def tilt_linearly(
     return _with_linear_tilt(model), params._replace(energy=terms, tilt_scale=jnp.ones(()))
 
 
-@functools.lru_cache(maxsize=32)
+@once
 def _with_linear_tilt(model: Model) -> Model:
     return model._replace(tilt=compose(model.tilt, linear_tilt(model.vae.num_features)))
 

@@ -1,6 +1,5 @@
 """The tilt exp(-E): one energy, and the space decides what it is shown."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 from mnar_ebm import _checks
 from mnar_ebm.config import ENERGIES, TILTS
 from mnar_ebm.nets.energy import AdditiveEnergy, ClusterEnergy, Energy
+from mnar_ebm.programs import once
 from mnar_ebm.types import Array, Key, PyTree
 
 
@@ -33,13 +33,13 @@ class Tilt(NamedTuple):
     order: Callable[[PyTree, Array], Array] | None = None
 
 
-@functools.cache
+@once
 def no_tilt() -> Tilt:
     """Return E = 0, with which the model is its base; always the same one, so that jit knows it."""
     return Tilt(False, False, lambda key: {}, lambda params, x, z: jnp.zeros(z.shape[:-1], z.dtype))
 
 
-@functools.cache
+@once
 def make_tilt(
     space: str,
     num_features: int,
@@ -122,7 +122,7 @@ def compose(first: Tilt, second: Tilt) -> Tilt:
     )
 
 
-@functools.cache
+@once
 def linear_tilt(num_features: int) -> Tilt:
     r"""Return E(x) = -size \sum_d direction_d u_d, an exponential tilt of values of some columns.
 

@@ -6,9 +6,9 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import Block
+from mnar_ebm import kinds
 from mnar_ebm.config import Config
+from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods import Likelihood, make_likelihood
 from mnar_ebm.nets.autoencoder import Decoder, Encoder
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree

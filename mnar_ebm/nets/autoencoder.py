@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mnar_ebm.logistic import softplus
 from mnar_ebm.nets.mlp import MLP
+from mnar_ebm.numerics.logistic import softplus
 from mnar_ebm.types import Array, DecoderOutput
 
 SCALE_FLOOR = 1e-2

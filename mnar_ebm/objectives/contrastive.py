@@ -10,7 +10,7 @@ References:
 import chex
 import jax.numpy as jnp
 
-from mnar_ebm.logistic import softplus
+from mnar_ebm.numerics.logistic import softplus
 from mnar_ebm.types import Array
 
 

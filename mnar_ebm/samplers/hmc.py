@@ -16,10 +16,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mnar_ebm.numerics.uniform import positive_uniform
 from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, check_positive
 from mnar_ebm.samplers.trees import broadcast_to, check_all_positive, normal_like
 from mnar_ebm.types import Array, Key, PyTree
-from mnar_ebm.uniform import positive_uniform
 
 __all__ = ["HMCInfo", "HMCState", "energy_error", "hmc", "leapfrog"]
 

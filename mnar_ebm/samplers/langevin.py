@@ -14,10 +14,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mnar_ebm.numerics.uniform import positive_uniform
 from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, check_positive
 from mnar_ebm.samplers.trees import normal_like
 from mnar_ebm.types import Array, Key, PyTree
-from mnar_ebm.uniform import positive_uniform
 
 __all__ = ["LangevinState", "MALAInfo", "ULAInfo", "log_acceptance_ratio", "mala", "ula"]
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mnar_ebm.numerics.uniform import positive_uniform
 from mnar_ebm.samplers.annealed import tempered
 from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, check_at_least, sample
 from mnar_ebm.types import Array, Key, PyTree
-from mnar_ebm.uniform import positive_uniform
 
 __all__ = ["TemperingInfo", "TemperingState", "parallel_tempering", "swap", "swap_rates"]
 

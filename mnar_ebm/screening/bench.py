@@ -7,17 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import make_blocks
+from mnar_ebm import kinds
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
+from mnar_ebm.kinds import make_blocks
 from mnar_ebm.missingness import gap_terms
 from mnar_ebm.models import make_model
 from mnar_ebm.screening import factors as model
 from mnar_ebm.screening import fit
 from mnar_ebm.screening.factors import Factors, Params, Reads
 from mnar_ebm.screening.terms import select_terms
-from mnar_ebm.training.fitted import table_facts
+from mnar_ebm.tilted.facts import table_facts
 from mnar_ebm.types import Array
 
 MAX_ROWS, MAX_CELLS = 1500, 30_000

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import Block
+from mnar_ebm import kinds
+from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import gap_terms
 from mnar_ebm.models import Model, log_prior

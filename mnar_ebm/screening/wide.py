@@ -6,9 +6,9 @@ most of those that were read do, by the sign that most have.
 
 import numpy as np
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import make_blocks
+from mnar_ebm import kinds
 from mnar_ebm.data.table import Table, make_table
+from mnar_ebm.kinds import make_blocks
 
 MAX_COLUMNS = 30
 """Most columns that are read: those with most gaps, up to half, and others at random."""

@@ -1,22 +1,36 @@
-"""Training: the stages, the loop over their steps, checkpoints, and the choice of the tilt."""
+"""The engine: it trains anything that has a loss; see ``training.stage`` and ``training.loop``.
 
-from mnar_ebm.training.all_rows import train_on_all_rows, train_on_bootstrap
-from mnar_ebm.training.fitted import FittedModel
-from mnar_ebm.training.loop import NonFiniteLossError
-from mnar_ebm.training.run import InterruptedTraining, check, load, train
-from mnar_ebm.training.tilt_scale import TiltReport
-from mnar_ebm.training.unbiased import UnbiasedReport, debias
+What was here before, training of a table, is in ``mnar_ebm.run``, ``tilted`` and ``debiasing``; the
+old names are found for one release.
+"""
+
+from typing import Any
+
+from mnar_ebm import moved
+from mnar_ebm.training.chunks import Loop
+from mnar_ebm.training.loop import (
+    InterruptedTraining,
+    NonFiniteLossError,
+    Progress,
+    run_stages,
+)
+from mnar_ebm.training.optimiser import Pace
+from mnar_ebm.training.plan import pad_rows
+from mnar_ebm.training.stage import Stage, Verdict, verdict
 
 __all__ = [
-    "FittedModel",
     "InterruptedTraining",
+    "Loop",
     "NonFiniteLossError",
-    "TiltReport",
-    "UnbiasedReport",
-    "check",
-    "debias",
-    "load",
-    "train",
-    "train_on_all_rows",
-    "train_on_bootstrap",
+    "Pace",
+    "Progress",
+    "Stage",
+    "Verdict",
+    "pad_rows",
+    "run_stages",
+    "verdict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return moved.find("mnar_ebm.training", name)

@@ -5,27 +5,28 @@ all models, and the program of the steps is that of any table of about as many r
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from mnar_ebm.types import Array, Batch, Key
+from mnar_ebm.types import Array, Key, PyTree
 
 MIN_PADDED_ROWS = 64
 """Smallest size that rows are padded to; the others are this times a power of two."""
 
 
 class Rows(NamedTuple):
-    """Rows padded to one of a few sizes, so that tables of about one size share their programs.
+    """Rows padded to one of a few sizes, so that data of about one size share their programs.
 
     Attributes:
-        batch: the rows, and after them others that are not to be read. [P, D]
-        num_real: how many are real. []
+        batch: the rows, and after them others that are not to be read; each leaf [P, ...].
+        num_real: how many are real.
     """
 
-    batch: Batch
-    num_real: Array
+    batch: Any
+    num_real: int
 
 
 class Plan(NamedTuple):
@@ -50,16 +51,26 @@ def padded_size(num_rows: int) -> int:
     return size
 
 
-def pad_rows(batch: Batch, room: int = 0) -> Rows:
-    """Return the rows, padded to the next size that has room for at least so many."""
-    count = batch.x.shape[0]
+def pad_rows(batch: PyTree, room: int = 0) -> Rows:
+    """Return the rows, padded to the next size that has room for at least so many.
+
+    Args:
+        batch: any pytree of rows; each leaf [N, ...].
+        room: rows that a compiled program is to have room for: as many as a later stage reads.
+    """
+    count = jax.tree.leaves(batch)[0].shape[0]
     size = padded_size(max(count, room))
 
     def pad(leaf: Array) -> Array:
         return jnp.pad(leaf, ((0, size - count),) + ((0, 0),) * (leaf.ndim - 1))
 
-    padded = jax.tree.map(pad, batch)
-    return Rows(padded, jnp.asarray(count, jnp.int32))
+    return Rows(jax.tree.map(pad, batch), count)
+
+
+def some_rows(num_rows: int, most: int) -> np.ndarray:
+    """Return the indices of at most so many rows, from the whole of a table, evenly spaced."""
+    num_taken = min(num_rows, most)
+    return np.arange(num_taken) * num_rows // max(num_taken, 1)
 
 
 def random_order(key: Key, size: int, num_real: Array | int) -> Array:

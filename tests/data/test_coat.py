@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnar_ebm.data.coat import load_coat
+from mnar_ebm.data.datasets.coat import load_coat
 
 SOURCES = Path(__file__).parents[2] / "../shared/data"
 

@@ -102,7 +102,7 @@ def test_uci_table_is_exact_and_drops_its_target(tiny, prepared):
 
 def test_images(tiny, prepared):
     """Pixels in [0, 1] and in the file's order; both splits have labels."""
-    from mnar_ebm.data import builders
+    from mnar_ebm.data.datasets import builders
 
     table = data.load("mnist", tiny)
     pixels = builders.read_idx(tiny / "mnist" / "train-images-idx3-ubyte.gz")
@@ -123,7 +123,7 @@ def test_a_changed_source_is_prepared_anew(tiny, prepared):
 
 def test_a_race_to_prepare_is_harmless(tiny, prepared, monkeypatch, capfd):
     """The loser of the final rename reads the winner's copy; nothing is printed."""
-    from mnar_ebm.data import builders
+    from mnar_ebm.data.datasets import builders
 
     prepare = builders.UciTable.download_and_prepare
 
@@ -170,7 +170,7 @@ def test_unknown_names_and_missing_folder():
 
 def test_every_name_has_a_loader():
     """The list that needs no TFDS agrees with the builders."""
-    from mnar_ebm.data import builders
+    from mnar_ebm.data.datasets import builders
 
     assert set(data.ON_DISK) == {*builders.UCI, *builders.IMAGES}
     assert len(set(data.names())) == len(data.names())
@@ -180,4 +180,4 @@ def test_tfds_is_imported_only_when_needed():
     """Embedded tables and CSV files do without it."""
     code = "import sys; from mnar_ebm import data; data.load('wine'); print(*sys.modules)"
     modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()
-    assert "mnar_ebm.data.csv" in modules and "tensorflow_datasets" not in modules
+    assert "mnar_ebm.data.csv_files" in modules and "tensorflow_datasets" not in modules

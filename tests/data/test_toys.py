@@ -5,7 +5,7 @@ import pytest
 from scipy import integrate, stats
 
 from mnar_ebm import data
-from mnar_ebm.data import toys
+from mnar_ebm.data.datasets import toys
 
 
 @pytest.mark.parametrize("name", ["gaussian_mixture", "two_moons"])

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from mnar_ebm import MNARImputer, data, screening
-from mnar_ebm.blocks import make_blocks
 from mnar_ebm.config import IGNORABLE, MECHANISMS, Config
 from mnar_ebm.estimator import against_random
 from mnar_ebm.estimator.against_random import MeanAgainstRandom, compare_with_random
 from mnar_ebm.estimator.columns import ColumnType
-from mnar_ebm.estimator.warnings import MAX_DISTANCE, find_warnings
+from mnar_ebm.estimator.report.cautions import MAX_DISTANCE, find_warnings
+from mnar_ebm.kinds import make_blocks
 from mnar_ebm.screening import Evidence
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")

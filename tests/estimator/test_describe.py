@@ -8,10 +8,10 @@ import pytest
 
 from mnar_ebm import data
 from mnar_ebm.config import Config
-from mnar_ebm.estimator import describe
 from mnar_ebm.estimator.columns import ColumnType
-from mnar_ebm.estimator.describe import describe_columns
-from mnar_ebm.training.fitted import make_fitted, table_facts
+from mnar_ebm.estimator.report import describe
+from mnar_ebm.estimator.report.describe import describe_columns
+from mnar_ebm.tilted import make_fitted, table_facts
 
 CONFIG = Config(tilt="none", latent_dim=2, hidden_dim=8, mechanism="linear")
 COLUMNS = (ColumnType("income"), ColumnType("hours"))

@@ -13,8 +13,8 @@ from mnar_ebm.estimator import fit, selection
 from mnar_ebm.estimator.selection import Mechanism
 from mnar_ebm.estimator.settings import STRAIGHT, decoders
 from mnar_ebm.screening import Evidence, Finding, Gain
+from mnar_ebm.tilted.stages import program_of
 from mnar_ebm.training import NonFiniteLossError
-from mnar_ebm.training.stages import program_of
 
 DECODERS = {
     "linear": {"decoder": "linear", "proposal": "laplace", "latent_dim": 11},

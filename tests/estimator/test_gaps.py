@@ -6,8 +6,8 @@ import pytest
 from sklearn.datasets import load_breast_cancer
 
 from mnar_ebm import data
-from mnar_ebm.blocks import make_blocks
 from mnar_ebm.estimator import gaps
+from mnar_ebm.kinds import make_blocks
 
 
 def hidden(mask, seed):

@@ -19,10 +19,11 @@ from sklearn.preprocessing import StandardScaler
 from mnar_ebm import MNARImputer
 from mnar_ebm.config import IGNORABLE
 from mnar_ebm.estimator import selection
-from mnar_ebm.estimator.describe import HIGH, LOW, NO_LINK
-from mnar_ebm.estimator.warnings import find_warnings
+from mnar_ebm.estimator.report.cautions import find_warnings
+from mnar_ebm.estimator.report.describe import HIGH, LOW, NO_LINK
 from mnar_ebm.screening import Evidence, Finding, Gain
-from mnar_ebm.training import NonFiniteLossError, TiltReport
+from mnar_ebm.tilted import TiltReport
+from mnar_ebm.training import NonFiniteLossError
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
 
@@ -446,7 +447,7 @@ def test_a_fit_that_ends_early_leaves_the_one_of_before(monkeypatch, error):
 
 def test_unbiased_rows_join_the_fit(monkeypatch):
     """With a tilt they fit a second energy, which the report tells of; without one they train."""
-    monkeypatch.setattr("mnar_ebm.training.second_tilt.NUM_NEGATIVES", 2048)
+    monkeypatch.setattr("mnar_ebm.debiasing.second_tilt.NUM_NEGATIVES", 2048)
     frame = pd.DataFrame(hide("high"), columns=["a", "b", "c"])
     few = pd.DataFrame(complete_rows()[:40], columns=["a", "b", "c"])
     settings = {"unbiased_steps": 20, "unbiased_energy": "additive", "slope_start": "flat"}

@@ -13,13 +13,13 @@ import pytest
 from scipy import special, stats
 
 from mnar_ebm import MNARImputer, metrics, models
-from mnar_ebm.blocks import Block
 from mnar_ebm.config import Config
 from mnar_ebm.data import Standardiser
-from mnar_ebm.data.toys import LinearGaussian
+from mnar_ebm.data.datasets.toys import LinearGaussian
 from mnar_ebm.estimator import Sensitivity, analysis, departures, statistics
 from mnar_ebm.estimator.ensemble import Ensemble
-from mnar_ebm.training.fitted import FittedModel, TableFacts
+from mnar_ebm.kinds import Block
+from mnar_ebm.tilted import FittedModel, TableFacts
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
 

@@ -7,10 +7,11 @@ import re
 import numpy as np
 import pytest
 
+import mnar_ebm
 from experiments import markdown, published
 from experiments.benchmark.imputation import methods
-from mnar_ebm import Config, data, training
-from mnar_ebm.training.fitted import make_fitted, table_facts
+from mnar_ebm import Config, data, tilted
+from mnar_ebm.tilted import make_fitted, table_facts
 
 COMMAND = "benchmark.imputation.__main__"
 TINY = (
@@ -117,8 +118,8 @@ def test_draws_of_the_paper_are_those_of_its_weights(monkeypatch, csv):
         mechanism="selfmasking_logistic", tilt="none", latent_dim=2, num_imputation_samples=50
     )
     fitted = make_fitted(config, table_facts(config, table))
-    report = training.TiltReport(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, np.zeros(1))
-    monkeypatch.setattr(training, "train", lambda config, table: (fitted, report))
+    report = tilted.TiltReport(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, np.zeros(1))
+    monkeypatch.setattr(mnar_ebm, "train", lambda config, table: (fitted, report))
     completed = methods.run_ours("paper_ppca", table, 0, methods.Options(None, 3))["paper_ppca"]
     imputed = fitted.impute(table.x, num_imputations=3, seed=0)
     assert (completed.draws == imputed.draws).all()

@@ -8,7 +8,7 @@ from absl import flags
 
 from experiments.benchmark.debiasing import classifier, mnist
 from experiments.benchmark.debiasing import digits as task
-from mnar_ebm import Config, data, training
+from mnar_ebm import Config, data, debiasing, tilted
 
 
 def make_digits(num_rows):
@@ -109,8 +109,8 @@ def test_figures_are_drawn(tmp_path, digits, monkeypatch):
     config = Config(tilt="latent", mechanism="none", likelihood="bernoulli", latent_dim=2)
     changes = {"hidden_dim": 8, "unbiased_energy": "clusters", "unbiased_steps": 20}
     config = dataclasses.replace(config, unbiased_folds=0, **changes)
-    fitted = training.fitted.make_fitted(config, training.fitted.table_facts(config, table))
-    second, _ = training.debias(fitted, data.make_table("few", columns, table.x[:40]))
+    fitted = tilted.make_fitted(config, tilted.table_facts(config, table))
+    second, _ = debiasing.debias(fitted, data.make_table("few", columns, table.x[:40]))
     drawn = mnist.draw(second, 0)
     assert drawn.images.shape == (mnist.NUM_SAMPLES, 28 * 28) and 0.01 < drawn.ess < 1
     reader = classifier.fit(digits.train_x, digits.train_y, num_steps=2)

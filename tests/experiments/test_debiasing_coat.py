@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmark.debiasing import coat, ratings
-from mnar_ebm.data.coat import Coat
+from mnar_ebm.data.datasets.coat import Coat
 
 USERS, ITEMS = 30, 40
 

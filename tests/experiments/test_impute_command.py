@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnar_ebm import data, training
+import mnar_ebm
+from mnar_ebm import data
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_observed_cells_keep_their_text(impute, before):
 def test_gaps_at_random_are_filled_without_the_mechanism(impute, before, trained):
     """As by the same p(x) alone, which is another answer than by what the mechanism hides."""
     chosen = impute("--gaps_at_random").to_numpy().astype(float)
-    fitted = training.load(trained.workdir).without_mechanism()
+    fitted = mnar_ebm.load(trained.workdir).without_mechanism()
     np.testing.assert_allclose(chosen, fitted.impute(before.x).mean, rtol=1e-5)
     assert not np.allclose(chosen, impute(output="hidden.csv").to_numpy().astype(float))
 

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnar_ebm import data, training
-from mnar_ebm.blocks import Block
+import mnar_ebm
+from mnar_ebm import data
 from mnar_ebm.estimator import analysis, departures, statistics
 from mnar_ebm.estimator.ensemble import Ensemble
+from mnar_ebm.kinds import Block
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_it_writes_what_the_analysis_of_the_model_gives(call, given, trained, tm
     )
     assert said.status == 0, said
     out = pd.read_csv("out.csv")
-    fitted = training.load(trained.workdir)
+    fitted = mnar_ebm.load(trained.workdir)
     x = data.read_csv(trained.csv).x
     places = [fitted.facts.columns.index(name) for name in ("height", "dose")]
     expected = analysis.analyse(

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+import mnar_ebm
 from mnar_ebm import training
 
 ONE_ROW = "a,b\n1,2\n"
@@ -17,8 +18,8 @@ def no_work(monkeypatch):
     def work(*args, **kwargs):
         raise AssertionError("the work began")
 
-    monkeypatch.setattr(training, "train", work)
-    monkeypatch.setattr(training, "load", work)
+    monkeypatch.setattr(mnar_ebm, "train", work)
+    monkeypatch.setattr(mnar_ebm, "load", work)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_resume_before_the_first_checkpoint(call, monkeypatch, people_csv, tmp_p
         seeds.append(config.seed)
         raise training.InterruptedTraining("killed")
 
-    monkeypatch.setattr(training, "train", killed)
+    monkeypatch.setattr(mnar_ebm, "train", killed)
     workdir = tmp_path / "run"
     args = (f"--data_path={people_csv}", f"--workdir={workdir}", "--resume", "--hidden_dim=16")
     for seed in (0, 5):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnar_ebm.blocks import make_blocks
 from mnar_ebm.data.table import make_table
 from mnar_ebm.estimator.selection import in_words
+from mnar_ebm.kinds import make_blocks
 from mnar_ebm.missingness import gap_terms
 from mnar_ebm.screening import Gain, random_means, screen
 from mnar_ebm.screening import factors as model

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mnar_ebm.blocks import make_blocks
 from mnar_ebm.data.table import make_table
+from mnar_ebm.kinds import make_blocks
 from mnar_ebm.screening import wide
 
 

@@ -10,11 +10,14 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mnar_ebm import Config, data, training
+import mnar_ebm
+from mnar_ebm import Config, data, tilted
 from mnar_ebm.data import Table
-from mnar_ebm.training import FittedModel, loop
-from mnar_ebm.training.held_out import split_rows
-from mnar_ebm.training.stages import make_stages
+from mnar_ebm.tilted import FittedModel
+from mnar_ebm.tilted.held_out import split_rows
+from mnar_ebm.tilted.stages import make_loop, make_stages
+from mnar_ebm.training import loop
+from mnar_ebm.training.plan import pad_rows
 from mnar_ebm.types import Batch
 
 FINE_TUNING_RATE = 3e-4
@@ -26,7 +29,7 @@ def few_only(config: Config, unbiased: Table) -> FittedModel:
     config = dataclasses.replace(
         config, tilt="none", mechanism="none", slope_start="flat", validation_fraction=0.2
     )
-    return training.train(config, unbiased)[0]
+    return mnar_ebm.train(config, unbiased)[0]
 
 
 def fine_tune(fitted: FittedModel, unbiased: Table) -> FittedModel:
@@ -44,19 +47,18 @@ def fine_tune(fitted: FittedModel, unbiased: Table) -> FittedModel:
         num_steps=FINE_TUNING_STEPS,
         validation_fraction=0.2,
     )
-    ignoring = training.fitted.restore(config, fitted.facts, fitted.params._replace(mechanism={}))
+    ignoring = tilted.restore(config, fitted.facts, fitted.params._replace(mechanism={}))
     (stage,) = make_stages(config, ignoring.model)
     x, mask = fitted.standardise(unbiased.x)
     rows, held_out = (
-        Batch(jnp.asarray(x[part]), jnp.asarray(mask[part]))
+        pad_rows(Batch(jnp.asarray(x[part]), jnp.asarray(mask[part])))
         for part in split_rows(config, len(unbiased.x))
     )
     key = jax.random.key(config.seed)
-    params = ignoring.params
-    start = loop.init_state(stage, params, key)
-    *_, (last, _) = loop.run_stage(config, stage, params, start, rows, held_out, key)
-    moved = loop.finish(config, stage, params, last)
-    return fitted._replace(params=fitted.params._replace(base=moved.base))
+    *_, last = loop.run_stages(
+        make_loop(config), [stage], ignoring.params, rows, held_out, [(key, key)]
+    )
+    return fitted._replace(params=fitted.params._replace(base=last.params.base))
 
 
 def reweight(table: Table, unbiased: Table, completed: np.ndarray, seed: int) -> Table:

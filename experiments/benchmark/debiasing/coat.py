@@ -16,14 +16,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+import mnar_ebm
 from experiments import markdown, settings
 from experiments.benchmark.debiasing import baselines, ratings
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
 from experiments.benchmark.debiasing.ratings import Events, Scores
-from mnar_ebm import data, training
+from mnar_ebm import data, debiasing
 from mnar_ebm.config import ENERGIES
-from mnar_ebm.data.coat import Coat, load_coat
-from mnar_ebm.training import FittedModel
+from mnar_ebm.data.datasets.coat import Coat, load_coat
+from mnar_ebm.tilted import FittedModel
 
 NUM_SPLITS = 20
 UNBIASED_SHARE = 0.05
@@ -104,7 +105,7 @@ def selected_table(data_dir: str | None) -> data.Table:
 def base_of(data_dir: str | None, seed: int) -> FittedModel:
     """Return the model of the self-selected ratings; all splits of a seed start from it."""
     config = dataclasses.replace(settings.config_from_flagfile("debias/coat.cfg"), seed=seed)
-    return training.train(config, selected_table(data_dir))[0]
+    return mnar_ebm.train(config, selected_table(data_dir))[0]
 
 
 def make_task(kind: str, coat: Coat, seed: int) -> Task:
@@ -171,11 +172,11 @@ def predict_by_models(
         "base": base,
         "base, fine-tuned": baselines.fine_tune(fitted, unbiased),
         "few rows alone": baselines.few_only(base.config, unbiased),
-        "reweighted (LFIW)": training.train(base.config, weighted)[0],
+        "reweighted (LFIW)": mnar_ebm.train(base.config, weighted)[0],
     }
     found = {}
     for space in SPACES:
-        models[f"{space} tilt"], report = training.debias(fitted.in_space(space), unbiased)
+        models[f"{space} tilt"], report = debiasing.debias(fitted.in_space(space), unbiased)
         names = ("energy", "weight_decay", "tilt_scale", "gain", "gain_standard_error")
         found[space] = {name: getattr(report, name) for name in (*names, "ess_fraction")}
     predicted = {name: ratings.predict(model, test, task.seed) for name, model in models.items()}
@@ -202,7 +203,7 @@ def guard(data_dir: str | None, seed: int) -> Record:
     )
     results = {}
     for name, changes in USER_MODELS.items():
-        fitted, _ = training.train(dataclasses.replace(config, seed=seed, **changes), table)
+        fitted, _ = mnar_ebm.train(dataclasses.replace(config, seed=seed, **changes), table)
         filled = fitted.impute(coat.selected).mean
         shown = filled[given.users, given.items] - given.ratings
         predicted = filled[test.users, test.items]

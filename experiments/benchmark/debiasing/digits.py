@@ -8,7 +8,8 @@ import numpy as np
 from experiments.benchmark.debiasing import classifier
 from experiments.benchmark.debiasing.jobs import Record
 from mnar_ebm import data, metrics
-from mnar_ebm.data import Table, builders
+from mnar_ebm.data import Table
+from mnar_ebm.data.datasets import builders
 
 NUM_CLASSES = 5
 PROPORTIONS = (0.12, 0.33, 0.28, 0.20, 0.07)

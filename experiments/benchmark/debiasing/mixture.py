@@ -11,13 +11,15 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
+import mnar_ebm
 from experiments import markdown, settings
 from experiments.benchmark.debiasing import baselines
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
-from mnar_ebm import data, models, sampling, training
-from mnar_ebm.data.toys import GaussianMixture, gaussian_mixture
+from mnar_ebm import data, debiasing, models
+from mnar_ebm import inference as sampling
+from mnar_ebm.data.datasets.toys import GaussianMixture, gaussian_mixture
 from mnar_ebm.likelihoods import masked_log_prob
-from mnar_ebm.training import FittedModel
+from mnar_ebm.tilted import FittedModel
 
 WRONG_WEIGHTS = np.array([0.15, 0.25, 0.6])
 NUM_SELECTED, NUM_UNBIASED, NUM_TEST = 5000, 100, 1000
@@ -43,21 +45,21 @@ def run(seed: int, figures: pathlib.Path | None) -> Record:
     many, few, test = draw_rows(seed)
     selected, unbiased = (data.make_table("mixture", COLUMNS, x) for x in (many, few))
     config = dataclasses.replace(settings.config_from_flagfile("debias/mixture.cfg"), seed=seed)
-    fitted, report = training.train(config, selected)
+    fitted, report = mnar_ebm.train(config, selected)
     plain = dataclasses.replace(config, tilt="none")
     fits: dict[str, tuple[FittedModel, Any]] = {
         "base": (fitted.base(), None),
         "fine-tuned": (baselines.fine_tune(fitted, unbiased), None),
         "few rows alone": (baselines.few_only(plain, unbiased), None),
         "reweighted (LFIW)": (
-            training.train(plain, baselines.reweight(selected, unbiased, selected.x, seed))[0],
+            mnar_ebm.train(plain, baselines.reweight(selected, unbiased, selected.x, seed))[0],
             None,
         ),
         "first tilt": (fitted, None),
     }
     for space in SPACES:
         start = fitted if space == "latent" else fitted.in_space(space)
-        fits[f"{space} tilt"] = training.debias(start, unbiased)
+        fits[f"{space} tilt"] = debiasing.debias(start, unbiased)
     results = {name: _judge(model, truth, test, seed) for name, (model, _) in fits.items()}
     for name, (model, found) in fits.items():
         if found is None:

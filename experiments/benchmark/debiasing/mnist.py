@@ -16,12 +16,14 @@ import jax
 import numpy as np
 from sklearn.decomposition import PCA
 
+import mnar_ebm
 from experiments import figures, markdown, settings
 from experiments.benchmark.debiasing import baselines, classifier, digits
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
-from mnar_ebm import data, models, samplers, sampling, training
+from mnar_ebm import data, debiasing, models, samplers
+from mnar_ebm import inference as sampling
 from mnar_ebm.config import ENERGIES
-from mnar_ebm.training import FittedModel
+from mnar_ebm.tilted import FittedModel
 from mnar_ebm.types import Array
 
 LATENT_DIMS = (8, 2, 16)
@@ -66,7 +68,7 @@ def run(options: Options, latent_dim: int, seed: int) -> Record:
     judge = digits.make_judge(options.data_dir)
     config = settings.config_from_flagfile("debias/mnist.cfg")
     config = dataclasses.replace(config, latent_dim=latent_dim, seed=seed)
-    first, report = training.train(config, split.selected)
+    first, report = mnar_ebm.train(config, split.selected)
     results: list[Record] = []
 
     def tell(method: str, drawn: Drawn, per_class: int = MAIN_PER_CLASS, **more: object) -> None:
@@ -79,10 +81,10 @@ def run(options: Options, latent_dim: int, seed: int) -> Record:
     tell("VAE, tilt to the selected", draw(first, seed))
     for per_class in digits.PER_CLASS if latent_dim == MAIN_DIM else (MAIN_PER_CLASS,):
         unbiased = split.unbiased[per_class]
-        second, found = training.debias(first, unbiased)
+        second, found = debiasing.debias(first, unbiased)
         tell(SECOND, draw(second, seed), per_class, **_facts(found))
         config = dataclasses.replace(first.config, unbiased_energy="clusters", unbiased_folds=0)
-        whole, found = training.debias(first._replace(config=config), unbiased)
+        whole, found = debiasing.debias(first._replace(config=config), unbiased)
         tell(UNGUARDED, draw(whole, seed), per_class, **_facts(found))
         if per_class == MAIN_PER_CLASS:
             for method, moved in ((SECOND, second), (UNGUARDED, whole)):
@@ -104,7 +106,7 @@ def run(options: Options, latent_dim: int, seed: int) -> Record:
     }
 
 
-def _facts(found: training.UnbiasedReport) -> Record:
+def _facts(found: debiasing.UnbiasedReport) -> Record:
     names = ("energy", "weight_decay", "tilt_scale", "gain", "gain_standard_error")
     return {name: getattr(found, name) for name in names}
 
@@ -146,7 +148,7 @@ def _tell_others(
     unbiased = split.unbiased[MAIN_PER_CLASS]
     network = dataclasses.replace(first.config, unbiased_energy="network")
     fresh = first._replace(config=network).in_space("data")
-    moved, found = training.debias(fresh, unbiased)
+    moved, found = debiasing.debias(fresh, unbiased)
     tell("VAE, data tilt, SNIS", draw(moved, seed), **_facts(found))
     tell("VAE fine-tuned on the unbiased", draw(baselines.fine_tune(first, unbiased), seed))
     tell("VAE of the unbiased alone", draw(baselines.few_only(first.config, unbiased), seed))
@@ -155,7 +157,7 @@ def _tell_others(
     shown = data.make_table("mnist", components, pca.transform(unbiased.x))
     weighted = baselines.reweight(split.selected, shown, pca.transform(split.selected.x), seed)
     plain = dataclasses.replace(first.config, tilt="none")
-    tell("VAE of reweighted images (LFIW)", draw(training.train(plain, weighted)[0], seed))
+    tell("VAE of reweighted images (LFIW)", draw(mnar_ebm.train(plain, weighted)[0], seed))
 
 
 def draw_latent(

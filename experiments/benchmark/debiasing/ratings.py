@@ -18,9 +18,9 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict
 from sklearn.preprocessing import normalize
 
 from mnar_ebm import data
-from mnar_ebm.blocks import make_blocks
-from mnar_ebm.data.coat import Coat
-from mnar_ebm.training import FittedModel
+from mnar_ebm.data.datasets.coat import Coat
+from mnar_ebm.kinds import make_blocks
+from mnar_ebm.tilted import FittedModel
 
 ALPHAS = (1.0, 2.0, 5.0, 10.0, 20.0)
 """Precisions to choose from, in units of the noise of a rating."""

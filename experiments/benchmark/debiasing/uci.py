@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+import mnar_ebm
 from experiments import markdown, settings
 from experiments.benchmark.debiasing import baselines
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
 from experiments.benchmark.imputation import peers
-from mnar_ebm import Config, data, training
+from mnar_ebm import Config, data, debiasing
 from mnar_ebm.metrics import imputation_rmse
-from mnar_ebm.training import FittedModel
+from mnar_ebm.tilted import FittedModel
 
 DATASETS = ("red", "concrete")
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -68,14 +69,14 @@ def run(data_dir: str | None, name: str, base: str, share: float, seed: int) -> 
     selected, unbiased, whole = data.follow_up(table, share, seed)
     config = settings.config_from_flagfile(f"debias/{base}.cfg")
     config = dataclasses.replace(config, seed=seed)
-    fitted, report = training.train(config, selected, unbiased=unbiased)
+    fitted, report = mnar_ebm.train(config, selected, unbiased=unbiased)
     rmse = {"base": _rmse(fitted.base(), whole, seed), "joint": _rmse(fitted, whole, seed)}
     found = report.unbiased
     if base == "ignorable":
         rmse |= _others(whole, seed)
     if base == "ignorable" and share == MAIN_SHARE and seed < NUM_FULL_SEEDS:
         for space in SPACES[1:]:
-            moved, _ = training.debias(fitted.in_space(space), unbiased)
+            moved, _ = debiasing.debias(fitted.in_space(space), unbiased)
             rmse[space] = _rmse(moved, whole, seed)
         rmse |= _other_uses(dataclasses.replace(config, tilt="none"), selected, unbiased, whole)
     return {
@@ -98,14 +99,14 @@ def _other_uses(
     config: Config, selected: data.Table, unbiased: data.Table, whole: data.Table
 ) -> dict[str, float]:
     """Return the error of a base without the unbiased rows, and of what else they are good for."""
-    alone, _ = training.train(config, selected)
+    alone, _ = mnar_ebm.train(config, selected)
     filled = alone.impute(selected.x, num_samples=1000).mean
     weighted = baselines.reweight(selected, unbiased, filled, config.seed)
     fits = {
         "base, selected rows alone": alone,
         "fine-tuned": baselines.fine_tune(alone, unbiased),
         "few rows alone": baselines.few_only(config, unbiased),
-        "reweighted (LFIW)": training.train(config, weighted, unbiased=unbiased)[0],
+        "reweighted (LFIW)": mnar_ebm.train(config, weighted, unbiased=unbiased)[0],
     }
     return {name: _rmse(fitted, whole, config.seed) for name, fitted in fits.items()}
 

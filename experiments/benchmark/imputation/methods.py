@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+import mnar_ebm
 from experiments import settings
 from experiments.benchmark.imputation import peers
-from mnar_ebm import Config, MNARImputer, data, training
+from mnar_ebm import Config, MNARImputer, data, tilted
 from mnar_ebm.estimator.settings import DEFAULTS, OWN
 from mnar_ebm.models import Model
 from mnar_ebm.types import Array, DecoderOutput, PyTree
@@ -80,7 +81,7 @@ def make_config(name: str, num_columns: int) -> Config:
 def run_ours(name: str, table: data.Table, seed: int, options: Options) -> dict[str, Completed]:
     """Train and impute; of a tilted model, the base stands beside it."""
     config = dataclasses.replace(make_config(name, len(table.columns)), seed=seed)
-    fitted, report = training.train(config, table)
+    fitted, report = mnar_ebm.train(config, table)
     models = {name: (fitted, report.bound_tilted)}
     if config.tilt != "none":
         models[f"{name}_base"] = (fitted.base(), report.bound_base)
@@ -93,7 +94,7 @@ def run_ours(name: str, table: data.Table, seed: int, options: Options) -> dict[
     return completed
 
 
-def mean_of_decoder_means(fitted: training.FittedModel, x: np.ndarray, **settings: int) -> Array:
+def mean_of_decoder_means(fitted: tilted.FittedModel, x: np.ndarray, **settings: int) -> Array:
     """Return rows completed by the weighted average of E[x|z_k], as the paper's code does. [N, D].
 
     The weights depend on the missing values that were drawn, which this mean ignores: an

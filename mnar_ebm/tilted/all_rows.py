@@ -10,13 +10,13 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
+from mnar_ebm.tilted.fitted import FittedModel, make_batch
+from mnar_ebm.tilted.held_out import split_rows
+from mnar_ebm.tilted.run_folder import Record
+from mnar_ebm.tilted.stages import make_loop, make_stages
 from mnar_ebm.training import loop
-from mnar_ebm.training.fitted import FittedModel, make_batch
-from mnar_ebm.training.held_out import split_rows
-from mnar_ebm.training.run_folder import Record
-from mnar_ebm.training.stages import Stage, make_stages
+from mnar_ebm.training.plan import pad_rows
 
 SHARE = 0.25
 """Share of the steps of the stage ``base``."""
@@ -46,8 +46,8 @@ def train_on_all_rows(
         ValueError: the model has a tilt.
         NonFiniteLossError: the loss became NaN or infinite; ``fitted`` is unharmed.
     """
-    config, stage, state = _go_on(fitted, fitted.config.seed, table.x, table, unbiased, report)
-    return fitted._replace(params=loop.finish(config, stage, fitted.params, state))
+    now = _go_on(fitted, fitted.config.seed, table.x, table, unbiased, report)
+    return fitted._replace(params=now.params)
 
 
 def train_on_bootstrap(
@@ -77,8 +77,8 @@ def train_on_bootstrap(
         B. Efron, "Missing Data, Imputation, and the Bootstrap", JASA 89, 1994, sec. 3.
     """
     rows = np.random.default_rng((seed, _ALL_ROWS)).integers(len(table.x), size=len(table.x))
-    _, stage, state = _go_on(fitted, seed, table.x[rows], table, unbiased, report)
-    return fitted._replace(params=stage.merge(fitted.params, state.average))
+    now = _go_on(fitted, seed, table.x[rows], table, unbiased, report)
+    return fitted._replace(params=now.stage.merge(fitted.params, now.state.average))
 
 
 def _go_on(
@@ -88,8 +88,8 @@ def _go_on(
     table: Table,
     unbiased: Table | None,
     report: Callable[[Record], None],
-) -> tuple[Config, Stage, loop.TrainState]:
-    """Train on with rows ``x``; return the settings, the stage and its last state."""
+) -> loop.Progress:
+    """Train on with rows ``x``; return where that ends."""
     if fitted.config.tilt != "none":
         raise ValueError(f"fitted: expected a model without a tilt, got tilt={fitted.config.tilt}")
     key = jax.random.fold_in(jax.random.key(seed), _ALL_ROWS)
@@ -98,8 +98,14 @@ def _go_on(
     (stage,) = make_stages(config, fitted.model)
     rows = make_batch(fitted, x, unbiased)
     held_out = make_batch(fitted, table.x[split_rows(fitted.config, len(table.x))[1]])
-    state = loop.init_state(stage, fitted.params, key)
-    for latest, record in loop.run_stage(config, stage, fitted.params, state, rows, held_out, key):
-        state = latest
-        report(record | {"stage": "all rows"})
-    return config, stage, state
+    for now in loop.run_stages(
+        make_loop(config),
+        [stage],
+        fitted.params,
+        pad_rows(rows),
+        pad_rows(held_out),
+        [(key, key)],
+    ):
+        if now.record:
+            report(now.record | {"stage": "all rows"})
+    return now

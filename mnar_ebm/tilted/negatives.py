@@ -24,8 +24,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm import models, samplers, targets
+from mnar_ebm import models, samplers
 from mnar_ebm.config import Config
+from mnar_ebm.inference import targets
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import negative_phase
 from mnar_ebm.samplers import replay

@@ -28,11 +28,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import _checks, sampling, targets
+from mnar_ebm import _checks
 from mnar_ebm.data.power import Bend
+from mnar_ebm.inference import targets
+from mnar_ebm.inference.chains import run_chain
+from mnar_ebm.inference.rows import Rows, in_blocks, map_rows, row_seeds
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import bounds
-from mnar_ebm.row_blocks import Rows, in_blocks, map_rows, row_seeds
+from mnar_ebm.programs import once
 from mnar_ebm.types import Array, Key
 
 CHUNK_SAMPLES = 1000
@@ -254,7 +257,7 @@ def make_chain_imputer(
             drawn = bounds.log_weights(key_weights, model, params, x, mask, CHUNK_SAMPLES)
             start = targets.init_noise(key_noise, model)
             start["z"] = drawn.z[jax.random.categorical(key_z, drawn.log_w)]
-            noise, info, _ = sampling.run_chain(
+            noise, info, _ = run_chain(
                 key_chain,
                 targets.posterior_logdensity(model, params, x, mask),
                 start,
@@ -276,5 +279,5 @@ def _check_columns(model: Model, x: np.ndarray) -> None:
         raise ValueError(f"x: expected {model.vae.num_features} columns, got {x.shape[1]}")
 
 
-_cached_chain_imputer = functools.lru_cache(maxsize=16)(make_chain_imputer)
-_cached_imputer = functools.lru_cache(maxsize=16)(make_imputer)
+_cached_chain_imputer = once(make_chain_imputer)
+_cached_imputer = once(make_imputer)

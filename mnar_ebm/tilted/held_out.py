@@ -29,11 +29,12 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from mnar_ebm import blocks as kinds
+from mnar_ebm import kinds
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
-from mnar_ebm.imputation import Imputation
-from mnar_ebm.training.fitted import FittedModel
+from mnar_ebm.inference.imputation import Imputation
+from mnar_ebm.tilted.fitted import FittedModel
+from mnar_ebm.training.plan import some_rows
 
 NUM_STANDARD_ERRORS = 2.0
 MAX_ROWS = 1024
@@ -65,12 +66,6 @@ def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     order = np.random.default_rng(config.seed).permutation(num_rows)
     num_held_out = max(1, round(fraction * num_rows)) if fraction else 0
     return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
-
-
-def some_rows(num_rows: int, most: int) -> np.ndarray:
-    """Return the indices of at most so many rows, from the whole of a table, evenly spaced."""
-    num_taken = min(num_rows, most)
-    return np.arange(num_taken) * num_rows // max(num_taken, 1)
 
 
 def impute_held_out(fitted: FittedModel, table: Table) -> tuple[np.ndarray, Imputation]:

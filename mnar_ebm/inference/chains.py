@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm import _checks, models, samplers, targets
+from mnar_ebm import _checks, models, samplers
+from mnar_ebm.inference import targets
+from mnar_ebm.inference.targets import LogDensity
 from mnar_ebm.models import Model, Params, posterior
-from mnar_ebm.targets import LogDensity
 from mnar_ebm.types import Array, Key, PyTree
 
 SPACES = ("latent", "data", "noise")

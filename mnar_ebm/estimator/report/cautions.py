@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mnar_ebm.config import IGNORABLE
-from mnar_ebm.estimator.describe import NO_LINK
-from mnar_ebm.estimator.report import Column, LevelColumn, Report
-from mnar_ebm.training import TiltReport
+from mnar_ebm.estimator.report.describe import NO_LINK
+from mnar_ebm.estimator.report.report import Column, LevelColumn, Report
+from mnar_ebm.tilted import TiltReport
 
 MIN_ROWS = 100
 MAX_DISTANCE = 0.5

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from mnar_ebm.data import csv
+from mnar_ebm.data import csv_files
 from mnar_ebm.data.table import Table, benchmark_table
 
 Folder = str | os.PathLike[str]
@@ -71,8 +71,8 @@ class UciTable(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         (path,), columns = self.builder_config.files, self.builder_config.columns
-        _, lines, text = csv.read_text(path)
-        x = csv.to_numbers(path, columns, lines, text[:, : len(columns)])
+        _, lines, text = csv_files.read_text(path)
+        x = csv_files.to_numbers(path, columns, lines, text[:, : len(columns)])
         for index, row in enumerate(x):
             yield index, dict(zip(columns, row, strict=True))
 
@@ -122,7 +122,7 @@ def load_uci(name: str, data_dir: Folder) -> Table:
     The paper's numbers for concrete are reproduced with the target as a ninth column only.
     """
     path = _source(name, Path(data_dir, "uci", f"{name}.csv"), UCI_HOME.format(UCI[name]))
-    header, _, _ = csv.read_text(path)
+    header, _, _ = csv_files.read_text(path)
     columns = header if name == "concrete" else header[:-1]
     rows = _rows(UciTable, name, "train", (path,), columns)
     return benchmark_table(name, columns, np.array([[row[c] for c in columns] for row in rows]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnar_ebm import _checks
-from mnar_ebm.estimator.report import Column, LevelColumn, Report
+from mnar_ebm.estimator.report.report import Column, LevelColumn, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

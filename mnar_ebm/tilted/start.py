@@ -7,7 +7,7 @@ seed, the same rows and the same program, and the one with the highest held-out 
 
 A linear mechanism explains gaps by other columns as well as by what they hide, and few rows tell
 which: much of a column's selection passes to the columns that go with it. What it reads of others
-is shrunk as far as the held-out bound allows (``training.held_out``). Three standard errors have to
+is shrunk as far as the held-out bound allows (``tilted.held_out``). Three standard errors have to
 speak for less shrinkage: where p(x) is somewhat wrong, the other columns make up for it.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mnar_ebm.config import SLOPES, Config
-from mnar_ebm.training.held_out import best_of, simplest_of
+from mnar_ebm.tilted.held_out import best_of, simplest_of
 from mnar_ebm.training.loop import try_all
 
 DECAYS = (10.0, 1.0, 0.0)

@@ -10,9 +10,6 @@ import optax
 
 from mnar_ebm.types import Array, PyTree
 
-SLOPE = r"\['slope'\]$"
-"""Path of the slopes of a mechanism in its own values."""
-
 
 class Pace(NamedTuple):
     """How long and how fast a stage goes.
@@ -20,16 +17,16 @@ class Pace(NamedTuple):
     Attributes:
         num_steps: its length.
         learning_rate: its peak learning rate.
-        schedule: ``cosine`` or ``constant``, as in ``Config``.
+        schedule: ``cosine`` or ``constant``, the rate warms up and decays to 0, or stays.
         decays: rates of decoupled weight decay, of ``Stage.decayed`` in turn.
-        slope_precision: 1/sd² of the normal prior of asinh of self-masking's slopes; 0: none.
+        precision: 1/sd² of the normal prior of ``Stage.penalised``, a table's; 0: none.
     """
 
     num_steps: int = 1
     learning_rate: float = 1.0
     schedule: str = "constant"
     decays: tuple[float, ...] = ()
-    slope_precision: float = 0.0
+    precision: float = 0.0
 
     def rates(self, steps: Array) -> Array:
         """Return the learning rate of each step: constant, or warmed up, then decayed to 0. [S]."""
@@ -62,17 +59,22 @@ def make_optimiser(
     return optax.chain(optax.scale_by_adam(), *shrunk, optax.scale_by_learning_rate(rate))
 
 
-def add_slope_prior(gradient: PyTree, trainable: PyTree, precision: Array | float) -> PyTree:
-    r"""Return the gradient of the loss less the log-density of N(0, 1/precision) of asinh(w).
+def add_prior(
+    gradient: PyTree, trainable: PyTree, pattern: str, precision: Array | float
+) -> PyTree:
+    r"""Return the gradient of the loss less the log-density of N(0, 1/precision).
 
     Args:
         gradient: of the loss, a mean over rows.
         trainable: the parameters that move.
+        pattern: of the paths of those that have the prior; empty: none.
         precision: of the prior, over the number of rows.
     """
+    if not pattern:
+        return gradient
     return jax.tree.map(
-        lambda is_slope, slope, own: own + precision * slope * is_slope,
-        _is_on_path(SLOPE)(trainable),
+        lambda has_prior, value, own: own + precision * value * has_prior,
+        _is_on_path(pattern)(trainable),
         trainable,
         gradient,
     )

@@ -9,18 +9,18 @@ import numpy as np
 
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
+from mnar_ebm.debiasing.unbiased import check_unbiased, debias
+from mnar_ebm.tilted.facts import TableFacts, table_facts
+from mnar_ebm.tilted.fitted import FittedModel, make_batch, make_fitted
+from mnar_ebm.tilted.held_out import impute_held_out, split_rows
+from mnar_ebm.tilted.run_folder import Record, RunFolder, rows_digest
+from mnar_ebm.tilted.stages import make_loop, make_stages
+from mnar_ebm.tilted.start import CHOSEN, choose_start
+from mnar_ebm.tilted.tilt_scale import TiltReport, choose_tilt_scale
 from mnar_ebm.training import checkpoints, loop
-from mnar_ebm.training.fitted import FittedModel, TableFacts, make_batch, make_fitted, table_facts
-from mnar_ebm.training.held_out import impute_held_out, split_rows
-from mnar_ebm.training.run_folder import Record, RunFolder, rows_digest
-from mnar_ebm.training.stages import make_stages
-from mnar_ebm.training.start import CHOSEN, choose_start
-from mnar_ebm.training.tilt_scale import TiltReport, choose_tilt_scale
-from mnar_ebm.training.unbiased import check_unbiased, debias
-
-
-class InterruptedTraining(RuntimeError):
-    """Training was asked to stop; what it had done is in the last checkpoint."""
+from mnar_ebm.training.loop import InterruptedTraining
+from mnar_ebm.training.plan import pad_rows
+from mnar_ebm.types import Key
 
 
 def check(config: Config, table: Table, unbiased: Table | None = None) -> None:
@@ -55,9 +55,9 @@ def train(
     """Fit base and mechanism, then the tilt, then its scale; then tilt to the unbiased rows.
 
     Unbiased rows are trained on beside the others, but without a mechanism, and none is held out;
-    in the end, if there is a tilt, a second one is fitted to them alone (``training.unbiased``).
+    in the end, if there is a tilt, a second one is fitted to them alone (``debiasing.unbiased``).
 
-    With ``slope_start="best"`` short trainings come first (``training.start``), which are reported
+    With ``slope_start="best"`` short trainings come first (``tilted.start``), which are reported
     but not kept: a run that is killed within them does them again.
 
     Args:
@@ -100,21 +100,26 @@ def train(
     else:
         run.start_log()
 
-    for index, stage in enumerate(stages[first:], start=first):
-        key_stage = jax.random.fold_in(key, 1 + index)
-        key_chains = jax.random.fold_in(key, 2 + len(stages) + index)
-        state = state if state is not None else loop.init_state(stage, params, key_chains)
-        chunks = loop.run_stage(config, stage, params, state, train_data, held_out, key_stage, room)
-        for state, record in chunks:
-            run.log(record)
-            report(record)
-            stopping = should_stop()
-            run.save(stages, index, params, state, force=stopping)
-            if stopping:
-                raise InterruptedTraining(f"stopped at step {record['step']} of stage {stage.name}")
-        run.save(stages, index, params, state, force=True)
-        params = loop.finish(config, stage, params, state)
-        state = None
+    for now in loop.run_stages(
+        make_loop(config),
+        stages,
+        params,
+        pad_rows(train_data, room),
+        pad_rows(held_out),
+        stage_keys(key, len(stages)),
+        first,
+        state,
+    ):
+        if now.record:
+            run.log(now.record)
+            report(now.record)
+        stopping = bool(now.record) and should_stop()
+        run.save(stages, now, force=stopping or now.is_end)
+        if stopping:
+            raise InterruptedTraining(
+                f"stopped at step {now.record['step']} of stage {now.stage.name}"
+            )
+        params = now.params if now.is_end else params
 
     key_scale = jax.random.fold_in(key, 1 + len(stages))
     judged = held_out if len(rows_held_out) else make_batch(fitted, table.x[rows_train])
@@ -126,6 +131,12 @@ def train(
         tilt_report = tilt_report._replace(unbiased=found)
     run.save_finished(stages, fitted)
     return fitted, tilt_report
+
+
+def stage_keys(key: Key, num_stages: int) -> list[tuple[Key, Key]]:
+    """Return the random keys of each stage, of its steps and of its chains."""
+    fold = jax.random.fold_in
+    return [(fold(key, 1 + n), fold(key, 2 + num_stages + n)) for n in range(num_stages)]
 
 
 def with_start(

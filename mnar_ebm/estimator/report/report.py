@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from mnar_ebm.debiasing import UnbiasedReport
 from mnar_ebm.estimator.against_random import MeanAgainstRandom
 from mnar_ebm.estimator.patterns import Patterns
 from mnar_ebm.screening import Evidence
-from mnar_ebm.training import UnbiasedReport
 
 MAX_LEVELS_IN_WORDS = 6
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import imputation
+from mnar_ebm import inference
 from mnar_ebm.data.power import Bend
 from mnar_ebm.models import Model, Params, without_tilt
 from mnar_ebm.objectives import bounds
@@ -23,7 +23,7 @@ from mnar_ebm.samplers.importance import (
     log_mean_exp,
     log_mean_exp_standard_error,
 )
-from mnar_ebm.training.held_out import some_rows
+from mnar_ebm.training.plan import some_rows
 from mnar_ebm.types import Array, Batch, Key
 
 CANDIDATES = np.linspace(0.0, 1.0, 21, dtype=np.float32)
@@ -105,7 +105,7 @@ def _report_without_tilt(
 ) -> TiltReport:
     """Return the report of a model that has no tilt, whose log Z is 0."""
     x, mask = np.asarray(rows.x), np.asarray(rows.mask)
-    imputed = imputation.impute(key, model, params, x, mask, num_samples=NUM_SAMPLES, bend=bend)
+    imputed = inference.impute(key, model, params, x, mask, num_samples=NUM_SAMPLES, bend=bend)
     bound = float(imputed.bound.mean())
     return TiltReport(0.0, bound, bound, 0.0, 0.0, 1.0, np.zeros(NUM_NEGATIVES, np.float32))
 

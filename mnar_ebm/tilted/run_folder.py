@@ -14,9 +14,10 @@ import numpy as np
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.files import replacing
-from mnar_ebm.training import checkpoints, loop
-from mnar_ebm.training.fitted import FittedModel, TableFacts, make_fitted
-from mnar_ebm.training.stages import Stage
+from mnar_ebm.tilted.facts import TableFacts
+from mnar_ebm.tilted.fitted import FittedModel, make_fitted
+from mnar_ebm.training import checkpoints, chunks, loop
+from mnar_ebm.training.stage import Stage
 from mnar_ebm.types import PyTree
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
@@ -46,21 +47,14 @@ class RunFolder:
         config = dataclasses.asdict(self._config)
         return {"stage": stage, "config": config, "facts": facts, "rows": self._rows}
 
-    def save(
-        self,
-        stages: Sequence[Stage],
-        index: int,
-        params: PyTree,
-        state: loop.TrainState,
-        force: bool,
-    ) -> None:
+    def save(self, stages: Sequence[Stage], now: loop.Progress, force: bool) -> None:
         """Save a stage's state, if asked or if the last time is long ago."""
         due = time.monotonic() - self._last_save >= SECONDS_BETWEEN_CHECKPOINTS
         if self._manager is None or not (force or due):
             return
-        step = _steps_before(stages, index) + int(state.step)
-        arrays = {"params": params, "state": state}
-        checkpoints.save(self._manager, step, arrays, self._record(stages[index].name))
+        step = _steps_before(stages, now.number) + int(now.state.step)
+        arrays = {"params": now.started, "state": now.state}
+        checkpoints.save(self._manager, step, arrays, self._record(now.stage.name))
         self._last_save = time.monotonic()
 
     def save_finished(self, stages: Sequence[Stage], fitted: FittedModel) -> None:
@@ -74,7 +68,7 @@ class RunFolder:
 
     def restore(
         self, stages: Sequence[Stage], params: PyTree
-    ) -> tuple[PyTree, int, loop.TrainState | None]:
+    ) -> tuple[PyTree, int, chunks.TrainState | None]:
         """Return the parameters, the stage to go on with, and its state."""
         if self._manager is None or self._workdir is None:
             raise ValueError("resume: expected a workdir, got none")
@@ -91,7 +85,7 @@ class RunFolder:
             finished = finished._replace(params=arrays["params"])
             return finished.without_second().params, len(stages), None
         index = names.index(record["stage"])
-        state = loop.init_state(stages[index], params, jax.random.key(0))
+        state = chunks.init_state(stages[index], params, jax.random.key(0))
         like = {"params": params, "state": state}
         arrays = checkpoints.load_arrays(self._manager, self._workdir, like)
         self._truncate_log(names, index, int(arrays["state"].step))

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm import _checks, diagnostics, models, samplers
+from mnar_ebm.inference import chains
+from mnar_ebm.inference.weights import sample_by_weights
 from mnar_ebm.models import Model, Params
-from mnar_ebm.sampling import chains
-from mnar_ebm.sampling.weights import sample_by_weights
 from mnar_ebm.types import Array, Key
 
 _FEWEST_DRAWS = 10  # of a chain: with fewer it cannot be told whether the chains agree

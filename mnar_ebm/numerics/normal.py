@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy import special
 
+from mnar_ebm.numerics.uniform import positive_uniform
 from mnar_ebm.types import Array, Key
-from mnar_ebm.uniform import positive_uniform
 
 _TAIL = -4.0
 _MILLS_TERMS = 20

@@ -2,7 +2,7 @@ r"""The second tilt, from the model of the selected rows to a small unbiased sam
 
 The rows are few: how much they carry, that is the kind of energy, the precision \alpha of a
 Gaussian prior on its weights and the scale \lambda, is what gains most on folds of rows that the
-energy was not fitted to (``training.second_tilt``). \lambda = 0, the model as it was, is a
+energy was not fitted to (``debiasing.second_tilt``). \lambda = 0, the model as it was, is a
 candidate, and is kept unless the gain is above its standard error. Without folds there is no such
 guard.
 
@@ -21,10 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm import diagnostics, models
+from mnar_ebm import diagnostics, kinds, models
 from mnar_ebm.config import ENERGIES, Config
 from mnar_ebm.data.table import Table
+from mnar_ebm.debiasing import clusters, second_tilt
+from mnar_ebm.debiasing.second_tilt import WEIGHT_DECAYS, Fits, Pools
 from mnar_ebm.models import Tilt
 from mnar_ebm.samplers.importance import (
     effective_sample_size,
@@ -32,10 +33,9 @@ from mnar_ebm.samplers.importance import (
     log_mean_exp_standard_error,
     normalise,
 )
-from mnar_ebm.training import clusters, second_tilt
-from mnar_ebm.training.fitted import FittedModel, TableFacts, check_values, restore
-from mnar_ebm.training.second_tilt import WEIGHT_DECAYS, Fits, Pools
-from mnar_ebm.training.tilt_scale import CANDIDATES
+from mnar_ebm.tilted.facts import TableFacts, check_values
+from mnar_ebm.tilted.fitted import FittedModel, restore
+from mnar_ebm.tilted.tilt_scale import CANDIDATES
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
 KINDS = {"best": ENERGIES} | {kind: (kind,) for kind in ENERGIES}

@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import blocks as kinds
-from mnar_ebm.blocks import Block
+from mnar_ebm import kinds
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator.columns import ColumnType, blocks_of
-from mnar_ebm.estimator.report import Column, LevelColumn
+from mnar_ebm.estimator.report.report import Column, LevelColumn
+from mnar_ebm.kinds import Block
 from mnar_ebm.missingness import gap_terms, selfmasking
-from mnar_ebm.training import FittedModel
+from mnar_ebm.tilted import FittedModel
 from mnar_ebm.types import Array, PyTree
 
 LEAST_CHANGE = 0.3

@@ -23,7 +23,7 @@ from mnar_ebm import models
 from mnar_ebm.models import Model, Params, Tilt
 from mnar_ebm.objectives import bounds
 from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp, sir
-from mnar_ebm.training.tilt_scale import CANDIDATES, NUM_NEGATIVES
+from mnar_ebm.tilted.tilt_scale import CANDIDATES, NUM_NEGATIVES
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
 WEIGHT_DECAYS = (0.1, 1.0, 10.0)

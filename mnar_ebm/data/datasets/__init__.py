@@ -1,0 +1,1 @@
+"""Data sets by name: those of scikit-learn, simulated ones, and loaders of public files."""

@@ -1,0 +1,1 @@
+"""Densities and draws that single precision bears: the normal, the logistic, the open interval."""

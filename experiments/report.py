@@ -1,6 +1,5 @@
 """From a fitted model to what a person reads: the table, metrics.json, imputed.csv, figures."""
 
-import dataclasses
 import importlib.metadata
 import json
 import pathlib
@@ -96,10 +95,10 @@ def _settings(config: Config, name: str) -> dict[str, Any]:
     versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
     return {
         "dataset": name,
-        "mechanism": config.mechanism,
-        "tilt": config.tilt,
+        "mechanism": config.model.mechanism,
+        "tilt": config.model.tilt,
         "seed": config.seed,
-        "config": dataclasses.asdict(config),
+        "config": config.flat(),
         "versions": {"python": platform.python_version(), **versions},
         "device": jax.devices()[0].device_kind,
     }

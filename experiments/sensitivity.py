@@ -4,7 +4,6 @@ python -m experiments.sensitivity --workdir=RUN --input=table.csv --column=incom
     --gamma=-1,-0.5,0,0.5,1 --output=sensitivity.csv
 """
 
-import dataclasses
 import pathlib
 
 import matplotlib
@@ -71,7 +70,7 @@ def main() -> None:
     if AT_RANDOM.value:
         fitted = fitted.without_mechanism()
     if NUM_SAMPLES.value is not None:
-        config = dataclasses.replace(fitted.config, num_imputation_samples=NUM_SAMPLES.value)
+        config = fitted.config.replace(num_imputation_samples=NUM_SAMPLES.value)
         fitted = fitted._replace(config=config)
     x = data.align(data.read_csv(INPUT.value), fitted.facts.columns).x
     chosen = analysis.find_columns(COLUMN.value, fitted.facts.columns)

@@ -1,6 +1,5 @@
 """The flags of training, and the config and the table that they ask for."""
 
-import dataclasses
 import pathlib
 from typing import NamedTuple
 
@@ -8,23 +7,7 @@ from absl import flags
 
 from experiments import cli
 from mnar_ebm import data
-from mnar_ebm.config import (
-    DECODERS,
-    LIKELIHOODS,
-    MECHANISMS,
-    NEGATIVE_PHASES,
-    PROPOSALS,
-    SCALES,
-    SCHEDULES,
-    SIGNS,
-    SLOPE_STARTS,
-    STANDARDISERS,
-    TILTS,
-    UNBIASED_ENERGIES,
-    Config,
-)
-
-_DEFAULT = Config()
+from mnar_ebm.config import Config, settings_by_group
 
 DATASET = flags.DEFINE_string(
     "dataset", "breast_cancer", f"Named data set: one of {', '.join(data.names())}."
@@ -41,80 +24,24 @@ UNBIASED = flags.DEFINE_string(
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of named data sets.")
 
-_ENUMS = {
-    "tilt": (TILTS, "What the energy reads: nothing, x, z, or both."),
-    "mechanism": (MECHANISMS, "Model of why values are missing; none ignores it."),
-    "sign": (SIGNS, "Values that a self-masking mechanism hides; unknown: learned per column."),
-    "slope_start": (
-        SLOPE_STARTS,
-        "Where the slopes of unknown sign start; best: by held-out bound.",
-    ),
-    "likelihood": (LIKELIHOODS, "Distribution of a value given the latent."),
-    "decoder": (DECODERS, "Map from the latent to the mean: network, linear, or their sum."),
-    "decoder_scale": (SCALES, "One scale for all, one per column, or one per column and latent."),
-    "proposal": (PROPOSALS, "Draw latents by an encoder, or at the mode of a linear decoder's."),
-    "negative_phase": (NEGATIVE_PHASES, "Estimator of the tilt's negative phase."),
-    "schedule": (SCHEDULES, "Learning rates warm up and decay to 0, or stay at their peak."),
-    "unbiased_energy": (
-        UNBIASED_ENERGIES,
-        "Second energy, fitted to the unbiased rows; best: by the bound on folds of them.",
-    ),
-    "standardise": (
-        STANDARDISERS,
-        "Bring columns to mean 0 and sd 1 over observed cells, bend them, too, or neither.",
-    ),
-}
-_SWITCHES = {
-    "show_mask": "Let the encoder read the mask beside the row.",
-    "column_gain": "Learn a factor of mean and scale for each column.",
-    "gap_terms": "Let the mechanism read earlier gaps and the values observed among them, too.",
-}
-_LISTS = {
-    "own_slopes": "Factors of the first slope of self-masking, by encoded column; 0: it stays 0.",
-}
-_NUMBERS = {
-    "latent_dim": "Dimensions of the latent.",
-    "hidden_dim": "Units in each hidden layer.",
-    "num_importance_samples": "Importance samples of the bound that is trained.",
-    "batch_size": "Rows in a step.",
-    "learning_rate": "Peak learning rate of the base.",
-    "num_steps": "Steps of the stage base.",
-    "tilt_learning_rate": "Peak learning rate of the tilt.",
-    "tilt_steps": "Steps of the stage tilt.",
-    "energy_bound": "Largest absolute value of an energy, in nats.",
-    "joint_steps": "Steps of the stage joint, after the tilt; 0: none.",
-    "num_negatives": "Base draws or chains in one estimate of the negative phase.",
-    "num_chain_steps": "MALA steps of each chain in a step of training, for cd and pcd.",
-    "chain_step_size": "Step size of these chains, in units of the base's noise.",
-    "replay_size": "Chains that pcd keeps, at least num_negatives.",
-    "restart_share": "Share of the chains that pcd starts again at each step, from 0 to 1.",
-    "unbiased_share": "Least share of unbiased rows in training, in which few are repeated.",
-    "unbiased_steps": "Steps in which the second energy is fitted.",
-    "unbiased_folds": "Folds of the unbiased rows; 0: none, the energy is taken as it fits.",
-    "weight_decay": "Decoupled weight decay of the encoder; 0: none.",
-    "mechanism_weight_decay": "That of what a linear mechanism reads of other columns; 0: none.",
-    "slope_precision": "1/sd² of a normal prior of asinh of a mechanism's own slopes; 0: none.",
-    "tilt_weight_decay": "That of the energy's kernels; 0: none.",
-    "ema_decay": "Decay of the running mean of parameters that is evaluated; 0: none.",
-    "validation_fraction": "Share of rows held out, up to 0.5; 0, without a tilt: none.",
-    "patience": "Evaluations without a better held-out bound before a stage stops.",
-    "num_imputation_samples": "Importance samples for each row of the final imputation.",
-    "seed": "Seed of everything random.",
-}
+SETTINGS = {name: field for name, (_, field) in settings_by_group().items()}
+"""Of every setting, by its name, the field that says what it is for and what it may be."""
 
 
 def define_config_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Define a flag for every setting of the config, with its default."""
-    for name, (choices, text) in _ENUMS.items():
-        flags.DEFINE_enum(name, getattr(_DEFAULT, name), list(choices), text, flag_values=values)
-    for name, text in _SWITCHES.items():
-        flags.DEFINE_bool(name, getattr(_DEFAULT, name), text, flag_values=values)
-    for name, text in _LISTS.items():
-        flags.DEFINE_list(name, list(getattr(_DEFAULT, name)), text, flag_values=values)
-    for name, text in _NUMBERS.items():
-        default = getattr(_DEFAULT, name)
-        define = flags.DEFINE_integer if isinstance(default, int) else flags.DEFINE_float
-        define(name, default, text, flag_values=values)
+    """Define a flag for every setting of the config, with its default and its help."""
+    define = {
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        tuple: flags.DEFINE_list,
+    }
+    for name, field in SETTINGS.items():
+        default, text, choices = field.default, field.metadata["help"], field.metadata["choices"]
+        if choices:
+            flags.DEFINE_enum(name, default, list(choices), text, flag_values=values)
+        else:
+            define[type(default)](name, default, text, flag_values=values)
 
 
 define_config_flags()
@@ -126,8 +53,7 @@ def config_from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:
     Raises:
         ValueError: a value is not allowed.
     """
-    names = [field.name for field in dataclasses.fields(Config)]
-    return Config(**{name: values[name].value for name in names})
+    return Config(**{name: values[name].value for name in SETTINGS})
 
 
 def config_from_flagfile(name: str) -> Config:
@@ -139,11 +65,7 @@ def config_from_flagfile(name: str) -> Config:
     """
     values = flags.FlagValues()
     define_config_flags(values)
-    told = [
-        flags.FLAGS[setting].serialize()
-        for setting in (*_ENUMS, *_SWITCHES, *_LISTS, *_NUMBERS)
-        if flags.FLAGS[setting].present
-    ]
+    told = [flags.FLAGS[name].serialize() for name in SETTINGS if flags.FLAGS[name].present]
     values(["", *cli.expand([f"--flagfile={name}"]), *told])
     return config_from_flags(values)
 
@@ -219,15 +141,14 @@ def _load_unbiased(name: str, table: data.Table) -> data.Table:
 
 def to_flagfile() -> str:
     """Return a flag file that repeats the run, whatever the defaults will be by then."""
-    names = ["dataset", "data_path", "data_dir", "unbiased"]
-    names += [*_ENUMS, *_SWITCHES, *_LISTS, *_NUMBERS]
+    names = ["dataset", "data_path", "data_dir", "unbiased", *SETTINGS]
     lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
     for name in names:
         value = flags.FLAGS[name].value
         is_path = name in ("data_path", "data_dir") or name == "unbiased" and _is_file(value)
         if is_path and value is not None:
             value = pathlib.Path(value).absolute()
-        if name in _LISTS:
+        if isinstance(value, (list, tuple)):
             value = ",".join(map(str, value))
         if value is not None:
             lines.append(f"--{name}={value}")

@@ -29,7 +29,7 @@ def main() -> None:
     config = settings.config_from_flags()
     given = settings.load_rows()
     mnar_ebm.check(config, given.table, given.unbiased)
-    default = f"runs/{settings.dataset_name()}-{config.tilt}-seed{config.seed}"
+    default = f"runs/{settings.dataset_name()}-{config.model.tilt}-seed{config.seed}"
     workdir = pathlib.Path(WORKDIR.value or default)
     cli.open_run_folder(workdir, resume=RESUME.value, overwrite=OVERWRITE.value)
     if not training.checkpoints.has_checkpoint(workdir):

@@ -1,6 +1,5 @@
 """Train, from a config and a table to a fitted model; killed at any moment, it can go on."""
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
 
@@ -90,7 +89,7 @@ def train(
     rows_train, rows_held_out = split_rows(config, len(table.x))
     train_data = make_batch(fitted, table.x[rows_train], unbiased)
     held_out = make_batch(fitted, table.x[rows_held_out])
-    room = 0 if config.tilt != "none" else len(make_batch(fitted, table.x, unbiased).x)
+    room = 0 if config.model.tilt != "none" else len(make_batch(fitted, table.x, unbiased).x)
     key = jax.random.key(config.seed)
     run = RunFolder(config, facts, rows_digest(table, unbiased), workdir)
     stages = make_stages(config, fitted.model)
@@ -126,7 +125,7 @@ def train(
     bend = facts.standardiser.bend
     params, tilt_report = choose_tilt_scale(key_scale, fitted.model, params, judged, bend)
     fitted = fitted._replace(params=params)
-    if unbiased is not None and "none" not in (config.tilt, config.unbiased_energy):
+    if unbiased is not None and "none" not in (config.model.tilt, config.unbiased.unbiased_energy):
         fitted, found = debias(fitted, unbiased)
         tilt_report = tilt_report._replace(unbiased=found)
     run.save_finished(stages, fitted)
@@ -150,8 +149,8 @@ def with_start(
     """Return the config with its start chosen: as in the run that is resumed, or anew."""
 
     def bounds_of(start: Config) -> np.ndarray:
-        decay = start.mechanism_weight_decay
-        stage = f"start {start.slope_start}" + f", decay {decay:g}" * (decay > 0)
+        decay = start.optimisation.mechanism_weight_decay
+        stage = f"start {start.optimisation.slope_start}" + f", decay {decay:g}" * (decay > 0)
 
         def tell(record: Record) -> None:
             report(record | {"stage": stage})
@@ -159,10 +158,14 @@ def with_start(
         fitted, _ = train(start, table, unbiased=unbiased, report=tell, should_stop=should_stop)
         return impute_held_out(fitted, table)[1].bound
 
-    if config.slope_start == "best" and resumed and checkpoints.has_checkpoint(resumed):
+    if (
+        config.optimisation.slope_start == "best"
+        and resumed
+        and checkpoints.has_checkpoint(resumed)
+    ):
         with checkpoints.open_manager(resumed) as manager:
-            kept = Config(**checkpoints.load_record(manager, resumed)["config"])
-        return dataclasses.replace(config, **{name: getattr(kept, name) for name in CHOSEN})
+            kept = checkpoints.load_record(manager, resumed)["config"]
+        return config.replace(**{name: kept[name] for name in CHOSEN})
     return choose_start(config, bounds_of)
 
 

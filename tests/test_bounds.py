@@ -202,7 +202,7 @@ def small_model(mechanism, likelihood, tilt="joint"):
     config = Config(
         tilt=tilt, mechanism=mechanism, likelihood=likelihood, latent_dim=2, hidden_dim=4
     )
-    model = models.make_model(config, num_features=4, observed_columns=(0,))
+    model = models.make_model(config.model, num_features=4, observed_columns=(0,))
     init = jax.jit(models.init_params, static_argnums=1)
     return model, init(jax.random.key(0), model, jnp.full(4, 0.3))
 
@@ -293,7 +293,7 @@ def test_draws_of_a_batch_are_those_of_each_row(likelihood):
     """Every field, of rows that a mechanism chose and of others, whose columns may have atoms."""
     config = Config(likelihood=likelihood, mechanism="linear", latent_dim=2, hidden_dim=8)
     atom_side = (1, 0, 0, -1) if likelihood == "two_part" else ()
-    model = models.make_model(config, 4, (), (), atom_side)
+    model = models.make_model(config.model, 4, (), (), atom_side)
     params = models.init_params(jax.random.key(0), model, jnp.full(4, 0.3))
     params = jax.tree.map(
         lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size).reshape(leaf.shape)), params

@@ -13,10 +13,10 @@ import pytest
 from scipy import special
 
 from mnar_ebm import kinds
-from mnar_ebm.config import MECHANISMS, Config
+from mnar_ebm.config import Config
 from mnar_ebm.kinds import make_blocks
 from mnar_ebm.likelihoods import make_likelihood
-from mnar_ebm.missingness import gap_terms, make_mechanism
+from mnar_ebm.missingness import MECHANISMS, gap_terms, make_mechanism
 from mnar_ebm.models import make_model
 from mnar_ebm.tilted.stages import DECAYED_MECHANISM
 from mnar_ebm.types import DecoderOutput
@@ -383,13 +383,13 @@ def test_a_config_makes_the_mechanism_that_it_names(likelihood):
     """Gap terms and the columns that hide themselves are part of the model."""
     config = Config(tilt="none", latent_dim=2, hidden_dim=4, likelihood=likelihood)
     config = dataclasses.replace(config, gap_terms=True, own_slopes=(-0.5, 0.0, 2.0, 0.0))
-    model = make_model(config, 4, (), (), (0, 0, 1, 0))
+    model = make_model(config.model, 4, (), (), (0, 0, 1, 0))
     rate = jnp.asarray(RATES["numeric"])
-    params = model.mechanism.init(jax.random.key(0), rate, jnp.asarray(config.own_slopes))
+    params = model.mechanism.init(jax.random.key(0), rate, jnp.asarray(config.model.own_slopes))
     assert set(params) == {"own", "gaps"}
-    np.testing.assert_allclose(np.sinh(params["own"]["slope"]), config.own_slopes, rtol=1e-6)
+    np.testing.assert_allclose(np.sinh(params["own"]["slope"]), config.model.own_slopes, rtol=1e-6)
     steeper = dataclasses.replace(config, own_slopes=(-5.0, 0.0, 1.0, 0.0))
-    assert make_model(steeper, 4, (), (), (0, 0, 1, 0)) is model
-    assert config.hides_itself == (1.0, 0.0, 1.0, 0.0)
+    assert make_model(steeper.model, 4, (), (), (0, 0, 1, 0)) is model
+    assert config.model.hides_itself == (1.0, 0.0, 1.0, 0.0)
     fewer = dataclasses.replace(config, own_slopes=(-5.0, 0.0, 0.0, 0.0))
-    assert make_model(fewer, 4, (), (), (0, 0, 1, 0)) is not model
+    assert make_model(fewer.model, 4, (), (), (0, 0, 1, 0)) is not model

@@ -459,7 +459,7 @@ def test_chains_refuse_a_discrete_model():
     config = Config(
         tilt="none", mechanism="none", likelihood="bernoulli", latent_dim=2, hidden_dim=4
     )
-    model = models.make_model(config, 4, ())
+    model = models.make_model(config.model, 4, ())
     params = jax.jit(models.init_params, static_argnums=1)(
         jax.random.key(0), model, jnp.full(4, 0.5)
     )

@@ -14,10 +14,11 @@ import mnar_ebm
 ROOT = pathlib.Path(mnar_ebm.__file__).parent
 
 LAYERS = (
-    ("types", "_checks", "kinds", "config", "numerics", "programs", "moved"),
+    ("types", "_checks", "kinds", "numerics", "programs", "moved"),
     ("compilation", "files"),
     ("samplers", "nets", "likelihoods", "data", "diagnostics"),
     ("missingness", "training"),
+    ("_settings", "settings", "config"),
     ("models",),
     ("objectives",),
     ("inference",),

@@ -35,7 +35,7 @@ def config_of(space, phase, **settings):
 def run(space, phase, num_updates=1, num_runs=30, **settings):
     """Return value and gradient in ``Params`` of the last update at fixed parameters. [R, ...]."""
     model, params = oracles.make_linear_model(LINEAR, energy=oracles.quadratic(space))
-    negatives = make_negatives(config_of(space, phase, **settings), model)
+    negatives = make_negatives(config_of(space, phase, **settings).negatives, model)
 
     @jax.jit
     @jax.vmap
@@ -160,7 +160,7 @@ def test_chains_that_are_not_put_back_are_seen(monkeypatch):
 def small_model(tilt, likelihood="gaussian"):
     """Return a small network model and its parameters."""
     config = Config(tilt=tilt, mechanism="none", likelihood=likelihood, latent_dim=2, hidden_dim=4)
-    model = models.make_model(config, num_features=4, observed_columns=(0,))
+    model = models.make_model(config.model, num_features=4, observed_columns=(0,))
     init = jax.jit(models.init_params, static_argnums=1)
     return model, init(jax.random.key(0), model, jnp.full(4, 0.3))
 
@@ -169,7 +169,7 @@ def small_model(tilt, likelihood="gaussian"):
 def test_only_persistent_chains_are_carried(phase):
     """The others have an empty state and hand it on."""
     model, params = small_model("joint")
-    negatives = make_negatives(config_of("joint", phase), model)
+    negatives = make_negatives(config_of("joint", phase).negatives, model)
     assert jax.tree.leaves(negatives.init(jax.random.key(0))) == []
     value, chains, _ = jax.eval_shape(negatives.log_z, jax.random.key(0), params, ())
     assert value.shape == () and chains == ()
@@ -179,7 +179,7 @@ def test_only_persistent_chains_are_carried(phase):
 def test_without_a_tilt_there_are_no_chains(phase):
     """The stage ``base`` has log Z = 0."""
     model, params = small_model("none")
-    negatives = make_negatives(config_of("none", phase), model)
+    negatives = make_negatives(config_of("none", phase).negatives, model)
     assert negatives.init(jax.random.key(0)) == ()
     value, chains, info = negatives.log_z(jax.random.key(0), params, ())
     assert (value, chains, info) == (0, (), {})
@@ -188,7 +188,7 @@ def test_without_a_tilt_there_are_no_chains(phase):
 def test_a_latent_tilt_has_chains_under_a_discrete_likelihood():
     """They move z alone, where nothing is discrete."""
     model, params = small_model("latent", "bernoulli")
-    negatives = make_negatives(config_of("latent", "pcd", **SHORT), model)
+    negatives = make_negatives(config_of("latent", "pcd", **SHORT).negatives, model)
     chains = negatives.init(jax.random.key(0))
     assert chains.positions.shape == (400, 2)
 

@@ -111,7 +111,7 @@ def test_the_gradient_is_that_of_the_density():
 def test_no_encoder_is_made_and_others_are_refused():
     """Laplace's has no parameters; it takes a decoder that is linear."""
     config = Config(proposal="laplace", tilt="none", latent_dim=2)
-    model = make_model(config, 3, ())
+    model = make_model(config.model, 3, ())
     params = models.init_params(jax.random.key(0), model, jnp.full(3, 0.3))
     assert set(params.base) == {"decoder"} and model.vae.encode is None
     for wrong in ({"decoder": "mlp"}, {"decoder_scale": "per_latent"}):

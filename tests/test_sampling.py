@@ -278,7 +278,7 @@ def test_a_choice_that_cannot_be_made_is_refused_in_words(settings, message):
 def bernoulli_model(tilt):
     """Return a small network model of binary columns."""
     config = Config(tilt=tilt, mechanism="none", likelihood="bernoulli", latent_dim=2, hidden_dim=4)
-    model = models.make_model(config, num_features=3, observed_columns=())
+    model = models.make_model(config.model, num_features=3, observed_columns=())
     init = jax.jit(models.init_params, static_argnums=1)
     return model, init(jax.random.key(0), model, jnp.full(3, 0.5))
 

@@ -8,8 +8,9 @@ import pytest
 
 import mnar_ebm
 from mnar_ebm import data, tilted, training
-from mnar_ebm.config import SLOPES, Config
+from mnar_ebm.config import Config
 from mnar_ebm.missingness.selfmasking import slope
+from mnar_ebm.settings import SLOPES
 from mnar_ebm.tilted import start, tilt_scale
 from mnar_ebm.training import loop
 
@@ -33,8 +34,8 @@ def test_the_start_with_the_highest_bound_is_taken(best):
 
     def bounds_of(config):
         asked.append(config)
-        bound = {"flat": -2.0, "high": -3.0, "low": -4.0}[config.slope_start]
-        return np.full(5, bound + 9.0 * (config.slope_start == best))
+        bound = {"flat": -2.0, "high": -3.0, "low": -4.0}[config.optimisation.slope_start]
+        return np.full(5, bound + 9.0 * (config.optimisation.slope_start == best))
 
     config = dataclasses.replace(CONFIG, num_steps=12_000)
     chosen = start.choose_start(config, bounds_of)
@@ -52,8 +53,17 @@ def test_a_linear_mechanism_reads_as_little_of_other_columns_as_the_bound_allows
     asked = []
 
     def bounds_of(config):
-        asked.append((config.slope_start, config.mechanism_weight_decay, config.num_steps))
-        return -(config.slope_start != "high") - losses[config.mechanism_weight_decay]
+        asked.append(
+            (
+                config.optimisation.slope_start,
+                config.optimisation.mechanism_weight_decay,
+                config.optimisation.num_steps,
+            )
+        )
+        return (
+            -(config.optimisation.slope_start != "high")
+            - losses[config.optimisation.mechanism_weight_decay]
+        )
 
     config = dataclasses.replace(CONFIG, mechanism="linear", num_steps=6000)
     chosen = start.choose_start(config, bounds_of)
@@ -69,9 +79,9 @@ def test_a_start_without_a_finite_loss_is_left_out():
     lost = ["high"]
 
     def bounds_of(config):
-        if config.slope_start in lost:
+        if config.optimisation.slope_start in lost:
             raise loop.NonFiniteLossError("the loss of stage base is nan")
-        return np.full(5, {"flat": -2.0, "low": -1.0}[config.slope_start])
+        return np.full(5, {"flat": -2.0, "low": -1.0}[config.optimisation.slope_start])
 
     assert start.choose_start(CONFIG, bounds_of).slope_start == "low"
     lost += ["flat", "low"]
@@ -123,7 +133,7 @@ def test_a_model_without_its_mechanism_has_no_slopes_of_its_own():
     facts = tilted.table_facts(config, hidden_below())
     fitted = tilted.make_fitted(config, facts)
     plain = fitted.without_mechanism()
-    assert plain.config.mechanism == "none" and plain.params.mechanism == {}
+    assert plain.config.model.mechanism == "none" and plain.params.mechanism == {}
     assert oracles.bits(plain.params.base) == oracles.bits(fitted.params.base)
     rows = hidden_below().x[:5]
     assert np.isfinite(plain.impute(rows, num_samples=20).mean).all()
@@ -154,7 +164,7 @@ def test_the_bound_finds_the_start_and_a_resumed_run_keeps_it(tmp_path, monkeypa
         CONFIG, hidden_below(), tmp_path, report=lambda record: stages.append(record["stage"])
     )
     assert list(dict.fromkeys(stages)) == ["start flat", "start high", "start low", "base", "tilt"]
-    assert fitted.config.slope_start in ("flat", "low")
+    assert fitted.config.optimisation.slope_start in ("flat", "low")
     assert slope(fitted.params.mechanism, "unknown")[0] < 0
     stages.clear()
     again, _ = mnar_ebm.train(
@@ -180,10 +190,10 @@ def test_a_linear_mechanism_is_resumed_with_the_start_and_the_decay_that_it_had(
         )[0]
 
     whole = run(tmp_path / "whole")
-    assert whole.config.mechanism_weight_decay in start.DECAYS
+    assert whole.config.optimisation.mechanism_weight_decay in start.DECAYS
     starts = [f"start {name}" for name in SLOPES]
     decays = [
-        f"start {whole.config.slope_start}" + f", decay {decay:g}" * (decay > 0)
+        f"start {whole.config.optimisation.slope_start}" + f", decay {decay:g}" * (decay > 0)
         for decay in start.DECAYS
     ]
     assert list(dict.fromkeys(seen)) == list(dict.fromkeys([*starts, *decays, "base"]))

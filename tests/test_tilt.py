@@ -9,9 +9,10 @@ import oracles
 import pytest
 
 from mnar_ebm import models
-from mnar_ebm.config import NEGATIVE_PHASES, Config
+from mnar_ebm.config import Config
 from mnar_ebm.objectives import bounds, contrastive, negative_phase
 from mnar_ebm.samplers import effective_sample_size, log_mean_exp_standard_error
+from mnar_ebm.settings import NEGATIVE_PHASES
 from mnar_ebm.tilted import stages
 from mnar_ebm.types import Batch
 
@@ -246,7 +247,16 @@ def test_the_nce_stage_is_stationary_at_the_truth(space):
         def loss(part, key, x):
             moved = params._replace(energy=part[0], log_z=part[1])
             batch = Batch(x, jnp.ones(x.shape, bool))
-            return stages.nce_loss(model, config, key, moved, batch, chains=())[0]
+            return stages.nce_loss(
+                model,
+                config.optimisation.num_importance_samples,
+                config.negatives,
+                key,
+                moved,
+                batch,
+                batch,
+                (),
+            )[0]
 
         gradient = jax.vmap(jax.grad(loss), in_axes=(None, 0, 0))
         return gradient((params.energy, log_z), keys, batches)

@@ -18,8 +18,9 @@ import pytest
 
 import mnar_ebm
 from mnar_ebm import data, run, tilted, training
-from mnar_ebm.config import LIKELIHOODS, MECHANISMS, NEGATIVE_PHASES, Config
+from mnar_ebm.config import Config
 from mnar_ebm.models import without_tilt
+from mnar_ebm.settings import LIKELIHOODS, MECHANISMS, NEGATIVE_PHASES
 from mnar_ebm.tilted import run_folder, stages, tilt_scale
 from mnar_ebm.training import checkpoints, chunks, loop, optimiser, plan
 from mnar_ebm.types import Batch
@@ -467,11 +468,13 @@ def test_a_constant_rate_does_not_decay(schedule, moves):
         jax.tree.map(jnp.ones_like, params),
         chunks.init_state(base, fitted.params, jax.random.key(0)).opt_state,
     )
-    for rate in base.pace.rates(jnp.arange(config.num_steps + 1)):
+    for rate in base.pace.rates(jnp.arange(config.optimisation.num_steps + 1)):
         adam = optimiser.make_optimiser(base.decayed, base.pace.decays, rate)
         updates, state = adam.update(gradient, state, params)
     sizes = np.concatenate([np.abs(leaf).ravel() for leaf in jax.tree.leaves(updates)])
-    np.testing.assert_allclose(sizes, config.learning_rate * moves, rtol=1e-4, atol=1e-12)
+    np.testing.assert_allclose(
+        sizes, config.optimisation.learning_rate * moves, rtol=1e-4, atol=1e-12
+    )
 
 
 def test_what_a_linear_mechanism_reads_of_other_columns_decays_alone():
@@ -481,12 +484,14 @@ def test_what_a_linear_mechanism_reads_of_other_columns_decays_alone():
     )
     fitted = tilted.make_fitted(config, tilted.table_facts(config, table()))
     (base,) = stages.make_stages(config, fitted.model)
-    adam = optimiser.make_optimiser(base.decayed, base.pace.decays, config.learning_rate)
+    adam = optimiser.make_optimiser(
+        base.decayed, base.pace.decays, config.optimisation.learning_rate
+    )
     params = jax.tree.map(jnp.ones_like, base.select(fitted.params))
     gradient = jax.tree.map(jnp.zeros_like, params)
     updates, _ = adam.update(gradient, adam.init(params), params)
     others = updates[1].pop("others")
-    np.testing.assert_allclose(others, -2.0 * config.learning_rate, rtol=1e-6)
+    np.testing.assert_allclose(others, -2.0 * config.optimisation.learning_rate, rtol=1e-6)
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(updates))
 
 
@@ -615,7 +620,7 @@ def test_without_an_encoder_rows_that_are_held_out_move_nothing():
     fitted = tilted.make_fitted(config, facts)
     assert "encoder" not in fitted.params.base
     batch, held_out = (tilted.make_batch(fitted, rows) for rows in (table().x[:40], table().x[40:]))
-    arguments = (fitted.model, config, jax.random.key(0), fitted.params, batch)
+    arguments = (fitted.model, 3, config.negatives, jax.random.key(0), fitted.params, batch)
     with_them = stages.refit_loss(*arguments, held_out, ())[0]
     nothing = jax.tree.map(lambda leaf: leaf[:0], held_out)
     assert float(with_them) == float(stages.refit_loss(*arguments, nothing, ())[0])
@@ -781,7 +786,7 @@ def assert_trains(config, rows, index, loss=None):
             def value(trainable):
                 moved = stage.merge(params, trainable)
                 if loss is not None:
-                    return loss(model, config, key, moved, batch, chains)
+                    return loss(model, 3, config.negatives, key, moved, batch, chains)
                 return stage.loss(key, moved, batch, batch, chains)
 
             trainable, chains = carry

@@ -217,7 +217,7 @@ def test_a_second_sample_replaces_the_first_and_composes_with_the_own_tilt():
     x, z = jnp.ones((3, 2)), jnp.zeros((3, 2))
     second = models.make_second_tilt(once.config, 2, once.facts.second_energy)
     first = models.make_tilt(
-        once.config.tilt, 2, 2, once.config.hidden_dim, once.config.energy_bound
+        once.config.model.tilt, 2, 2, once.config.model.hidden_dim, once.config.model.energy_bound
     )
     terms = params.energy
     expected = terms["scales"][0] * first.energy(terms["first"], x, z)

@@ -212,7 +212,7 @@ def model_draws(
     x = np.where(mask, np.stack(standard), 0.0).astype(np.float32)
     fitter = Fitter(config, x.shape[2])
     key_fit, key_bootstrap, key_draws = jax.random.split(jax.random.key(config.seed), 3)
-    params = fitter.fit(key_fit, fitter.init(key_fit, mask), x, mask, config.num_steps)
+    params = fitter.fit(key_fit, fitter.init(key_fit, mask), x, mask, config.optimisation.num_steps)
     if bootstrap_steps is None:
         draws = fitter.draw(key_draws, params, x, mask, num_imputations)  # [T, N, M, D]
         draws = np.moveaxis(draws, 2, 1)

@@ -1,6 +1,5 @@
 """A base fitted to many tables of one shape at once, and its draws of their rows."""
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -44,7 +43,7 @@ class Fitter:
         self, key: Key, params: PyTree, x: np.ndarray, mask: np.ndarray, num_steps: int
     ) -> models.Params:
         """Return the parameters of every table after that many steps. [T, ...]."""
-        config = dataclasses.replace(self._config, num_steps=num_steps)
+        config = self._config.replace(num_steps=num_steps)
         (stage,) = stages.make_stages(config, self._model)
         steps = jnp.arange(num_steps)
         settings = stages.make_loop(config)

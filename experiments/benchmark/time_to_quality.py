@@ -9,7 +9,6 @@ the published error of the row that the method repeats and the best of the whole
 a curve for each data set and method as JSON, a figure, and a Markdown table.
 """
 
-import dataclasses
 import json
 import pathlib
 import time
@@ -90,7 +89,7 @@ def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
     The short trainings that choose a start are on the clock. The tilt is looked at in full while it
     trains, and last with the scale that the held-out rows choose.
     """
-    config = dataclasses.replace(methods.make_config(name, len(table.columns)), seed=0)
+    config = methods.make_config(name, len(table.columns)).replace(seed=0)
     started = time.perf_counter()
     config = run.with_start(config, table)
     seconds, total = time.perf_counter() - started, 0
@@ -123,7 +122,7 @@ def look_at_ours(name: str, table: data.Table) -> Iterator[Look]:
                 on_the_way = fitted._replace(params=now.params)
                 yield total + step, seconds, error_of(name, on_the_way, table)
         started = time.perf_counter()
-    if config.tilt != "none":
+    if config.model.tilt != "none":
         started = time.perf_counter()
         key = jax.random.fold_in(jax.random.key(0), len(chosen))
         params, _ = tilt_scale.choose_tilt_scale(key, fitted.model, params, held_out_data)
@@ -148,7 +147,7 @@ def look_at_peer(table: data.Table) -> Iterator[Look]:
     config: Config = methods.make_config("paper_deep", len(table.columns))
     seconds, started = 0.0, time.perf_counter()
     trainer = peers.NotMIWAETrainer(table, 0, config)
-    for step in range(EVERY.value, config.num_steps + 1, EVERY.value):
+    for step in range(EVERY.value, config.optimisation.num_steps + 1, EVERY.value):
         trainer.take_steps(EVERY.value)
         seconds += time.perf_counter() - started
         imputed = trainer.impute(NUM_SAMPLES.value)

@@ -115,7 +115,7 @@ def make_ours(table: data.Table, batch_size: int) -> Runner:
     config = make_config(batch_size)
     fitted = make_fitted(config, table)
     x, mask = (jnp.asarray(array) for array in fitted.standardise(table.x))
-    num_held_out = round(config.validation_fraction * len(x))
+    num_held_out = round(config.optimisation.validation_fraction * len(x))
     held_out = Batch(x[:num_held_out], mask[:num_held_out])
     rows = Batch(x[num_held_out:], mask[num_held_out:])
     stage = stages.make_stages(config, fitted.model)[0]

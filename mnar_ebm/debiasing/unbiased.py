@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm import diagnostics, kinds, models
-from mnar_ebm.config import ENERGIES, Config
+from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.debiasing import clusters, second_tilt
 from mnar_ebm.debiasing.second_tilt import WEIGHT_DECAYS, Fits, Pools
@@ -33,6 +33,7 @@ from mnar_ebm.samplers.importance import (
     log_mean_exp_standard_error,
     normalise,
 )
+from mnar_ebm.settings import ENERGIES
 from mnar_ebm.tilted.facts import TableFacts, check_values
 from mnar_ebm.tilted.fitted import FittedModel, restore
 from mnar_ebm.tilted.tilt_scale import CANDIDATES
@@ -151,9 +152,9 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
     """
     fitted = fitted.without_second()
     config = fitted.config
-    if config.tilt == "none":
+    if config.model.tilt == "none":
         raise ValueError("tilt: expected data, latent or joint, got none, which reads nothing")
-    if config.unbiased_energy == "none":
+    if config.unbiased.unbiased_energy == "none":
         raise ValueError(f"unbiased_energy: expected one of {', '.join(KINDS)}, got none")
     check_unbiased(config, fitted.facts, unbiased)
     key = jax.random.fold_in(jax.random.key(config.seed), 2**30)
@@ -162,11 +163,15 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
     batch = Batch(jnp.asarray(x), jnp.asarray(mask))
     num_draws = second_tilt.pool_size(x.shape[1])
     pools = second_tilt.make_pools(key_pools, fitted.model, fitted.params, batch, num_draws)
-    fold_of_row = _folds(config.seed, len(x), config.unbiased_folds)
-    sizes = (config.unbiased_folds, config.unbiased_steps, config.num_negatives)
+    fold_of_row = _folds(config.seed, len(x), config.unbiased.unbiased_folds)
+    sizes = (
+        config.unbiased.unbiased_folds,
+        config.unbiased.unbiased_steps,
+        config.negatives.num_negatives,
+    )
     tilts = {
-        kind: models.make_second_tilt(config, x.shape[1], kind)
-        for kind in KINDS[config.unbiased_energy]
+        kind: models.make_second_tilt(config.model, x.shape[1], kind)
+        for kind in KINDS[config.unbiased.unbiased_energy]
     }
     fits = {
         kind: second_tilt.fit(
@@ -174,9 +179,9 @@ def debias(fitted: FittedModel, unbiased: Table) -> tuple[FittedModel, UnbiasedR
         )
         for kind, tilt in tilts.items()
     }
-    chosen = _choose(fits) if config.unbiased_folds else _as_it_fits(fits)
+    chosen = _choose(fits) if config.unbiased.unbiased_folds else _as_it_fits(fits)
     drawn = fitted.facts.standardiser.invert(np.asarray(pools.to_judge.x, np.float64))
-    tell = functools.partial(_report, unbiased, drawn, pools, config.unbiased_folds)
+    tell = functools.partial(_report, unbiased, drawn, pools, config.unbiased.unbiased_folds)
     if chosen is None:
         return fitted, tell(pools.to_judge.log_w)
     fit, scale = fits[chosen.kind], CANDIDATES[chosen.scale]
@@ -205,8 +210,12 @@ def check_unbiased(config: Config, facts: TableFacts, unbiased: Table) -> None:
         )
     kinds.check_encoded("unbiased", unbiased.x, unbiased.columns, facts.blocks)
     check_values(config, unbiased)
-    least = f"unbiased_folds={config.unbiased_folds}" if config.unbiased_folds else "2"
-    if len(unbiased.x) < (config.unbiased_folds or 2):
+    least = (
+        f"unbiased_folds={config.unbiased.unbiased_folds}"
+        if config.unbiased.unbiased_folds
+        else "2"
+    )
+    if len(unbiased.x) < (config.unbiased.unbiased_folds or 2):
         raise ValueError(f"unbiased: expected at least {least} rows, got {len(unbiased.x)}")
 
 

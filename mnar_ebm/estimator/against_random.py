@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from mnar_ebm.config import IGNORABLE
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator.columns import ColumnType, blocks_of
+from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.screening import Evidence, random_means
 from mnar_ebm.tilted import FittedModel
 
@@ -56,7 +56,7 @@ def compare_with_random(
         for column, block in zip(columns, blocks_of(columns), strict=True)
         if column.kind == "numeric" and has_gap[block.start]
     ]
-    if fitted.config.mechanism in IGNORABLE or not numeric:
+    if not (MECHANISMS[fitted.config.model.mechanism].reads_hidden and numeric):
         return ()
     seed = fitted.config.seed
     random = evidence.random_means if evidence else random_means(table, seed)

@@ -129,7 +129,7 @@ def by_tilt(
         ValueError: the law of a numeric column has tails too heavy for a tilt.
     """
     has_numbers = any(target.block.kind == "numeric" for target in targets)
-    if has_numbers and ensemble.models[0].config.likelihood == "student_t":
+    if has_numbers and ensemble.models[0].config.model.likelihood == "student_t":
         raise ValueError("gamma: expected a likelihood with light tails, got student_t; take delta")
 
     def draw(gamma: float) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mnar_ebm import kinds
-from mnar_ebm.config import IGNORABLE, Config
+from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import selection
 from mnar_ebm.estimator.against_random import compare_with_random
@@ -17,6 +17,7 @@ from mnar_ebm.estimator.report import Report
 from mnar_ebm.estimator.report.cautions import find_warnings
 from mnar_ebm.estimator.report.describe import describe_columns
 from mnar_ebm.estimator.selection import Mechanism, Trained
+from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.loop import try_all
 
@@ -90,14 +91,14 @@ def fit_table(
         found = selection.find_mechanism(table, config.seed, tell_step)
     choice = choose_model(config, found, decoders, table, train)
     first = choice.kept
-    if config.tilt == "none":  # a tilt goes with the base that it was fitted to
+    if config.model.tilt == "none":  # a tilt goes with the base that it was fitted to
         first = selection.with_all_rows(first, table, tell_step, unbiased)
     again, not_again = selection.train_again(first, num_models - 1, table, tell_step, unbiased)
     fits = [first, *again]
     described = [describe_columns(one.fitted, table, columns) for one in fits]
     names = [str(column.name) for column in columns]
     report = Report(
-        mechanism=first.fitted.config.mechanism,
+        mechanism=first.fitted.config.model.mechanism,
         reason="; ".join(filter(None, [found.reason, choice.reason])),
         evidence=found.evidence,
         against_random=compare_with_random(first.fitted, table, columns, found.evidence),
@@ -116,7 +117,7 @@ def fit_table(
     }
     for name, error in lost.items():
         tell_step(f"{name} is left out: {error}")
-    tilts = [one.tilt for one in fits] if config.tilt != "none" else []
+    tilts = [one.tilt for one in fits] if config.model.tilt != "none" else []
     warnings = find_warnings(report, empty, tilts, tuple(lost), described[1:])
     tell(1, f"MNARImputer: mechanism {report.mechanism}: {report.reason}")
     return fits, dataclasses.replace(report, warnings=warnings)
@@ -144,12 +145,12 @@ def choose_model(
         NonFiniteLossError: no model had a finite loss.
     """
     settled = _settle(config, found.settings)
-    models = {name: dataclasses.replace(settled, **fields) for name, fields in decoders.items()}
-    if settled.mechanism in IGNORABLE:
+    models = {name: settled.replace(**fields) for name, fields in decoders.items()}
+    if not MECHANISMS[settled.model.mechanism].reads_hidden:
         return _choose_decoder(models, table, train)
     first, fields = next(iter(models.values())), next(iter(decoders.values()))
     if "latent_dim" in fields:  # not as asked
-        first = dataclasses.replace(first, latent_dim=min(MAX_LATENTS, first.latent_dim))
+        first = first.replace(latent_dim=min(MAX_LATENTS, first.latent_dim))
     return _choose_gap_terms(first, bool(found.settings.get("gap_terms")), train)
 
 
@@ -171,7 +172,7 @@ def _choose_gap_terms(config: Config, are_found: bool, train: Train) -> Choice:
     """Take a model that reads hidden values; if gap terms were found, with them or without."""
     models = {"with gap terms": config}
     if are_found:
-        models = {"without gap terms": dataclasses.replace(config, gap_terms=False)} | models
+        models = {"without gap terms": config.replace(gap_terms=False)} | models
     trained, lost = _train_all(train, models)
     if not are_found:
         return Choice(next(iter(trained.values())), "", lost)
@@ -190,9 +191,9 @@ def _train_all(
 
 def _on_trial(config: Config) -> Config:
     """Return the settings with fewer steps where an encoder is trained, which takes many."""
-    if config.proposal == "laplace":
+    if config.model.proposal == "laplace":
         return config
-    return dataclasses.replace(config, num_steps=-(-config.num_steps // TRIAL_DIVISOR))
+    return config.replace(num_steps=-(-config.optimisation.num_steps // TRIAL_DIVISOR))
 
 
 def _settle(config: Config, settings: dict[str, Any]) -> Config:
@@ -200,11 +201,13 @@ def _settle(config: Config, settings: dict[str, Any]) -> Config:
 
     A sign that was asked for goes before the slopes that were found.
     """
-    if config.sign != "unknown":
+    if config.model.sign != "unknown":
         settings = {name: value for name, value in settings.items() if name != "own_slopes"}
-    config = dataclasses.replace(config, **settings)
-    is_straight = config.standardise == "yeo_johnson" and config.mechanism not in IGNORABLE
-    return dataclasses.replace(config, standardise="observed") if is_straight else config
+    config = config.replace(**settings)
+    is_bent = config.standardise == "yeo_johnson"
+    if is_bent and MECHANISMS[config.model.mechanism].reads_hidden:
+        return config.replace(standardise="observed")
+    return config
 
 
 def _one_each(table: Table) -> np.ndarray:

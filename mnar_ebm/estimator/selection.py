@@ -1,6 +1,5 @@
 """Which mechanism, by what ``screening`` finds, and which decoder, by cells of held-out rows."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -127,7 +126,7 @@ def train_candidate(
         num_steps += step - last[1] * goes_on
         last = stage, step
         tell(
-            f"{config.mechanism}: stage {record['stage']}, step {record['step']} of "
+            f"{config.model.mechanism}: stage {record['stage']}, step {record['step']} of "
             f"{record['num_steps']}, held-out bound {record['held_out']:.3f} nats a row"
         )
 
@@ -157,7 +156,7 @@ def with_all_rows(
     def note(record: Mapping[str, float | str]) -> None:
         nonlocal last
         last = int(record["step"])
-        tell(f"{one.fitted.config.mechanism}: all rows, step {last} of {record['num_steps']}")
+        tell(f"{one.fitted.config.model.mechanism}: all rows, step {last} of {record['num_steps']}")
 
     try:
         fitted = train_on_all_rows(one.fitted, table, unbiased, report=note)
@@ -184,10 +183,10 @@ def train_again(
 
     def fit(seed: int) -> Trained:
         name = f"fit {seeds.index(seed) + 2}"
-        if config.tilt == "none":
+        if config.model.tilt == "none":
             tell(f"{name}: rows drawn of all")
             return one._replace(fitted=train_on_bootstrap(one.fitted, table, seed, unbiased))
-        anew = dataclasses.replace(config, seed=seed)
+        anew = config.replace(seed=seed)
         return train_candidate(anew, table, lambda line: tell(f"{name}: {line}"), unbiased)
 
     trained, lost = try_all(fit, {seed: seed for seed in seeds})

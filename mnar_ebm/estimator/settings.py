@@ -1,12 +1,12 @@
 """The ``Config`` of an imputer's parameters and of the size of its table."""
 
-import dataclasses
 import numbers
 from typing import Any
 
 from mnar_ebm import _checks
-from mnar_ebm.config import MECHANISMS, TILTS, Config
+from mnar_ebm.config import Config, settings_by_group
 from mnar_ebm.data.table import Table
+from mnar_ebm.settings import MECHANISMS, TILTS, ModelSettings
 
 SMALL_TABLE = 200
 """Rows below which a small network does."""
@@ -55,7 +55,7 @@ def make_config(imputer: Any, table: Table) -> Config:
     settings = {} if imputer.settings is None else imputer.settings
     if not isinstance(settings, dict):
         raise TypeError(f"settings: expected a dict, got {type(settings).__name__}")
-    known = [f.name for f in dataclasses.fields(Config) if f.name not in OWN]
+    known = [name for name in settings_by_group() if name not in OWN]
     for name in settings:
         if name not in known:
             raise ValueError(f"settings: expected some of {', '.join(known)}, got {name!r}")
@@ -112,7 +112,7 @@ def _without_encoder(imputer: Any, table: Table) -> dict[str, Any]:
     """Return the settings of a linear decoder: no encoder has to follow it, so steps are large."""
     return {
         "proposal": "laplace",
-        "latent_dim": min(Config.latent_dim, max(1, _num_columns(table) - 1)),
+        "latent_dim": min(ModelSettings.latent_dim, max(1, _num_columns(table) - 1)),
         "learning_rate": 0.03,
         "num_importance_samples": 5,
         "slope_precision": 4.0,

@@ -1,9 +1,8 @@
 """p(x|z) from the decoder's output: what kinds of values a column may hold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mnar_ebm import _checks, kinds
-from mnar_ebm.config import LIKELIHOODS
 from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods.base import (
     Likelihood,
@@ -17,6 +16,7 @@ from mnar_ebm.likelihoods.mixed import of_blocks
 from mnar_ebm.likelihoods.two_part import two_part
 
 __all__ = [
+    "LIKELIHOODS",
     "Likelihood",
     "StudentT",
     "bernoulli",
@@ -29,13 +29,22 @@ __all__ = [
 ]
 
 
+LIKELIHOODS: dict[str, Callable[[tuple[int, ...]], Likelihood]] = {
+    "gaussian": lambda atom_side: gaussian(),
+    "two_part": lambda atom_side: two_part(atom_side) if any(atom_side) else gaussian(),
+    "student_t": lambda atom_side: student_t(),
+    "bernoulli": lambda atom_side: bernoulli(),
+}
+"""By name, makers of the likelihood of numeric columns, ``(atom_side) -> Likelihood``."""
+
+
 def make_likelihood(
     name: str, blocks: tuple[Block, ...] = (), atom_side: Sequence[int] = ()
 ) -> Likelihood:
     """Return the likelihood called ``name``, of the numeric columns if there are others.
 
     Args:
-        name: one of ``config.LIKELIHOODS``.
+        name: one of ``LIKELIHOODS``.
         blocks: the columns, if some of them are discrete.
         atom_side: of the encoded columns, as ``Likelihood`` keeps it; where none has an atom,
             ``two_part`` is ``gaussian``. [D] or empty
@@ -46,18 +55,6 @@ def make_likelihood(
     """
     _checks.check_choice("likelihood", name, LIKELIHOODS)
     if not blocks:
-        return _of_numbers(name, tuple(atom_side))
+        return LIKELIHOODS[name](tuple(atom_side))
     numbers = [atom_side[column] for column in kinds.numeric(blocks)] if atom_side else ()
-    return of_blocks(blocks, _of_numbers(name, tuple(numbers)), tuple(atom_side))
-
-
-def _of_numbers(name: str, atom_side: tuple[int, ...]) -> Likelihood:
-    match name:
-        case "gaussian":
-            return gaussian()
-        case "two_part":
-            return two_part(atom_side) if any(atom_side) else gaussian()
-        case "student_t":
-            return student_t()
-        case _:
-            return bernoulli()
+    return of_blocks(blocks, LIKELIHOODS[name](tuple(numbers)), tuple(atom_side))

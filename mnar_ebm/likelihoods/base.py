@@ -22,7 +22,7 @@ class Likelihood(NamedTuple):
     """A distribution of one value per column given the decoder's output.
 
     Attributes:
-        name: as in ``Config.likelihood``, or ``mixed``.
+        name: as in ``LIKELIHOODS``, or ``mixed``.
         log_prob: ``(eta, x) -> [..., D]``, log-density of each value.
         sample: ``(key, eta) -> [..., D]``, differentiable in ``eta`` but for what it chose
             among discrete alternatives.
@@ -31,6 +31,8 @@ class Likelihood(NamedTuple):
             which standard normal noise of shape ``[num_noise, ..., D]`` has the law p(x|z);
             ``None`` if a column has discrete values alone.
         num_noise: normal variables that ``transport`` needs for each value.
+        heads: fields of ``DecoderOutput`` that it reads, which a decoder makes
+            (``nets.autoencoder``).
         choice_log_prob: ``(eta, x) -> [..., D]``, log-probability of what a draw chose among
             discrete alternatives, which its gradient does not see; ``None`` if there are none.
         atom_side: of each column, on which side of an atom at 0 its other values lie: 1 above, -1
@@ -45,6 +47,7 @@ class Likelihood(NamedTuple):
     mean: Callable[[DecoderOutput], Array]
     transport: Callable[[DecoderOutput, Array], Array] | None
     num_noise: int
+    heads: tuple[str, ...] = ("loc", "scale")
     choice_log_prob: Callable[[DecoderOutput, Array], Array] | None = None
     atom_side: tuple[int, ...] = ()
     blocks: tuple[Block, ...] = ()
@@ -122,6 +125,7 @@ def student_t() -> Likelihood:
         mean=lambda eta: eta.loc,
         transport=transport,
         num_noise=2,
+        heads=("loc", "scale", "df"),
     )
 
 
@@ -141,6 +145,7 @@ def bernoulli() -> Likelihood:
         mean=lambda eta: jax.nn.sigmoid(eta.loc),
         transport=None,
         num_noise=0,
+        heads=("loc",),
         choice_log_prob=log_prob,
     )
 

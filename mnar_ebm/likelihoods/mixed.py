@@ -142,8 +142,19 @@ def of_blocks(
         mean=mean,
         transport=None,
         num_noise=0,
+        heads=_heads(blocks, numeric, atom_side),
         choice_log_prob=choice_log_prob,
         atom_side=atom_side,
         blocks=blocks,
         numeric=numeric,
     )
+
+
+def _heads(
+    blocks: tuple[Block, ...], numeric: Likelihood, atom_side: tuple[int, ...]
+) -> tuple[str, ...]:
+    """Return what all columns need: of numbers, if there are any, of atoms, and of thresholds."""
+    heads = set(numeric.heads if len(kinds.numeric(blocks)) else ("loc",)) - {"atom"}
+    heads |= {"atom"} if atom_side else set()
+    heads |= {"gap"} if any(block.kind == "ordinal" for block in blocks) else set()
+    return tuple(name for name in DecoderOutput._fields if name in heads)

@@ -73,6 +73,7 @@ def two_part(atom_side: tuple[int, ...]) -> Likelihood:
         mean=lambda eta: (1.0 - probability(eta)) * eta.loc,
         transport=transport,
         num_noise=2,
+        heads=("loc", "scale", "atom"),
         choice_log_prob=choice_log_prob,
         atom_side=atom_side,
     )

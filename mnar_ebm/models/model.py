@@ -1,18 +1,19 @@
 """The one density p(x, z, s) = p(z) p(x|z) exp(-E(x, z)) / Z p(s|x), put together."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm.config import Config
 from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods import masked_log_prob
-from mnar_ebm.missingness import Mechanism, make_mechanism
+from mnar_ebm.missingness import MECHANISMS, Mechanism, make_mechanism
 from mnar_ebm.models.tilt import Tilt, compose, linear_tilt, make_tilt, no_tilt
 from mnar_ebm.models.vae import VAE, make_vae
 from mnar_ebm.numerics.normal import log_density
 from mnar_ebm.programs import once
+from mnar_ebm.settings import ModelSettings
 from mnar_ebm.types import Array, Key, PyTree
 
 SECOND_HIDDEN_DIM = 32
@@ -46,17 +47,17 @@ class Params(NamedTuple):
 
 
 def make_model(
-    config: Config,
+    settings: ModelSettings,
     num_features: int,
     observed_columns: tuple[int, ...],
     blocks: tuple[Block, ...] = (),
     atom_side: tuple[int, ...] = (),
     second_energy: str = "",
 ) -> Model:
-    """Return the model that ``config`` describes; the same one for equal settings, which jit knows.
+    """Return the model that the settings describe; for equal ones the same, which jit knows.
 
     Args:
-        config: settings.
+        settings: of the model.
         num_features: D.
         observed_columns: indices of the columns without a gap.
         blocks: the columns, if some of them are discrete.
@@ -66,44 +67,49 @@ def make_model(
     Raises:
         ValueError: mechanism, likelihood and data do not go together.
     """
-    if config.mechanism != "mar":  # only this one reads which columns have no gap
+    if not MECHANISMS[settings.mechanism].reads_complete:
         observed_columns = ()
-    settings = Config(**config.model_fields())
+    settings = dataclasses.replace(settings, own_slopes=settings.hides_itself)  # else: a start
     return _make_model(settings, num_features, observed_columns, blocks, atom_side, second_energy)
 
 
 @once
 def _make_model(
-    config: Config,
+    settings: ModelSettings,
     num_features: int,
     observed_columns: tuple[int, ...],
     blocks: tuple[Block, ...],
     atom_side: tuple[int, ...],
     second_energy: str,
 ) -> Model:
-    vae = make_vae(config, num_features, blocks, atom_side)
+    vae = make_vae(settings, num_features, blocks, atom_side)
     mechanism = make_mechanism(
-        config.mechanism,
+        settings.mechanism,
         vae.likelihood,
         num_features,
-        sign=config.sign,
-        hidden_dim=config.hidden_dim,
+        sign=settings.sign,
+        hidden_dim=settings.hidden_dim,
         observed_columns=observed_columns,
-        gap_terms=config.gap_terms,
-        own=tuple(bool(slope) for slope in config.own_slopes),
+        gap_terms=settings.gap_terms,
+        own=tuple(bool(slope) for slope in settings.own_slopes),
     )
     tilt = make_tilt(
-        config.tilt, num_features, config.latent_dim, config.hidden_dim, config.energy_bound
+        settings.tilt, num_features, settings.latent_dim, settings.hidden_dim, settings.energy_bound
     )
     if second_energy:
-        tilt = compose(tilt, make_second_tilt(config, num_features, second_energy))
+        tilt = compose(tilt, make_second_tilt(settings, num_features, second_energy))
     return Model(vae, mechanism, tilt)
 
 
-def make_second_tilt(config: Config, num_features: int, kind: str) -> Tilt:
+def make_second_tilt(settings: ModelSettings, num_features: int, kind: str) -> Tilt:
     """Return the tilt that is fitted to unbiased rows: in the space of the first, of any kind."""
     return make_tilt(
-        config.tilt, num_features, config.latent_dim, SECOND_HIDDEN_DIM, config.energy_bound, kind
+        settings.tilt,
+        num_features,
+        settings.latent_dim,
+        SECOND_HIDDEN_DIM,
+        settings.energy_bound,
+        kind,
     )
 
 

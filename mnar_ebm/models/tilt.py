@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm import _checks
-from mnar_ebm.config import ENERGIES, TILTS
 from mnar_ebm.nets.energy import AdditiveEnergy, ClusterEnergy, Energy
 from mnar_ebm.programs import once
+from mnar_ebm.settings import ENERGIES, TILTS
 from mnar_ebm.types import Array, Key, PyTree
 
 

@@ -6,11 +6,10 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm import kinds
-from mnar_ebm.config import Config
 from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods import Likelihood, make_likelihood
 from mnar_ebm.nets.autoencoder import Decoder, Encoder
+from mnar_ebm.settings import ModelSettings
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 
 
@@ -36,37 +35,35 @@ class VAE(NamedTuple):
 
 
 def make_vae(
-    config: Config,
+    settings: ModelSettings,
     num_features: int,
     blocks: tuple[Block, ...] = (),
     atom_side: tuple[int, ...] = (),
 ) -> VAE:
-    """Return the VAE that ``config`` describes.
+    """Return the VAE that the settings describe.
 
     Args:
-        config: settings.
+        settings: of the model.
         num_features: D.
         blocks: the columns, if some of them are discrete.
         atom_side: of the encoded columns, as ``Likelihood`` keeps it. [D] or empty
     """
-    likelihood = make_likelihood(config.likelihood, blocks, atom_side)
-    has_numbers = len(kinds.numeric(blocks)) > 0 if blocks else likelihood.transport is not None
-    has_encoder = config.proposal == "encoder"
-    encoder = Encoder(config.latent_dim, config.hidden_dim, config.show_mask)
+    likelihood = make_likelihood(settings.likelihood, blocks, atom_side)
+    has_encoder = settings.proposal == "encoder"
+    encoder = Encoder(settings.latent_dim, settings.hidden_dim, settings.show_mask)
     decoder = Decoder(
         num_features,
-        config.hidden_dim,
-        kind=config.decoder,
-        scale=config.decoder_scale if has_numbers else "none",
-        has_df=config.likelihood == "student_t" and has_numbers,
-        has_gap=any(block.kind == "ordinal" for block in blocks),
+        settings.hidden_dim,
+        kind=settings.decoder,
+        scale=settings.decoder_scale,
+        heads=likelihood.heads,
         atom_side=likelihood.atom_side,
-        has_gain=config.column_gain,
+        has_gain=settings.column_gain,
     )
 
     def init(key: Key) -> PyTree:
         key_encoder, key_decoder = jax.random.split(key)
-        made = {"decoder": decoder.init(key_decoder, jnp.zeros(config.latent_dim))}
+        made = {"decoder": decoder.init(key_decoder, jnp.zeros(settings.latent_dim))}
         if has_encoder:
             x, mask = jnp.zeros(num_features), jnp.ones(num_features, bool)
             made["encoder"] = encoder.init(key_encoder, x, mask)
@@ -85,7 +82,7 @@ def make_vae(
         decode=decode,
         likelihood=likelihood,
         num_features=num_features,
-        latent_dim=config.latent_dim,
+        latent_dim=settings.latent_dim,
     )
 
 

@@ -52,13 +52,11 @@ class Decoder(nn.Module):
         hidden_dim: units in each of two hidden layers.
         kind: ``mlp``, ``linear`` (with one shared scale: probabilistic PCA), or ``linear_mlp``,
             the sum of both.
-        scale: ``shared`` by all columns, ``per_feature``, ``per_latent`` (a function of z), or
-            ``none`` for a likelihood without a scale.
-        has_df: whether the likelihood has degrees of freedom, one for each column.
+        scale: ``shared`` by all columns, ``per_feature``, or ``per_latent`` (a function of z).
+        heads: fields of the output that the likelihood reads; the others are ``None``.
         atom_side: of each column, on which side of an atom at 0 its values lie, 1 or -1, or 0
             without an atom; empty if no column has one. The log-odds of atoms are a map of the
             decoder's kind, and loc is softplus(loc) on their side.
-        has_gap: whether some columns are ordinal, with thresholds that z does not move.
         has_gain: whether g is learned; else it is 1.
     """
 
@@ -66,48 +64,45 @@ class Decoder(nn.Module):
     hidden_dim: int
     kind: str
     scale: str
-    has_df: bool = False
+    heads: tuple[str, ...] = ("loc", "scale")
     atom_side: tuple[int, ...] = ()
-    has_gap: bool = False
     has_gain: bool = True
 
     @nn.compact
     def __call__(self, z: Array) -> DecoderOutput:
         """Map ``z`` [..., L] to the parameters of p(x|z), each [..., D]."""
         gain = self._gain() if self.has_gain else jnp.ones(self.num_features, z.dtype)
-        heads = self._network(z)
-        loc = gain * self._map(heads, "loc", z)
-        return DecoderOutput(
-            loc=self._beside_atom(loc) if self.atom_side else loc,
-            scale=None if self.scale == "none" else self._scale(heads, gain, loc.shape),
-            df=self._df(loc.shape) if self.has_df else None,
-            atom=self._map(heads, "atom", z) if self.atom_side else None,
-            gap=self._gap(loc.shape) if self.has_gap else None,
-        )
+        network = self._network(z)
+        make = {
+            "loc": lambda: self._beside_atom(gain * self._map(network, "loc", z)),
+            "scale": lambda: self._scale(network, gain, z.shape[:-1]),
+            "df": lambda: self._parameter("df", 2.0, DF_FLOOR, z.shape[:-1]),
+            "gap": lambda: self._parameter("gap", 0.0, GAP_FLOOR, z.shape[:-1]),
+            "atom": lambda: self._map(network, "atom", z),
+        }
+        return DecoderOutput(**{head: make[head]() for head in self.heads})
 
     def _gain(self) -> Array:
         return jnp.exp(self.param("log_gain", nn.initializers.zeros_init(), (self.num_features,)))
 
-    def _map(self, heads: dict[str, Array], name: str, z: Array) -> Array:
+    def _map(self, network: dict[str, Array], name: str, z: Array) -> Array:
         """Return the map from z of the decoder's kind: linear, a network's, or their sum."""
-        output = heads.get(name, jnp.zeros((), z.dtype))
+        output = network.get(name, jnp.zeros((), z.dtype))
         if self.kind == "mlp":
             return output
         return output + nn.Dense(self.num_features, name=f"linear_{name}")(z)
 
     def _beside_atom(self, loc: Array) -> Array:
+        if not self.atom_side:
+            return loc
         side = jnp.asarray(self.atom_side, loc.dtype)
         return jnp.where(side == 0, loc, side * softplus(side * loc))
 
     def _network(self, z: Array) -> dict[str, Array]:
         """Return what is read off the hidden layers, of ``loc``, ``scale``, ``atom``. [..., D]."""
         is_deep = self.kind != "linear"
-        wanted = {
-            "loc": is_deep,
-            "scale": self.scale == "per_latent",
-            "atom": is_deep and bool(self.atom_side),
-        }
-        names = [name for name, is_wanted in wanted.items() if is_wanted]
+        wanted = {"loc": is_deep, "scale": self.scale == "per_latent", "atom": is_deep}
+        names = [name for name, is_wanted in wanted.items() if is_wanted and name in self.heads]
         if not names:
             return {}
         hidden = nn.tanh(MLP((self.hidden_dim,) * 2, activation="tanh")(z))
@@ -115,20 +110,18 @@ class Decoder(nn.Module):
         outputs = nn.Dense(self.num_features * len(names), name="network")(hidden)
         return dict(zip(names, jnp.split(outputs, len(names), axis=-1), strict=True))
 
-    def _scale(self, heads: dict[str, Array], gain: Array, shape: tuple[int, ...]) -> Array:
+    def _scale(self, network: dict[str, Array], gain: Array, rows: tuple[int, ...]) -> Array:
+        shape = (*rows, self.num_features)
         if self.scale == "shared":
             raw = self.param("scale", nn.initializers.zeros_init(), (1,))
             return jnp.broadcast_to(SCALE_FLOOR + softplus(raw), shape)
         if self.scale == "per_latent":
-            raw = heads["scale"]
+            raw = network["scale"]
         else:
             raw = self.param("scale", nn.initializers.zeros_init(), (self.num_features,))
         return jnp.broadcast_to(SCALE_FLOOR + gain * softplus(raw), shape)
 
-    def _df(self, shape: tuple[int, ...]) -> Array:
-        raw = self.param("df", nn.initializers.constant(2.0), (self.num_features,))
-        return jnp.broadcast_to(DF_FLOOR + softplus(raw), shape)
-
-    def _gap(self, shape: tuple[int, ...]) -> Array:
-        raw = self.param("gap", nn.initializers.zeros_init(), (self.num_features,))
-        return jnp.broadcast_to(GAP_FLOOR + softplus(raw), shape)
+    def _parameter(self, name: str, start: float, floor: float, rows: tuple[int, ...]) -> Array:
+        """Return what z does not move, above its floor, one for each column. [..., D]."""
+        raw = self.param(name, nn.initializers.constant(start), (self.num_features,))
+        return jnp.broadcast_to(floor + softplus(raw), (*rows, self.num_features))

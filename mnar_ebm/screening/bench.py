@@ -138,9 +138,8 @@ class Bench:
     def factors(self, reads_others: bool = False) -> Factors:
         """Return the factor model, with room for more latents than are read by default."""
         num_latents = self._num_latents + MORE_LATENTS
-        settings = {"latent_dim": num_latents, "mechanism": "selfmasking_probit"}
         made = make_model(
-            Config(**self._config.model_fields() | settings),
+            self._config.replace(latent_dim=num_latents, mechanism="selfmasking_probit").model,
             len(self.facts.columns),
             (),
             self.facts.blocks,

@@ -4,7 +4,6 @@ A fifth of a small table is much to leave out, and its rare rows most of all: a 
 all others is filled badly by a model that was not fitted to it.
 """
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -90,11 +89,13 @@ def _go_on(
     report: Callable[[Record], None],
 ) -> loop.Progress:
     """Train on with rows ``x``; return where that ends."""
-    if fitted.config.tilt != "none":
-        raise ValueError(f"fitted: expected a model without a tilt, got tilt={fitted.config.tilt}")
+    if fitted.config.model.tilt != "none":
+        raise ValueError(
+            f"fitted: expected a model without a tilt, got tilt={fitted.config.model.tilt}"
+        )
     key = jax.random.fold_in(jax.random.key(seed), _ALL_ROWS)
-    num_steps = max(1, round(SHARE * fitted.config.num_steps))
-    config = dataclasses.replace(fitted.config, num_steps=num_steps)
+    num_steps = max(1, round(SHARE * fitted.config.optimisation.num_steps))
+    config = fitted.config.replace(num_steps=num_steps)
     (stage,) = make_stages(config, fitted.model)
     rows = make_batch(fitted, x, unbiased)
     held_out = make_batch(fitted, table.x[split_rows(fitted.config, len(table.x))[1]])

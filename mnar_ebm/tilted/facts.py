@@ -85,16 +85,16 @@ def table_facts(config: Config, table: Table) -> TableFacts:
     """
     _check_chains(config, table)
     check_values(config, table)
-    if len(config.own_slopes) not in (0, len(table.columns)):
+    if len(config.model.own_slopes) not in (0, len(table.columns)):
         raise ValueError(
             f"own_slopes: expected one for each of {len(table.columns)} encoded columns, got "
-            f"{len(config.own_slopes)}"
+            f"{len(config.model.own_slopes)}"
         )
     atoms = None
-    if config.likelihood == "bernoulli" or config.standardise == "none":
+    if config.model.likelihood == "bernoulli" or config.standardise == "none":
         standardiser = Standardiser.identity(len(table.columns))
     else:
-        if config.likelihood == "two_part":
+        if config.model.likelihood == "two_part":
             atoms = find_atoms(table.x, table.mask)
         standardiser = Standardiser.fit(table.x, table.mask, atoms)
         discrete = kinds.columns_of(kinds.discrete(table.blocks))
@@ -117,7 +117,9 @@ def table_facts(config: Config, table: Table) -> TableFacts:
 
 def check_values(config: Config, table: Table) -> None:
     """Raise ``ValueError`` if the likelihood is Bernoulli and a value is outside [0, 1]."""
-    if config.likelihood == "bernoulli" and not table.blocks:  # with them it is refused anyway
+    if (
+        config.model.likelihood == "bernoulli" and not table.blocks
+    ):  # with them it is refused anyway
         observed = table.x[table.mask]
         outside = observed[(observed < 0) | (observed > 1)]
         if outside.size:
@@ -128,9 +130,9 @@ def check_values(config: Config, table: Table) -> None:
 
 
 def _check_chains(config: Config, table: Table) -> None:
-    has_chains = config.negative_phase in ("cd", "pcd") and config.tilt in ("data", "joint")
-    if table.blocks and has_chains:
+    phase, tilt = config.negatives.negative_phase, config.model.tilt
+    if table.blocks and phase in ("cd", "pcd") and tilt in ("data", "joint"):
         raise ValueError(
-            f"negative_phase: expected one of snis, jensen, nce for the {config.tilt} tilt of a "
-            f"table with discrete columns, got {config.negative_phase!r}"
+            f"negative_phase: expected one of snis, jensen, nce for the {tilt} tilt of a table "
+            f"with discrete columns, got {phase!r}"
         )

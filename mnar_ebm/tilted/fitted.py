@@ -1,6 +1,5 @@
 """A trained model and what is needed to use it on rows in their original units."""
 
-import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -9,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm import _checks, inference, kinds
-from mnar_ebm.config import SLOPES, Config
+from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.inference import Imputation, Samples
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
+from mnar_ebm.settings import SLOPES
 from mnar_ebm.tilted.facts import TableFacts
 from mnar_ebm.types import Batch
 
@@ -35,20 +35,20 @@ class FittedModel(NamedTuple):
     def base(self) -> "FittedModel":
         """Return the same model without its tilt."""
         params = self.params._replace(energy={}, log_z=jnp.zeros(()))
-        config = dataclasses.replace(self.config, tilt="none")
+        config = self.config.replace(tilt="none")
         facts = self.facts._replace(second_energy="")
         return FittedModel(config, facts, without_tilt(self.model), params)
 
     def in_space(self, tilt: str) -> "FittedModel":
         """Return the base with a fresh energy, 0 as yet, of another space: one of ``TILTS``."""
-        config = dataclasses.replace(self.config, tilt=tilt)
+        config = self.config.replace(tilt=tilt)
         fresh = make_fitted(config, self.facts._replace(second_energy=""))
         params = fresh.params._replace(base=self.params.base, mechanism=self.params.mechanism)
         return fresh._replace(params=params)
 
     def without_mechanism(self) -> "FittedModel":
         """Return the same p(x), for rows whose gaps say nothing of what they hide."""
-        config = dataclasses.replace(self.config, mechanism="none", gap_terms=False, own_slopes=())
+        config = self.config.replace(mechanism="none", gap_terms=False, own_slopes=())
         return restore(config, self.facts, self.params._replace(mechanism={}))
 
     def without_second(self) -> "FittedModel":
@@ -149,13 +149,15 @@ def make_fitted(config: Config, facts: TableFacts) -> FittedModel:
     """Return the model of ``config`` for such a table, with fresh parameters."""
     model = _make_model(config, facts)
     key, missing_rate = jax.random.key(config.seed), jnp.asarray(facts.missing_rate)
-    slope = SLOPES.get(config.slope_start, 0.0) * jnp.asarray(config.own_slopes or 1.0)
+    slope = SLOPES.get(config.optimisation.slope_start, 0.0) * jnp.asarray(
+        config.model.own_slopes or 1.0
+    )
     return FittedModel(config, facts, model, _init_params(key, model, missing_rate, slope))
 
 
 def _make_model(config: Config, facts: TableFacts) -> Model:
     return make_model(
-        config,
+        config.model,
         len(facts.columns),
         facts.observed_columns,
         facts.blocks,
@@ -173,7 +175,7 @@ def make_batch(fitted: FittedModel, x: np.ndarray, unbiased: Table | None = None
     if unbiased is None:
         x, mask = fitted.standardise(x)
         return Batch(jnp.asarray(x), jnp.asarray(mask))
-    odds = fitted.config.unbiased_share / (1.0 - fitted.config.unbiased_share)
+    odds = fitted.config.unbiased.unbiased_share / (1.0 - fitted.config.unbiased.unbiased_share)
     num_copies = max(1, math.ceil(odds * len(x) / len(unbiased.x)))
     is_selected = np.arange(len(x) + num_copies * len(unbiased.x)) < len(x)
     x, mask = fitted.standardise(np.concatenate([x, *[unbiased.x] * num_copies]))

@@ -62,7 +62,7 @@ def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the training and of the held-out rows, at random by the seed."""
     if num_rows < 2:
         raise ValueError(f"table: expected at least 2 rows, got {num_rows}")
-    fraction = config.validation_fraction
+    fraction = config.optimisation.validation_fraction
     order = np.random.default_rng(config.seed).permutation(num_rows)
     num_held_out = max(1, round(fraction * num_rows)) if fraction else 0
     return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])

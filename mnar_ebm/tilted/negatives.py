@@ -25,11 +25,11 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm import models, samplers
-from mnar_ebm.config import Config
 from mnar_ebm.inference import targets
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import negative_phase
 from mnar_ebm.samplers import replay
+from mnar_ebm.settings import NegativeSettings
 from mnar_ebm.types import Array, Key, PyTree
 
 Info = dict[str, Array]
@@ -47,21 +47,25 @@ class Negatives(NamedTuple):
     log_z: Callable[[Key, Params, PyTree], tuple[Array, PyTree, Info]]
 
 
-def make_negatives(config: Config, model: Model) -> Negatives:
-    """Return the negatives of ``config.negative_phase``; without a tilt, log Z = 0.
+def make_negatives(settings: NegativeSettings, model: Model) -> Negatives:
+    """Return the negatives of ``settings.negative_phase``; without a tilt, log Z = 0.
 
     Training by ``nce`` has a loss of its own; where a bound is wanted beside it, it is by snis.
     """
     if not (model.tilt.reads_x or model.tilt.reads_z):
         return _remember_nothing(lambda key, params: (jnp.zeros(()), {}))
-    if config.negative_phase == "cd":
-        return _fresh_chains(config, model)
-    if config.negative_phase == "pcd":
-        return _persistent_chains(config, model)
-    estimate = negative_phase.LOG_Z_ESTIMATORS.get(config.negative_phase, negative_phase.snis_log_z)
+    if settings.negative_phase == "cd":
+        return _fresh_chains(settings, model)
+    if settings.negative_phase == "pcd":
+        return _persistent_chains(settings, model)
+    estimate = negative_phase.LOG_Z_ESTIMATORS.get(
+        settings.negative_phase, negative_phase.snis_log_z
+    )
 
     def log_z(key: Key, params: Params) -> tuple[Array, Info]:
-        return estimate(negative_phase.base_energies(key, model, params, config.num_negatives)), {}
+        return estimate(
+            negative_phase.base_energies(key, model, params, settings.num_negatives)
+        ), {}
 
     return _remember_nothing(log_z)
 
@@ -74,27 +78,27 @@ def _remember_nothing(log_z: Callable[[Key, Params], tuple[Array, Info]]) -> Neg
     return Negatives(lambda key: (), keep)
 
 
-def _fresh_chains(config: Config, model: Model) -> Negatives:
+def _fresh_chains(settings: NegativeSettings, model: Model) -> Negatives:
     def log_z(key: Key, params: Params) -> tuple[Array, Info]:
         key_start, key_chains = jax.random.split(key)
-        starts = base_positions(key_start, model, config.num_negatives)
-        positions, info = advance(key_chains, config, model, params, starts)
+        starts = base_positions(key_start, model, settings.num_negatives)
+        positions, info = advance(key_chains, settings, model, params, starts)
         return negative_phase.chain_log_z(energies_at(model, params, positions)), info
 
     return _remember_nothing(log_z)
 
 
-def _persistent_chains(config: Config, model: Model) -> Negatives:
+def _persistent_chains(settings: NegativeSettings, model: Model) -> Negatives:
     def init(key: Key) -> replay.Replay:
-        return replay.init(base_positions(key, model, config.replay_size))
+        return replay.init(base_positions(key, model, settings.replay_size))
 
     def log_z(key: Key, params: Params, buffer: PyTree) -> tuple[Array, PyTree, Info]:
         key_draw, key_fresh, key_restart, key_chains = jax.random.split(key, 4)
-        indices, rows = replay.draw(key_draw, buffer, config.num_negatives)
-        fresh = base_positions(key_fresh, model, config.num_negatives)
-        rows = replay.restart(key_restart, rows, fresh, config.restart_share)
-        positions, info = advance(key_chains, config, model, params, rows.positions)
-        rows = replay.Replay(positions, rows.ages + config.num_chain_steps)
+        indices, rows = replay.draw(key_draw, buffer, settings.num_negatives)
+        fresh = base_positions(key_fresh, model, settings.num_negatives)
+        rows = replay.restart(key_restart, rows, fresh, settings.restart_share)
+        positions, info = advance(key_chains, settings, model, params, rows.positions)
+        rows = replay.Replay(positions, rows.ages + settings.num_chain_steps)
         value = negative_phase.chain_log_z(energies_at(model, params, positions))
         info = {**info, "chain_age": rows.ages.mean()}
         return value, replay.put_back(buffer, indices, rows), info
@@ -111,13 +115,13 @@ def base_positions(key: Key, model: Model, num_chains: int) -> PyTree:
 
 
 def advance(
-    key: Key, config: Config, model: Model, params: Params, positions: PyTree
+    key: Key, settings: NegativeSettings, model: Model, params: Params, positions: PyTree
 ) -> tuple[PyTree, Info]:
-    """Return chains after ``config.num_chain_steps`` steps of MALA at the tilted model.
+    """Return chains after ``settings.num_chain_steps`` steps of MALA at the tilted model.
 
     Args:
         key: random key.
-        config: settings.
+        settings: of the negative phase.
         model: the tilted model.
         params: its parameters; no gradient flows into them.
         positions: where the chains stand. [N, ...]
@@ -127,7 +131,7 @@ def advance(
     """
     params = jax.lax.stop_gradient(params)
     target = targets.noise_logdensity if model.tilt.reads_x else targets.latent_logdensity
-    algorithm = samplers.mala(target(model, params), config.chain_step_size)
+    algorithm = samplers.mala(target(model, params), settings.chain_step_size)
 
     def run(key: Key, position: PyTree) -> tuple[PyTree, Array]:
         state, acceptance_rate = samplers.sample(
@@ -135,12 +139,12 @@ def advance(
             algorithm,
             position,
             num_steps=1,
-            thin=config.num_chain_steps,
+            thin=settings.num_chain_steps,
             transform=lambda state, info: info.acceptance_rate,
         )
         return state.position, acceptance_rate
 
-    keys = jax.random.split(key, config.num_negatives)
+    keys = jax.random.split(key, settings.num_negatives)
     positions, acceptance_rates = jax.vmap(run)(keys, positions)
     return positions, {"acceptance_rate": acceptance_rates.mean()}
 

@@ -1,6 +1,5 @@
 """The run folder of a training run: its checkpoints and its log."""
 
-import dataclasses
 import hashlib
 import json
 import pathlib
@@ -44,7 +43,7 @@ class RunFolder:
 
     def _record(self, stage: str, second_energy: str = "") -> Record:
         facts = self._facts._replace(second_energy=second_energy).to_json()
-        config = dataclasses.asdict(self._config)
+        config = self._config.flat()
         return {"stage": stage, "config": config, "facts": facts, "rows": self._rows}
 
     def save(self, stages: Sequence[Stage], now: loop.Progress, force: bool) -> None:
@@ -94,8 +93,9 @@ class RunFolder:
     def _check_same(self, record: Record) -> None:
         second_energy = record["facts"].get("second_energy", "")
         ours = json.loads(json.dumps(self._record(record["stage"], second_energy)))
+        defaults = Config().flat()
         for name, value in ours["config"].items():
-            theirs = record["config"].get(name, getattr(Config, name))
+            theirs = record["config"].get(name, defaults[name])
             if theirs != value:
                 raise ValueError(
                     f"resume: {self._workdir} was started with {name}={theirs}, got {value}"

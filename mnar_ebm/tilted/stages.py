@@ -11,7 +11,6 @@ What a stage does is compiled. How long, how fast and with what decay it goes, i
 handed to the program as arrays: short trainings and long ones share their programs.
 """
 
-import dataclasses
 import functools
 
 import jax
@@ -22,6 +21,7 @@ from mnar_ebm.models import Model, Params, energy, without_tilt
 from mnar_ebm.objectives import bounds, contrastive, negative_phase
 from mnar_ebm.programs import once
 from mnar_ebm.samplers.importance import effective_sample_size
+from mnar_ebm.settings import NegativeSettings
 from mnar_ebm.tilted.negatives import make_negatives
 from mnar_ebm.training.chunks import Loop
 from mnar_ebm.training.optimiser import Pace
@@ -35,8 +35,13 @@ ESS_GUARD = 0.02
 """Smallest effective share of base draws at which log Z, and so the bound, is believed: about
 160 of the draws, a standard error of 0.08 nats."""
 
-DECAYED_MECHANISM = "others|coefficients"
-"""Paths of what a mechanism reads of other columns, and of its gap terms."""
+DECAYED = {
+    "base": ("encoder", "others|coefficients"),
+    "tilt": ("kernel",),
+    "joint": ("encoder", "others|coefficients", "energy.*kernel"),
+}
+"""Paths of what weight decay shrinks, by stage: the encoder; what a mechanism reads of other
+columns, and its gap terms; the kernels of the energy."""
 
 SLOPE = r"\['slope'\]$"
 """Path of the slopes of a mechanism in its own values."""
@@ -46,130 +51,117 @@ ADVICE = "try a lower learning rate, a smaller latent_dim, or decoder_scale=per_
 
 def make_loop(config: Config) -> Loop:
     """Return what the loop is told: held-out rows refit the encoder, their share of a batch."""
-    share = config.validation_fraction
-    refit_size = max(1, round(config.batch_size * share / (1.0 - share))) if share else 0
-    return Loop(config.batch_size, refit_size, config.ema_decay, config.patience)
+    share = config.optimisation.validation_fraction
+    refit_size = (
+        max(1, round(config.optimisation.batch_size * share / (1.0 - share))) if share else 0
+    )
+    return Loop(
+        config.optimisation.batch_size,
+        refit_size,
+        config.optimisation.ema_decay,
+        config.optimisation.patience,
+    )
 
 
 def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
     """Return the stages that ``config`` asks for, in order.
 
-    But for their pace they are the same ones for settings of equal ``program_of``.
+    Those that differ in their pace alone are the same programs.
     """
-    mechanism_decay = config.mechanism_weight_decay
-    tilt_rate, schedule = config.tilt_learning_rate, config.schedule
+    how = config.optimisation
+    mechanism_decay = how.mechanism_weight_decay
+    tilt_rate, schedule = how.tilt_learning_rate, how.schedule
     paces = {
         "base": Pace(
-            config.num_steps,
-            config.learning_rate,
+            how.num_steps,
+            how.learning_rate,
             schedule,
-            (config.weight_decay, mechanism_decay),
-            config.slope_precision,
+            (how.weight_decay, mechanism_decay),
+            how.slope_precision,
         ),
-        "tilt": Pace(config.tilt_steps, tilt_rate, schedule, (config.tilt_weight_decay,)),
+        "tilt": Pace(how.tilt_steps, tilt_rate, schedule, (how.tilt_weight_decay,)),
         "joint": Pace(
-            config.joint_steps,
+            how.joint_steps,
             tilt_rate,
             schedule,
-            (config.weight_decay, mechanism_decay, config.tilt_weight_decay),
-            config.slope_precision,
+            (how.weight_decay, mechanism_decay, how.tilt_weight_decay),
+            how.slope_precision,
         ),
     }
-    stages = _make_programs(program_of(config), model)
-    return tuple(stage._replace(pace=paces[stage.name]) for stage in stages)
-
-
-def program_of(config: Config) -> Config:
-    """Return the settings with those fixed that no compiled program of training depends on."""
-    return dataclasses.replace(
-        config,
-        seed=0,
-        slope_start="flat",
-        own_slopes=config.hides_itself,
-        standardise="observed",
-        schedule="constant",
-        num_steps=1,
-        tilt_steps=min(1, config.tilt_steps),
-        joint_steps=min(1, config.joint_steps),
-        learning_rate=1.0,
-        tilt_learning_rate=1.0,
-        weight_decay=0.0,
-        mechanism_weight_decay=0.0,
-        slope_precision=0.0,
-        tilt_weight_decay=0.0,
+    lengths = {"base": how.num_steps, "tilt": how.tilt_steps, "joint": how.joint_steps}
+    names = [
+        name
+        for name, num_steps in lengths.items()
+        if name == "base" or (config.model.tilt != "none" and num_steps)
+    ]
+    return tuple(
+        _make_stage(name, model, how.num_importance_samples, config.negatives)._replace(
+            pace=paces[name]
+        )
+        for name in names
     )
 
 
 @once
-def _make_programs(config: Config, model: Model) -> tuple[Stage, ...]:
-    base_model = without_tilt(model)
-    stages = [
-        Stage(
-            name="base",
-            loss=functools.partial(refit_loss, base_model, config),
-            evaluate=functools.partial(held_out_verdict, base_model, False),
-            select=lambda params: (params.base, params.mechanism),
-            merge=lambda params, new: params._replace(base=new[0], mechanism=new[1]),
-            init_memory=make_negatives(config, base_model).init,
-            decayed=("encoder", DECAYED_MECHANISM),
-            penalised=SLOPE,
-            advice=ADVICE,
-        )
-    ]
-    if config.tilt == "none":
-        return tuple(stages)
-    tilt_loss = nce_loss if config.negative_phase == "nce" else bound_loss
-    init_memory = make_negatives(config, model).init
-    if config.tilt_steps:
-        stages.append(
-            Stage(
-                name="tilt",
-                loss=lambda key, params, batch, _, chains: tilt_loss(
-                    model, config, key, params, batch, chains
-                ),
-                evaluate=functools.partial(held_out_verdict, model, False),
-                select=lambda params: (params.energy, params.log_z),
-                merge=lambda params, new: params._replace(energy=new[0], log_z=new[1]),
-                init_memory=init_memory,
-                decayed=("kernel",),
-                advice=ADVICE,
-            )
-        )
-    if config.joint_steps:
-        stages.append(
-            Stage(
-                name="joint",
-                loss=functools.partial(refit_loss, model, config),
-                evaluate=functools.partial(held_out_verdict, model, True),
-                select=lambda params: {
-                    name: getattr(params, name) for name in ("base", "mechanism", "energy")
-                },
-                merge=lambda params, new: params._replace(**new),
-                init_memory=init_memory,
-                decayed=("encoder", DECAYED_MECHANISM, "energy.*kernel"),
-                penalised=SLOPE,
-                advice=ADVICE,
-            )
-        )
-    return tuple(stages)
+def _make_stage(name: str, model: Model, num_samples: int, negatives: NegativeSettings) -> Stage:
+    """Return a stage without its pace."""
+    if name == "base":
+        model = without_tilt(model)
+    make_loss = {
+        "base": refit_loss,
+        "tilt": nce_loss if negatives.negative_phase == "nce" else tilt_loss,
+        "joint": refit_loss,
+    }[name]
+    select, merge = {
+        "base": (
+            lambda params: (params.base, params.mechanism),
+            lambda params, new: params._replace(base=new[0], mechanism=new[1]),
+        ),
+        "tilt": (
+            lambda params: (params.energy, params.log_z),
+            lambda params, new: params._replace(energy=new[0], log_z=new[1]),
+        ),
+        "joint": (
+            lambda params: {
+                name: getattr(params, name) for name in ("base", "mechanism", "energy")
+            },
+            lambda params, new: params._replace(**new),
+        ),
+    }[name]
+    return Stage(
+        name,
+        loss=functools.partial(make_loss, model, num_samples, negatives),
+        evaluate=functools.partial(held_out_verdict, model, name == "joint"),
+        select=select,
+        merge=merge,
+        init_memory=make_negatives(negatives, model).init,
+        decayed=DECAYED[name],
+        penalised=SLOPE if name != "tilt" else "",
+        advice=ADVICE,
+    )
 
 
 def bound_loss(
-    model: Model, config: Config, key: Key, params: Params, batch: Batch, chains: PyTree
+    model: Model,
+    num_samples: int,
+    negatives: NegativeSettings,
+    key: Key,
+    params: Params,
+    batch: Batch,
+    chains: PyTree,
 ) -> Loss:
-    """Return minus the mean bound of the batch, with log Z by the config's negative phase."""
+    """Return minus the mean bound of the batch, with log Z by the negative phase."""
     key_posterior, key_negatives = jax.random.split(key)
-    log_z, chains, seen = make_negatives(config, model).log_z(key_negatives, params, chains)
+    log_z, chains, seen = make_negatives(negatives, model).log_z(key_negatives, params, chains)
     params = params._replace(log_z=log_z)
-    bound = bounds.batch_bound(
-        key_posterior, model, params, batch, config.num_importance_samples
-    ).mean()
+    bound = bounds.batch_bound(key_posterior, model, params, batch, num_samples).mean()
     return -bound, ({"bound": bound, **seen}, chains)
 
 
 def refit_loss(
     model: Model,
-    config: Config,
+    num_samples: int,
+    negatives: NegativeSettings,
     key: Key,
     params: Params,
     batch: Batch,
@@ -187,34 +179,57 @@ def refit_loss(
         on Bayesian Deep Learning, 2018.
     """
     key_batch, key_held_out = jax.random.split(key)
-    loss, aside = bound_loss(model, config, key_batch, params, batch, chains)
+    loss, aside = bound_loss(model, num_samples, negatives, key_batch, params, batch, chains)
     if not held_out.x.shape[0] or model.vae.encode is None:
         return loss, aside
     fixed = jax.lax.stop_gradient(params)
     encoder_only = fixed._replace(base=fixed.base | {"encoder": params.base["encoder"]})
-    bound = bounds.batch_bound(
-        key_held_out, model, encoder_only, held_out, config.num_importance_samples
-    )
+    bound = bounds.batch_bound(key_held_out, model, encoder_only, held_out, num_samples)
     return loss - bound.sum() / batch.x.shape[0], aside
 
 
+def tilt_loss(
+    model: Model,
+    num_samples: int,
+    negatives: NegativeSettings,
+    key: Key,
+    params: Params,
+    batch: Batch,
+    held_out: Batch,
+    chains: PyTree,
+) -> Loss:
+    """Return ``bound_loss``: a tilt has no encoder to refit to held-out rows."""
+    del held_out
+    return bound_loss(model, num_samples, negatives, key, params, batch, chains)
+
+
 def nce_loss(
-    model: Model, config: Config, key: Key, params: Params, batch: Batch, chains: PyTree
+    model: Model,
+    num_samples: int,
+    negatives: NegativeSettings,
+    key: Key,
+    params: Params,
+    batch: Batch,
+    held_out: Batch,
+    chains: PyTree,
 ) -> Loss:
     """Return the logistic loss of posterior draws of the batch against base draws.
 
     The data of the contrast are each row's K draws, weighted by the tilted posterior with the
     weights held fixed: one step of EM, whose fixed point is that of the likelihood.
     """
+    del held_out
     key_posterior, key_base = jax.random.split(key)
-    draws = bounds.batch_draws(key_posterior, model, params, batch, config.num_importance_samples)
+    draws = bounds.batch_draws(key_posterior, model, params, batch, num_samples)
     weights = jax.lax.stop_gradient(jax.nn.softmax(draws.log_w, axis=-1))
     weights = (weights / weights.shape[0]).ravel()
 
     def log_ratio(energy: Array) -> Array:
         return -energy.ravel() - params.log_z
 
-    noise = log_ratio(negative_phase.base_energies(key_base, model, params, config.num_negatives))
+    noise = log_ratio(
+        negative_phase.base_energies(key_base, model, params, negatives.num_negatives)
+    )
     data = log_ratio(energy(model, params, draws.x, draws.z))
     loss = contrastive.nce_loss(data, weights, noise, noise_ratio=1.0)
     bound = jax.vmap(bounds.importance_bound, in_axes=(0, None))(draws.log_w, params.log_z)

@@ -11,12 +11,13 @@ is shrunk as far as the held-out bound allows (``tilted.held_out``). Three stand
 speak for less shrinkage: where p(x) is somewhat wrong, the other columns make up for it.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mnar_ebm.config import SLOPES, Config
+from mnar_ebm.config import Config
+from mnar_ebm.missingness import MECHANISMS
+from mnar_ebm.settings import SLOPES
 from mnar_ebm.tilted.held_out import best_of, simplest_of
 from mnar_ebm.training.loop import try_all
 
@@ -50,16 +51,16 @@ def choose_start(config: Config, bounds_of: Bounds) -> Config:
         NonFiniteLossError: the loss became NaN or infinite from every start; from some, they are
             left out.
     """
-    if config.slope_start != "best":
+    if config.optimisation.slope_start != "best":
         return config
-    starts = [dataclasses.replace(config, slope_start=name) for name in SLOPES]
-    is_open = config.mechanism.startswith("selfmasking") and config.sign == "unknown"
-    if not (is_open or config.mechanism == "linear"):
+    starts = [config.replace(slope_start=name) for name in SLOPES]
+    slopes = MECHANISMS[config.model.mechanism].slopes
+    if not slopes or (slopes == "own" and config.model.sign != "unknown"):
         return starts[0]
     best = best_of(_try(starts, START_SHARE, bounds_of))
-    if config.mechanism != "linear" or config.mechanism_weight_decay > 0:
+    if slopes != "row" or config.optimisation.mechanism_weight_decay > 0:
         return best
-    decayed = [dataclasses.replace(best, mechanism_weight_decay=decay) for decay in DECAYS]
+    decayed = [best.replace(mechanism_weight_decay=decay) for decay in DECAYS]
     return simplest_of(_try(decayed, DECAY_SHARE, bounds_of), DECAY_STANDARD_ERRORS)
 
 
@@ -67,8 +68,11 @@ def _try(candidates: Sequence[Config], share: float, bounds_of: Bounds) -> dict[
     """Return the bounds of each candidate, trained for a share of the steps without a tilt."""
 
     def shorten(config: Config) -> Config:
-        num_steps = max(round(share * config.num_steps), min(MIN_STEPS, config.num_steps))
-        return dataclasses.replace(config, tilt="none", joint_steps=0, num_steps=num_steps)
+        num_steps = max(
+            round(share * config.optimisation.num_steps),
+            min(MIN_STEPS, config.optimisation.num_steps),
+        )
+        return config.replace(tilt="none", joint_steps=0, num_steps=num_steps)
 
     tried, lost = try_all(bounds_of, {candidate: shorten(candidate) for candidate in candidates})
     if not tried:

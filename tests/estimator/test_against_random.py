@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from mnar_ebm import MNARImputer, data, screening
-from mnar_ebm.config import IGNORABLE, MECHANISMS, Config
+from mnar_ebm.config import Config
 from mnar_ebm.estimator import against_random
 from mnar_ebm.estimator.against_random import MeanAgainstRandom, compare_with_random
 from mnar_ebm.estimator.columns import ColumnType
 from mnar_ebm.estimator.report.cautions import MAX_DISTANCE, find_warnings
 from mnar_ebm.kinds import make_blocks
+from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.screening import Evidence
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
@@ -128,7 +129,7 @@ def test_nothing_is_told_where_gaps_are_at_random_or_there_are_none(mechanism):
     fitted = Stub(mechanism, FILLING)
     assert compare_with_random(fitted, full, COLUMNS, None) == () and not fitted.asked
     compared = compare_with_random(fitted, table, COLUMNS, EVIDENCE)
-    assert bool(compared) == bool(fitted.asked) == (mechanism not in IGNORABLE)
+    assert bool(compared) == bool(fitted.asked) == MECHANISMS[mechanism].reads_hidden
 
 
 def test_a_comparison_reads():

@@ -87,7 +87,7 @@ def test_auto_takes_gaps_at_random_as_such():
     assert report.reason.startswith("nothing that was observed predicts which values are missing")
     config = auto_fit("random").ensemble_.models[0].config
     straight = " with straight columns" * (config.standardise == "observed")
-    assert f"; decoder {config.decoder}{straight}; its" in report.reason
+    assert f"; decoder {config.model.decoder}{straight}; its" in report.reason
     assert "decoder" not in auto_fit("high").report_.reason
     assert report.columns[1].direction == "values go missing whatever they are"
 

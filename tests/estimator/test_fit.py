@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from mnar_ebm import MNARImputer, data
-from mnar_ebm.config import IGNORABLE, MECHANISMS, Config
+from mnar_ebm.config import Config
 from mnar_ebm.estimator import fit, selection
 from mnar_ebm.estimator.selection import Mechanism
 from mnar_ebm.estimator.settings import STRAIGHT, decoders
+from mnar_ebm.missingness import MECHANISMS
+from mnar_ebm.models import make_model
 from mnar_ebm.screening import Evidence, Finding, Gain
-from mnar_ebm.tilted.stages import program_of
+from mnar_ebm.tilted.stages import make_stages
 from mnar_ebm.training import NonFiniteLossError
 
 DECODERS = {
@@ -28,8 +30,8 @@ def choose(monkeypatch, found, decoders=DECODERS, lost=(), **settings):
 
     def train(config):
         trained.append(config)
-        if config.decoder in lost:
-            raise NonFiniteLossError(f"the loss of {config.decoder} is nan")
+        if config.model.decoder in lost:
+            raise NonFiniteLossError(f"the loss of {config.model.decoder} is nan")
         return selection.Trained(SimpleNamespace(config=config), None, 1, np.zeros(9))
 
     monkeypatch.setattr(selection, "hidden_cell_scores", lambda fitted, table: np.zeros(9))
@@ -42,12 +44,12 @@ def choose(monkeypatch, found, decoders=DECODERS, lost=(), **settings):
 def test_columns_are_bent_and_decoders_compared_where_no_hidden_value_is_read(monkeypatch, name):
     """Elsewhere there is nothing to compare decoders by, and a bend would follow the cut."""
     trained, choice = choose(monkeypatch, {"mechanism": name})
-    is_ignorable = name in IGNORABLE
+    is_ignorable = not MECHANISMS[name].reads_hidden
     bend = "yeo_johnson" if is_ignorable else "observed"
     names = list(DECODERS)[: 2 if is_ignorable else 1]
     assert [one.decoder for one in trained] == names
     assert {(one.mechanism, one.standardise) for one in trained} == {(name, bend)}
-    assert choice.kept.fitted.config.decoder == "linear"
+    assert choice.kept.fitted.config.model.decoder == "linear"
     assert choice.reason.startswith("decoder linear; its squared" if is_ignorable else "") and (
         bool(choice.reason) == is_ignorable
     )
@@ -69,13 +71,17 @@ def test_what_was_found_is_what_is_trained(monkeypatch):
         "gap_terms": True,
     }
     (without, config), choice = choose(monkeypatch, found)
-    assert {name: getattr(config, name) for name in found} == found
+    assert {name: config.flat()[name] for name in found} == found
     assert without == dataclasses.replace(config, gap_terms=False)
     assert choice.kept.fitted.config == without and choice.reason.startswith(
         "taken without gap terms; "
     )
     _, config = choose(monkeypatch, found, sign="high")[0]
-    assert (config.own_slopes, config.sign, config.gap_terms) == ((), "high", True)
+    assert (config.model.own_slopes, config.model.sign, config.model.gap_terms) == (
+        (),
+        "high",
+        True,
+    )
 
 
 @pytest.mark.parametrize("gain, expected", [(0.5, "with"), (0.01, "without"), (-1.0, "without")])
@@ -100,8 +106,8 @@ def test_a_linear_decoder_goes_without_an_encoder(monkeypatch):
     """With the settings that go with it; few latents where a hidden value is read."""
     for name, num_latents in (("mcar", 11), ("linear", fit.MAX_LATENTS)):
         config = choose(monkeypatch, {"mechanism": name})[0][0]
-        assert (config.decoder, config.proposal) == ("linear", "laplace")
-        assert config.latent_dim == num_latents
+        assert (config.model.decoder, config.model.proposal) == ("linear", "laplace")
+        assert config.model.latent_dim == num_latents
 
 
 @pytest.mark.parametrize("lost", [(), ("linear",)])
@@ -111,7 +117,7 @@ def test_a_deep_decoder_is_tried_before_it_is_trained_at_length(monkeypatch, los
     steps = [(one.decoder, one.num_steps) for one in trained]
     expected = [("linear", 1001), ("linear_mlp", 251)]
     assert steps == expected + [("linear_mlp", 1001)] * bool(lost)
-    assert choice.kept.fitted.config.num_steps == 1001
+    assert choice.kept.fitted.config.optimisation.num_steps == 1001
 
 
 @pytest.mark.parametrize(
@@ -152,7 +158,7 @@ def test_a_decoder_without_a_finite_loss_is_left_out(monkeypatch):
     """And told by name; if none has one, the reason is that of the first."""
     found = {"mechanism": "ignorable"}
     trained, choice = choose(monkeypatch, found, lost=("linear",))
-    assert len(trained) == 3 and choice.kept.fitted.config.decoder == "linear_mlp"
+    assert len(trained) == 3 and choice.kept.fitted.config.model.decoder == "linear_mlp"
     assert list(choice.lost) == ["linear"]
     with pytest.raises(NonFiniteLossError, match="the loss of linear is nan"):
         choose(monkeypatch, found, lost=DECODERS)
@@ -233,7 +239,9 @@ def test_the_evidence_becomes_settings_and_a_reason(monkeypatch, name, settings,
     assert found.settings == settings and asked == [7]
     assert re.search(words, found.reason) and found.evidence.num_rows == 300
     config = dataclasses.replace(Config(mechanism="mcar"), **found.settings)
-    assert config.hides_itself == tuple(float(slope != 0) for slope in config.own_slopes)
+    assert config.model.hides_itself == tuple(
+        float(slope != 0) for slope in config.model.own_slopes
+    )
 
 
 def test_where_nothing_could_be_refused_the_reason_says_so(monkeypatch):
@@ -253,10 +261,15 @@ def test_gaps_that_do_not_go_together_have_no_terms(monkeypatch):
     assert re.match("values of age hide themselves: .* gains 40.0 ± 7.5 nats", found.reason)
 
 
+def stages_of(config):
+    """Return the stages of a table of three columns, which are what is compiled."""
+    return make_stages(config, make_model(config.model, 3, ()))
+
+
 def test_a_bent_column_compiles_no_program_of_training_anew():
     """The programs are those of standard units."""
     bent, straight = (Config(mechanism="mcar", standardise=s) for s in ("yeo_johnson", "observed"))
-    assert program_of(bent) == program_of(straight)
+    assert stages_of(bent) == stages_of(straight)
 
 
 def test_other_slopes_to_start_with_compile_no_program_anew():
@@ -265,7 +278,7 @@ def test_other_slopes_to_start_with_compile_no_program_anew():
         Config(tilt="none", own_slopes=slopes)
         for slopes in ((1.0, -1.0, 0.0), (-2.0, 0.5, 0.0), (1.0, 0.0, 0.0))
     )
-    assert program_of(some) == program_of(others) != program_of(fewer)
+    assert stages_of(some) == stages_of(others) != stages_of(fewer)
 
 
 def test_the_steps_of_every_training_count(monkeypatch):

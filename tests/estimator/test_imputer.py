@@ -17,10 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mnar_ebm import MNARImputer
-from mnar_ebm.config import IGNORABLE
 from mnar_ebm.estimator import selection
 from mnar_ebm.estimator.report.cautions import find_warnings
 from mnar_ebm.estimator.report.describe import HIGH, LOW, NO_LINK
+from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.screening import Evidence, Finding, Gain
 from mnar_ebm.tilted import TiltReport
 from mnar_ebm.training import NonFiniteLossError
@@ -230,7 +230,7 @@ def test_a_decoder_without_a_finite_loss_is_left_out(monkeypatch):
     train = selection.train_candidate
 
     def train_or_lose(config, *args):
-        if config.decoder in lost:
+        if config.model.decoder in lost:
             raise NonFiniteLossError("the loss of stage base is nan")
         return train(config, *args)
 
@@ -238,7 +238,7 @@ def test_a_decoder_without_a_finite_loss_is_left_out(monkeypatch):
     monkeypatch.setattr(selection, "train_candidate", train_or_lose)
     monkeypatch.setattr(selection, "find_mechanism", lambda *args: found)
     imputer = MNARImputer(**QUICK).fit(hide("random"))
-    assert [one.config.decoder for one in imputer.ensemble_.models] == ["linear_mlp"] * 2
+    assert [one.config.model.decoder for one in imputer.ensemble_.models] == ["linear_mlp"] * 2
     assert imputer.mechanism_ == "ignorable"
     warnings = " ".join(imputer.report_.warnings)
     assert re.search("the loss of linear with straight columns.* linear became NaN", warnings)
@@ -278,7 +278,7 @@ def test_auto_fits_what_the_screening_finds(auto_fit):
     report = auto_fit.report_
     assert auto_fit.mechanism_ == report.mechanism == "selfmasking_probit"
     (one,) = auto_fit.ensemble_.models
-    assert one.config.own_slopes == (0.0, 1.0, 0.0) and one.config.gap_terms
+    assert one.config.model.own_slopes == (0.0, 1.0, 0.0) and one.config.model.gap_terms
     slopes = np.asarray(one.params.mechanism["own"]["slope"])
     assert slopes[1] != 0 and (slopes[[0, 2]] == 0).all()
     assert one.facts.standardiser.bend is None
@@ -339,7 +339,7 @@ def test_gap_terms_go_with_every_mechanism(mechanism):
     hidden = imputer.report_.columns[1]
     assert np.isnan(hidden.probability).all() == (mechanism == "none")
     assert str(imputer.report_).startswith("assumed: ")
-    assert bool(imputer.report_.against_random) == (mechanism not in IGNORABLE)
+    assert bool(imputer.report_.against_random) == MECHANISMS[mechanism].reads_hidden
 
 
 def test_a_row_without_a_density_is_told_of():

@@ -226,8 +226,8 @@ def test_auto_fits_what_the_screening_finds_where_levels_are_missing(monkeypatch
     monkeypatch.setattr(selection, "choose_gap_terms", last)
     auto = MNARImputer(**QUICK | {"mechanism": "auto"}, settings=settings).fit(rows)
     report, config = auto.report_, auto.ensemble_.models[0].config
-    assert (config.mechanism, config.own_slopes) == ("selfmasking_probit", slopes)
-    assert config.gap_terms == gap_terms
+    assert (config.model.mechanism, config.model.own_slopes) == ("selfmasking_probit", slopes)
+    assert config.model.gap_terms == gap_terms
     assert report.reason.startswith("values of colour")
     assert ("beside gaps that go together" in report.reason) == gap_terms
     assert [one.name for one in report.against_random] == ["income"]

@@ -20,7 +20,9 @@ def sweep(key, params, v):
     """Return visible units after a sweep of block Gibbs. [C, 64]."""
     key_h, key_v = jax.random.split(key)
     h = jax.random.bernoulli(key_h, jax.nn.sigmoid(v @ params["w"] + params["c"])).astype(float)
-    return jax.random.bernoulli(key_v, jax.nn.sigmoid(h @ params["w"].T + params["b"])).astype(float)
+    return jax.random.bernoulli(key_v, jax.nn.sigmoid(h @ params["w"].T + params["b"])).astype(
+        float
+    )
 
 
 def pcd_loss(key, params, batch, held_out, chains):

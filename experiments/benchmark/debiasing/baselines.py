@@ -1,6 +1,5 @@
 """What else one can do with a few unbiased rows: fine-tune, train on them alone, reweight."""
 
-import dataclasses
 import warnings
 
 import jax
@@ -26,8 +25,8 @@ FINE_TUNING_STEPS = 2000
 
 def few_only(config: Config, unbiased: Table) -> FittedModel:
     """Return a base fitted to the unbiased rows alone; the early stopping holds a fifth out."""
-    config = dataclasses.replace(
-        config, tilt="none", mechanism="none", slope_start="flat", validation_fraction=0.2
+    config = config.replace(
+        tilt="none", mechanism="none", slope_start="flat", validation_fraction=0.2
     )
     return mnar_ebm.train(config, unbiased)[0]
 
@@ -39,8 +38,7 @@ def fine_tune(fitted: FittedModel, unbiased: Table) -> FittedModel:
     stay as it was.
     """
     fitted = fitted.base()
-    config = dataclasses.replace(
-        fitted.config,
+    config = fitted.config.replace(
         mechanism="none",
         slope_start="flat",
         learning_rate=FINE_TUNING_RATE,

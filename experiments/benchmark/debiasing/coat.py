@@ -9,7 +9,6 @@ All methods are given the same ratings.
 without them.
 """
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,8 +21,8 @@ from experiments.benchmark.debiasing import baselines, ratings
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
 from experiments.benchmark.debiasing.ratings import Events, Scores
 from mnar_ebm import data, debiasing
-from mnar_ebm.config import ENERGIES
 from mnar_ebm.data.datasets.coat import Coat, load_coat
+from mnar_ebm.settings import ENERGIES
 from mnar_ebm.tilted import FittedModel
 
 NUM_SPLITS = 20
@@ -104,7 +103,7 @@ def selected_table(data_dir: str | None) -> data.Table:
 @functools.lru_cache(maxsize=1)
 def base_of(data_dir: str | None, seed: int) -> FittedModel:
     """Return the model of the self-selected ratings; all splits of a seed start from it."""
-    config = dataclasses.replace(settings.config_from_flagfile("debias/coat.cfg"), seed=seed)
+    config = settings.config_from_flagfile("debias/coat.cfg").replace(seed=seed)
     return mnar_ebm.train(config, selected_table(data_dir))[0]
 
 
@@ -203,7 +202,7 @@ def guard(data_dir: str | None, seed: int) -> Record:
     )
     results = {}
     for name, changes in USER_MODELS.items():
-        fitted, _ = mnar_ebm.train(dataclasses.replace(config, seed=seed, **changes), table)
+        fitted, _ = mnar_ebm.train(config.replace(seed=seed, **changes), table)
         filled = fitted.impute(coat.selected).mean
         shown = filled[given.users, given.items] - given.ratings
         predicted = filled[test.users, test.items]

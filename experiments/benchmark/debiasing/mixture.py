@@ -1,6 +1,5 @@
 """A mixture of Gaussians in the plane: wrong weights in 5000 rows, right ones in 100."""
 
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Sequence
@@ -44,9 +43,9 @@ def run(seed: int, figures: pathlib.Path | None) -> Record:
     truth = gaussian_mixture()
     many, few, test = draw_rows(seed)
     selected, unbiased = (data.make_table("mixture", COLUMNS, x) for x in (many, few))
-    config = dataclasses.replace(settings.config_from_flagfile("debias/mixture.cfg"), seed=seed)
+    config = settings.config_from_flagfile("debias/mixture.cfg").replace(seed=seed)
     fitted, report = mnar_ebm.train(config, selected)
-    plain = dataclasses.replace(config, tilt="none")
+    plain = config.replace(tilt="none")
     fits: dict[str, tuple[FittedModel, Any]] = {
         "base": (fitted.base(), None),
         "fine-tuned": (baselines.fine_tune(fitted, unbiased), None),

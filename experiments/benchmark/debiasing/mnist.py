@@ -6,7 +6,6 @@ its classes are from equal ones, and, so that a collapse cannot win, how far its
 are from those of test images. Training sees pixels in black and white, whose law the likelihood is.
 """
 
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from experiments.benchmark.debiasing import baselines, classifier, digits
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
 from mnar_ebm import data, debiasing, models, samplers
 from mnar_ebm import inference as sampling
-from mnar_ebm.config import ENERGIES
+from mnar_ebm.settings import ENERGIES
 from mnar_ebm.tilted import FittedModel
 from mnar_ebm.types import Array
 
@@ -67,7 +66,7 @@ def run(options: Options, latent_dim: int, seed: int) -> Record:
     split = digits.split_digits(digits.load_digits(options.data_dir), seed)
     judge = digits.make_judge(options.data_dir)
     config = settings.config_from_flagfile("debias/mnist.cfg")
-    config = dataclasses.replace(config, latent_dim=latent_dim, seed=seed)
+    config = config.replace(latent_dim=latent_dim, seed=seed)
     first, report = mnar_ebm.train(config, split.selected)
     results: list[Record] = []
 
@@ -83,7 +82,7 @@ def run(options: Options, latent_dim: int, seed: int) -> Record:
         unbiased = split.unbiased[per_class]
         second, found = debiasing.debias(first, unbiased)
         tell(SECOND, draw(second, seed), per_class, **_facts(found))
-        config = dataclasses.replace(first.config, unbiased_energy="clusters", unbiased_folds=0)
+        config = first.config.replace(unbiased_energy="clusters", unbiased_folds=0)
         whole, found = debiasing.debias(first._replace(config=config), unbiased)
         tell(UNGUARDED, draw(whole, seed), per_class, **_facts(found))
         if per_class == MAIN_PER_CLASS:
@@ -146,7 +145,7 @@ def _tell_others(
 ) -> None:
     """Tell what is drawn by the data tilt, and by other ways to use the unbiased images."""
     unbiased = split.unbiased[MAIN_PER_CLASS]
-    network = dataclasses.replace(first.config, unbiased_energy="network")
+    network = first.config.replace(unbiased_energy="network")
     fresh = first._replace(config=network).in_space("data")
     moved, found = debiasing.debias(fresh, unbiased)
     tell("VAE, data tilt, SNIS", draw(moved, seed), **_facts(found))
@@ -156,7 +155,7 @@ def _tell_others(
     components = [f"component_{number}" for number in range(NUM_COMPONENTS)]
     shown = data.make_table("mnist", components, pca.transform(unbiased.x))
     weighted = baselines.reweight(split.selected, shown, pca.transform(split.selected.x), seed)
-    plain = dataclasses.replace(first.config, tilt="none")
+    plain = first.config.replace(tilt="none")
     tell("VAE of reweighted images (LFIW)", draw(mnar_ebm.train(plain, weighted)[0], seed))
 
 

@@ -4,7 +4,6 @@ The error is on the gaps of the other rows. All methods are given the same rows:
 are complete to all of them.
 """
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -68,7 +67,7 @@ def run(data_dir: str | None, name: str, base: str, share: float, seed: int) -> 
     table = load_table(data_dir, name)
     selected, unbiased, whole = data.follow_up(table, share, seed)
     config = settings.config_from_flagfile(f"debias/{base}.cfg")
-    config = dataclasses.replace(config, seed=seed)
+    config = config.replace(seed=seed)
     fitted, report = mnar_ebm.train(config, selected, unbiased=unbiased)
     rmse = {"base": _rmse(fitted.base(), whole, seed), "joint": _rmse(fitted, whole, seed)}
     found = report.unbiased
@@ -78,7 +77,7 @@ def run(data_dir: str | None, name: str, base: str, share: float, seed: int) -> 
         for space in SPACES[1:]:
             moved, _ = debiasing.debias(fitted.in_space(space), unbiased)
             rmse[space] = _rmse(moved, whole, seed)
-        rmse |= _other_uses(dataclasses.replace(config, tilt="none"), selected, unbiased, whole)
+        rmse |= _other_uses(config.replace(tilt="none"), selected, unbiased, whole)
     return {
         "dataset": name,
         "base": base,

@@ -158,7 +158,7 @@ def check_done(todo: Sequence[Job], options: methods.Options) -> None:
             continue
         found = json.loads(job.path.read_text())["settings"]
         for name, wanted in json.loads(json.dumps(methods.describe(job.method, options))).items():
-            default = getattr(Config, name, None)
+            default = Config().flat().get(name)
             value = found.get(name, list(default) if isinstance(default, tuple) else default)
             if value != wanted:
                 raise ValueError(

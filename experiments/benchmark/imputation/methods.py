@@ -1,6 +1,5 @@
 """The methods: ours, each by a flag file of configs/table1, and the others by a function."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -74,16 +73,16 @@ def make_config(name: str, num_columns: int) -> Config:
     """Return the config of one of ours; the paper's have one latent less than columns."""
     config = settings.config_from_flagfile(f"table1/{name}.cfg")
     if name.startswith("paper_"):
-        config = dataclasses.replace(config, latent_dim=num_columns - 1)
+        config = config.replace(latent_dim=num_columns - 1)
     return config
 
 
 def run_ours(name: str, table: data.Table, seed: int, options: Options) -> dict[str, Completed]:
     """Train and impute; of a tilted model, the base stands beside it."""
-    config = dataclasses.replace(make_config(name, len(table.columns)), seed=seed)
+    config = make_config(name, len(table.columns)).replace(seed=seed)
     fitted, report = mnar_ebm.train(config, table)
     models = {name: (fitted, report.bound_tilted)}
-    if config.tilt != "none":
+    if config.model.tilt != "none":
         models[f"{name}_base"] = (fitted.base(), report.bound_base)
     completed = {}
     for label, (model, bound) in models.items():
@@ -172,14 +171,14 @@ def describe(name: str, options: Options) -> dict[str, Any]:
     described: dict[str, Any] = {"num_imputations": options.num_imputations}
     if name == "imputer":
         chosen = (*OWN, "hidden_dim", "batch_size", "decoder")  # here or by the table
-        fields = dataclasses.asdict(Config())
+        fields = Config().flat()
         described |= {key: fields[key] for key in fields if key not in chosen}
         described |= {key: str(value) for key, value in MNARImputer().get_params().items()}
         described |= DEFAULTS
     flagfile = "paper_deep" if name == "notmiwae_pytorch" else name
     if flagfile in OURS:
         config = settings.config_from_flagfile(f"table1/{flagfile}.cfg")
-        described |= dataclasses.asdict(config)
+        described |= config.flat()
         del described["seed"]
         if flagfile.startswith("paper_"):
             described["latent_dim"] = "columns - 1"

@@ -139,7 +139,7 @@ def notmiwae_pytorch(table: data.Table, seed: int, config: Config) -> np.ndarray
     import torch
 
     trainer = NotMIWAETrainer(table, seed, config)
-    trainer.take_steps(config.num_steps)
+    trainer.take_steps(config.optimisation.num_steps)
     with torch.no_grad():
         return trainer.impute(config.num_imputation_samples)
 
@@ -160,7 +160,7 @@ class NotMIWAETrainer:
         import torch
         from notmiwae_pytorch import NotMIWAE
 
-        self._table, self._batch_size = table, min(config.batch_size, len(table.x))
+        self._table, self._batch_size = table, min(config.optimisation.batch_size, len(table.x))
         self._x = torch.from_numpy(np.where(table.mask, table.x, 0.0).astype(np.float32))
         self._mask = torch.from_numpy(table.mask.astype(np.float32))
         torch.set_num_threads(1)
@@ -168,14 +168,16 @@ class NotMIWAETrainer:
         num_columns = table.x.shape[1]
         self._model = NotMIWAE(
             num_columns,
-            latent_dim=config.latent_dim,
-            hidden_dim=config.hidden_dim,
-            n_samples=config.num_importance_samples,
+            latent_dim=config.model.latent_dim,
+            hidden_dim=config.model.hidden_dim,
+            n_samples=config.optimisation.num_importance_samples,
             out_dist="gauss",
             missing_process="selfmasking_known_signs",
             signs=torch.ones(num_columns),
         )
-        self._optimiser = torch.optim.Adam(self._model.parameters(), lr=config.learning_rate)
+        self._optimiser = torch.optim.Adam(
+            self._model.parameters(), lr=config.optimisation.learning_rate
+        )
         self._order, self._position = torch.randperm(len(table.x)), 0
 
     def take_steps(self, num_steps: int) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mnar_ebm.config import IGNORABLE
 from mnar_ebm.estimator.report.describe import NO_LINK
 from mnar_ebm.estimator.report.report import Column, LevelColumn, Report
+from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.tilted import TiltReport
 
 MIN_ROWS = 100
@@ -34,7 +34,7 @@ def find_warnings(
     """
     has_gap = [column for column in report.columns if column.missing_share > 0]
     constant = [column.name for column in report.columns if column.is_constant]
-    reads_hidden = report.mechanism not in IGNORABLE
+    reads_hidden = MECHANISMS[report.mechanism].reads_hidden
     disputed = [
         column.name
         for column, *rest in zip(report.columns, *others, strict=True)

@@ -22,7 +22,8 @@ from mnar_ebm.data.table import Table
 from mnar_ebm.estimator.columns import ColumnType, blocks_of
 from mnar_ebm.estimator.report.report import Column, LevelColumn
 from mnar_ebm.kinds import Block
-from mnar_ebm.missingness import gap_terms, selfmasking
+from mnar_ebm.missingness import MECHANISMS, gap_terms, selfmasking
+from mnar_ebm.missingness.mechanisms import reads_gaps
 from mnar_ebm.tilted import FittedModel
 from mnar_ebm.types import Array, PyTree
 
@@ -32,11 +33,6 @@ the observed values, or between two levels, that is put in words."""
 
 HIGH, LOW = "high values go missing", "low values go missing"
 NO_LINK = "no clear link between a value and its going missing"
-_OF_OTHERS = {
-    "mar": "the complete columns alone",
-    "ignorable": "observed values and other gaps alone",
-    "no_self_censoring": "other columns, hidden or not, and not on itself",
-}
 NUM_BINS = 30
 NUM_GRID = 201
 
@@ -64,8 +60,8 @@ def log_odds(
 
 def has_gap_terms(fitted: FittedModel) -> bool:
     """Return whether the mechanism reads what gaps have in common."""
-    config = fitted.config
-    return config.mechanism == "ignorable" or (config.gap_terms and config.mechanism != "none")
+    settings = fitted.config.model
+    return reads_gaps(settings.mechanism, settings.gap_terms)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -87,18 +83,19 @@ def own_terms(fitted: FittedModel, center: np.ndarray) -> tuple[np.ndarray, np.n
     In standard units, the intercept at the value 0; NaN elsewhere. Where a mechanism reads more,
     it is the linear part at the mean of every column, ``center`` [D].
     """
-    name, sign, params = fitted.config.mechanism, fitted.config.sign, fitted.params.mechanism
+    settings, params = fitted.config.model, fitted.params.mechanism
     params = params["own"] if has_gap_terms(fitted) else params
+    kind = MECHANISMS[settings.mechanism]
     num_columns, blocks = len(fitted.facts.columns), fitted.facts.blocks
     numeric = kinds.numeric(blocks) if blocks else np.arange(num_columns)
     slopes, intercepts = np.full((2, num_columns), np.nan)
-    if name.startswith("selfmasking") and len(numeric):
+    if kind.slopes == "own" and len(numeric):
         own = params["numeric"] if blocks else params
-        slopes[numeric] = selfmasking.slope(own, sign)
-        intercepts[numeric] = selfmasking.intercept(own, sign)
-        if fitted.config.own_slopes:
-            slopes[np.array(fitted.config.hides_itself) == 0] = np.nan
-    elif name in ("linear", "nonlinear"):
+        slopes[numeric] = selfmasking.slope(own, settings.sign)
+        intercepts[numeric] = selfmasking.intercept(own, settings.sign)
+        if settings.own_slopes:
+            slopes[np.array(settings.hides_itself) == 0] = np.nan
+    elif kind.reads_own and kind.slopes != "own":
         for column in numeric:
             at_center, gradient = jax.value_and_grad(
                 lambda x, column=column: log_odds(fitted, slice(column, column + 1), x, center)
@@ -148,7 +145,7 @@ def _describe_numeric(
         str(column.name),
         missing_share,
         len(np.unique(observed)),
-        _direction(fitted.config.mechanism, missing_share, high - low),
+        _direction(fitted.config.model.mechanism, missing_share, high - low),
         float(slope / scale),
         float(threshold),
         grid,
@@ -169,7 +166,7 @@ def _describe_levels(
     counts = np.bincount(codes.astype(int), minlength=block.num_levels)[: len(column.levels)]
     missing_share = 1.0 - len(observed) / len(table.x)
     most, least = column.levels[probability.argmax()], column.levels[probability.argmin()]
-    direction = _direction(fitted.config.mechanism, missing_share, np.ptp(probability))
+    direction = _direction(fitted.config.model.mechanism, missing_share, np.ptp(probability))
     if direction == HIGH:
         direction = f"{most} goes missing most often, {least} least"
     return LevelColumn(
@@ -192,8 +189,9 @@ def _probability(
     NaN where the mechanism does not model it, and for ``mar`` in the columns without a gap, which
     are what it reads: there is no row of s with such a cell missing.
     """
-    mechanism, complete = fitted.config.mechanism, fitted.facts.observed_columns
-    if mechanism == "none" or (mechanism == "mar" and columns.start in complete):
+    name, complete = fitted.config.model.mechanism, fitted.facts.observed_columns
+    is_read = MECHANISMS[name].reads_complete and columns.start in complete
+    if name == "none" or is_read:
         return np.full(len(values), np.nan)
     x = np.tile(center, (len(values), 1))
     x[:, columns] = values
@@ -203,12 +201,8 @@ def _probability(
 def _direction(mechanism: str, missing_share: float, change: float) -> str:
     if missing_share == 0:
         return "no value is missing"
-    if mechanism == "none":
-        return "why values are missing is not modelled"
-    if mechanism == "mcar":
-        return "values go missing whatever they are"
-    if mechanism in _OF_OTHERS:
-        return f"whether a value is missing depends on {_OF_OTHERS[mechanism]}"
+    if MECHANISMS[mechanism].direction:
+        return MECHANISMS[mechanism].direction
     if abs(change) < LEAST_CHANGE:
         return NO_LINK
     return HIGH if change > 0 else LOW

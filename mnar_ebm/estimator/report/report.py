@@ -8,22 +8,10 @@ import numpy as np
 from mnar_ebm.debiasing import UnbiasedReport
 from mnar_ebm.estimator.against_random import MeanAgainstRandom
 from mnar_ebm.estimator.patterns import Patterns
+from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.screening import Evidence
 
 MAX_LEVELS_IN_WORDS = 6
-
-ASSUMPTIONS = {
-    "none": "gaps say nothing, and are not modelled",
-    "mcar": "values are missing completely at random",
-    "mar": "values are missing at random, given the complete columns",
-    "ignorable": "values are missing at random, given what was observed and the other gaps",
-    "no_self_censoring": "values go missing by what other columns hold, hidden or not",
-    "selfmasking_probit": "values hide themselves",
-    "selfmasking_logistic": "values hide themselves",
-    "linear": "values go missing by the whole row, hidden or not",
-    "nonlinear": "values go missing by the whole row, hidden or not",
-}
-"""By mechanism: what is taken for granted."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,7 +131,7 @@ class Report:
 
     def __str__(self) -> str:
         """Return the report as text."""
-        lines = [f"assumed: {ASSUMPTIONS[self.mechanism]} (mechanism {self.mechanism})"]
+        lines = [f"assumed: {MECHANISMS[self.mechanism].assumption} (mechanism {self.mechanism})"]
         lines.append(f"why: {self.reason}")
         lines += [f"under missing at random: {one}" for one in self._most_moved()]
         if self.evidence is not None:

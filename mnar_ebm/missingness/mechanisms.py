@@ -1,0 +1,163 @@
+"""The table of mechanisms: all that the rest of the package asks of one by its name.
+
+To add a mechanism is to add an entry: a function that makes it, and what it is in words.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mnar_ebm import _checks
+from mnar_ebm.likelihoods import Likelihood
+from mnar_ebm.missingness.agnostic import agnostic
+from mnar_ebm.missingness.base import Mechanism, mar, mcar, none
+from mnar_ebm.missingness.gap_terms import with_gap_terms
+from mnar_ebm.missingness.levels import mixed_self_masking
+from mnar_ebm.missingness.selfmasking import self_masking
+
+
+class Wanted(NamedTuple):
+    """What a mechanism is made for.
+
+    Attributes:
+        likelihood: p(x|z), which decides whether a missing value can be integrated out, with the
+            blocks of a table that has discrete columns.
+        num_features: D.
+        sign: of the self-masking mechanisms, of numeric columns.
+        hidden_dim: units of a network.
+        observed_columns: indices of the columns without a gap.
+        own: whether an encoded column may hide itself, under self-masking; empty: all may. [D]
+    """
+
+    likelihood: Likelihood
+    num_features: int
+    sign: str = "unknown"
+    hidden_dim: int = 128
+    observed_columns: tuple[int, ...] = ()
+    own: tuple[bool, ...] = ()
+
+
+class Entry(NamedTuple):
+    """A mechanism, as the table has it.
+
+    Attributes:
+        make: ``(wanted) -> Mechanism``.
+        assumption: what is taken for granted with it, a sentence without its full stop.
+        direction: what to say of a column, where that does not hang on its values; else empty.
+        reads_hidden: whether hidden values decide what is missing.
+        reads_gaps: ``asked``, it reads what gaps have in common if that is asked; ``always``; or
+            ``never``.
+        slopes: whose slopes its parameters are: of a column's ``own`` value, of the whole ``row``,
+            or empty. They start with a sign (``tilted.start``).
+        reads_own: whether P(missing) of a column moves with the value that it hides.
+        reads_complete: whether it reads the columns without a gap, which are then never missing.
+    """
+
+    make: Callable[[Wanted], Mechanism]
+    assumption: str
+    direction: str = ""
+    reads_hidden: bool = True
+    reads_gaps: str = "asked"
+    slopes: str = ""
+    reads_own: bool = True
+    reads_complete: bool = False
+
+
+def _self_masking(link: str) -> Callable[[Wanted], Mechanism]:
+    def make(wanted: Wanted) -> Mechanism:
+        make = mixed_self_masking if wanted.likelihood.blocks else self_masking
+        return make(wanted.likelihood, link, wanted.sign, wanted.own)
+
+    return make
+
+
+def _ignorable(
+    make: Callable[[Wanted], Mechanism],
+    assumption: str,
+    direction: str,
+    reads_gaps: str = "asked",
+    reads_complete: bool = False,
+) -> Entry:
+    return Entry(
+        make,
+        assumption,
+        direction,
+        reads_hidden=False,
+        reads_gaps=reads_gaps,
+        reads_own=False,
+        reads_complete=reads_complete,
+    )
+
+
+MECHANISMS = {
+    "none": _ignorable(
+        lambda wanted: none(wanted.likelihood),
+        "gaps say nothing, and are not modelled",
+        "why values are missing is not modelled",
+        reads_gaps="never",
+    ),
+    "mcar": _ignorable(
+        lambda wanted: mcar(wanted.likelihood),
+        "values are missing completely at random",
+        "values go missing whatever they are",
+    ),
+    "mar": _ignorable(
+        lambda wanted: mar(wanted.likelihood, wanted.observed_columns),
+        "values are missing at random, given the complete columns",
+        "whether a value is missing depends on the complete columns alone",
+        reads_complete=True,
+    ),
+    "ignorable": _ignorable(
+        lambda wanted: mcar(wanted.likelihood),
+        "values are missing at random, given what was observed and the other gaps",
+        "whether a value is missing depends on observed values and other gaps alone",
+        reads_gaps="always",
+    ),
+    "no_self_censoring": Entry(
+        lambda wanted: agnostic(wanted.likelihood, wanted.num_features, (), reads_own=False),
+        "values go missing by what other columns hold, hidden or not",
+        "whether a value is missing depends on other columns, hidden or not, and not on itself",
+        reads_own=False,
+    ),
+    "selfmasking_probit": Entry(_self_masking("probit"), "values hide themselves", slopes="own"),
+    "selfmasking_logistic": Entry(
+        _self_masking("logistic"), "values hide themselves", slopes="own"
+    ),
+    "linear": Entry(
+        lambda wanted: agnostic(wanted.likelihood, wanted.num_features, ()),
+        "values go missing by the whole row, hidden or not",
+        slopes="row",
+    ),
+    "nonlinear": Entry(
+        lambda wanted: agnostic(wanted.likelihood, wanted.num_features, (wanted.hidden_dim,)),
+        "values go missing by the whole row, hidden or not",
+    ),
+}
+"""By name, as in ``Config.model.mechanism``, the simplest first."""
+
+
+def make_mechanism(
+    name: str, likelihood: Likelihood, num_features: int, *, gap_terms: bool = False, **wanted: Any
+) -> Mechanism:
+    """Return the mechanism called ``name``.
+
+    Args:
+        name: one of ``MECHANISMS``.
+        likelihood: p(x|z).
+        num_features: D.
+        gap_terms: whether it reads what the gaps have in common, too (``missingness.gap_terms``).
+        **wanted: what else it is made for, as in ``Wanted``.
+
+    Raises:
+        ValueError: the name is unknown, or the mechanism does not go with the likelihood or
+            the data; the message says what is expected.
+    """
+    _checks.check_choice("mechanism", name, MECHANISMS)
+    mechanism = MECHANISMS[name].make(Wanted(likelihood, num_features, **wanted))
+    return (
+        with_gap_terms(mechanism, likelihood.blocks) if reads_gaps(name, gap_terms) else mechanism
+    )
+
+
+def reads_gaps(name: str, gap_terms: bool) -> bool:
+    """Return whether a mechanism reads what the gaps have in common, asked or not."""
+    return {"always": True, "asked": gap_terms, "never": False}[MECHANISMS[name].reads_gaps]

@@ -1,0 +1,259 @@
+"""The groups of settings: model, optimisation, negative phase, unbiased rows."""
+
+import dataclasses
+
+from mnar_ebm import _checks
+from mnar_ebm._settings import check_settings, setting
+from mnar_ebm.likelihoods import LIKELIHOODS
+from mnar_ebm.missingness import MECHANISMS
+
+TILTS = ("none", "data", "latent", "joint")
+SIGNS = ("unknown", "high", "low")
+SLOPES = {"flat": 0.0, "high": 1.0, "low": -1.0}
+"""Slope of each column's link to its own value, in standard units, that a start begins with."""
+
+SLOPE_STARTS = (*SLOPES, "best")
+DECODERS = ("mlp", "linear", "linear_mlp")
+PROPOSALS = ("encoder", "laplace")
+SCALES = ("shared", "per_feature", "per_latent")
+ENERGIES = ("additive", "network", "clusters")
+UNBIASED_ENERGIES = ("none", *ENERGIES, "best")
+NEGATIVE_PHASES = ("snis", "jensen", "nce", "cd", "pcd")
+SCHEDULES = ("cosine", "constant")
+STANDARDISERS = ("observed", "yeo_johnson", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """What fixes the shape and the meaning of the parameters of a model."""
+
+    tilt: str = setting("latent", "What the energy reads: nothing, x, z, or both.", choices=TILTS)
+    mechanism: str = setting(
+        "selfmasking_probit",
+        "Model of why values are missing; none ignores it.",
+        choices=MECHANISMS,
+    )
+    gap_terms: bool = setting(
+        False,
+        "Let the mechanism read, beside what it is named for, the gaps of earlier columns and the "
+        "values observed among these, by which gaps go together without hiding themselves; "
+        "ignorable reads just them.",
+    )
+    own_slopes: tuple[float, ...] = setting(
+        (),
+        "Of each encoded column, what the slope that slope_start says is multiplied by, under "
+        "self-masking of unknown sign: -1 where other values hide themselves than in the rest, 0 "
+        "in a column that hides nothing by its own value, and stays so. Empty: 1.",
+    )
+    sign: str = setting(
+        "unknown",
+        "Values that a self-masking mechanism hides; unknown: learned per column.",
+        choices=SIGNS,
+    )
+    likelihood: str = setting(
+        "gaussian",
+        "Distribution of a value given the latent, of the numeric columns of a table that has "
+        "discrete ones, too; two_part: Gaussian but for an atom in each column that heaps on its "
+        "least or largest value, if standardised.",
+        choices=LIKELIHOODS,
+    )
+    decoder: str = setting(
+        "linear",
+        "Map from the latent to the mean: network, linear, or their sum.",
+        choices=DECODERS,
+    )
+    decoder_scale: str = setting(
+        "per_feature",
+        "One scale for all, one per column, or one per column and latent.",
+        choices=SCALES,
+    )
+    column_gain: bool = setting(
+        True, "Learn a factor of the mean of each column, and of its scale, unless that is shared."
+    )
+    proposal: str = setting(
+        "encoder",
+        "Draw latents by an encoder, which is fitted too, or, for a linear decoder, from the "
+        "normal at the mode of each row's posterior.",
+        choices=PROPOSALS,
+    )
+    latent_dim: int = setting(20, "Dimensions of the latent.", at_least=1)
+    hidden_dim: int = setting(
+        128, "Units in each hidden layer of encoder, decoder and energy.", at_least=1
+    )
+    show_mask: bool = setting(
+        True, "Let the encoder read the mask beside the row with zeros in its gaps."
+    )
+    energy_bound: float = setting(
+        20.0,
+        "Largest absolute value b of an energy, in nats: base draws weighted by it keep an "
+        "effective share of 1/cosh(b)^2 at least, 0.07 with b = 2.",
+        is_positive=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
+        check_settings(self)
+        object.__setattr__(self, "own_slopes", _checks.read_numbers("own_slopes", self.own_slopes))
+        if self.own_slopes and not (
+            MECHANISMS[self.mechanism].slopes == "own" and self.sign == "unknown"
+        ):
+            raise ValueError(
+                "own_slopes: expected none but for self-masking of unknown sign, got "
+                f"{self.own_slopes} for {self.mechanism} of sign {self.sign}"
+            )
+        if self.proposal == "laplace" and (
+            self.decoder != "linear" or self.decoder_scale == "per_latent"
+        ):
+            raise ValueError(
+                "proposal: expected encoder, for laplace takes a linear decoder whose scale is not "
+                f"per_latent, got {self.proposal!r} for {self.decoder}, {self.decoder_scale}"
+            )
+
+    @property
+    def hides_itself(self) -> tuple[float, ...]:
+        """``own_slopes`` as 0 and 1: which encoded columns may hide themselves. [D] or empty."""
+        return tuple(float(slope != 0) for slope in self.own_slopes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimisation:
+    """How the stages base, tilt and joint are trained."""
+
+    slope_start: str = setting(
+        "flat",
+        "Where a self-masking mechanism of unknown sign, or a linear one, starts: flat, no value "
+        "is hidden more than another; high or low, these values of every column are; best, each is "
+        "tried for a while and the held-out bound decides, on mechanism_weight_decay too, if that "
+        "is 0.",
+        choices=SLOPE_STARTS,
+    )
+    num_importance_samples: int = setting(
+        20, "Importance samples K of the bound that is trained.", at_least=1
+    )
+    batch_size: int = setting(
+        128, "Rows in a step; those of a smaller table come more than once.", at_least=1
+    )
+    learning_rate: float = setting(
+        3e-3, "Peak of Adam's learning rates for the base.", is_positive=True
+    )
+    schedule: str = setting(
+        "cosine", "Learning rates warm up and decay to 0, or stay at their peak.", choices=SCHEDULES
+    )
+    num_steps: int = setting(6000, "Steps of the stage base.", at_least=1)
+    tilt_learning_rate: float = setting(3e-4, "Peak learning rate of the tilt.", is_positive=True)
+    tilt_steps: int = setting(2000, "Steps of the stage tilt.", at_least=0)
+    joint_steps: int = setting(
+        0, "Steps of the stage joint, in which base and tilt move together; 0: none.", at_least=0
+    )
+    weight_decay: float = setting(
+        0.0, "Decoupled weight decay of the encoder; 0: none.", at_least=0
+    )
+    mechanism_weight_decay: float = setting(
+        0.0, "That of what a linear mechanism reads of other columns; 0: none.", at_least=0
+    )
+    slope_precision: float = setting(
+        0.0,
+        "1/sd^2 of a normal prior of asinh of a mechanism's slopes in own values, for a table "
+        "hardly tells how steep a steep one is; 0: none.",
+        at_least=0,
+    )
+    tilt_weight_decay: float = setting(
+        0.0, "Decoupled weight decay of the energy's kernels; 0: none.", at_least=0
+    )
+    ema_decay: float = setting(
+        0.0,
+        "Decay of the running mean of parameters that is evaluated; 0: none.",
+        between=(0, 0.9999),
+    )
+    validation_fraction: float = setting(
+        0.1,
+        "Share of rows held out for early stopping and for the tilt's scale; 0: none, every row is "
+        "trained on and the last iterate is kept, without a tilt alone.",
+        between=(0, 0.5),
+    )
+    patience: int = setting(
+        20, "Evaluations without a better held-out bound before a stage stops.", at_least=1
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
+        check_settings(self)
+        if self.validation_fraction == 0 and self.slope_start == "best":
+            raise ValueError(
+                "validation_fraction: expected above 0 with slope_start best, which is chosen on "
+                "held-out rows, got 0"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class NegativeSettings:
+    """How log Z is estimated while a tilt is trained."""
+
+    negative_phase: str = setting(
+        "snis", "Estimator of the tilt's negative phase.", choices=NEGATIVE_PHASES
+    )
+    num_negatives: int = setting(
+        1024, "Base draws or chains N in one estimate of the negative phase.", at_least=1
+    )
+    num_chain_steps: int = setting(
+        10, "MALA steps of each chain in a step of training, for cd and pcd.", at_least=1
+    )
+    chain_step_size: float = setting(
+        0.2, "Step size of these chains, in units of the base's noise.", is_positive=True
+    )
+    replay_size: int = setting(
+        10_000,
+        "Chains that pcd keeps, at least num_negatives; each step advances num_negatives of them.",
+        at_least=1,
+    )
+    restart_share: float = setting(
+        0.05,
+        "Share of the chains that pcd starts again from the base at each step.",
+        between=(0, 1),
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
+        check_settings(self)
+        if self.negative_phase == "pcd" and self.replay_size < self.num_negatives:
+            raise ValueError(
+                f"replay_size: expected at least num_negatives={self.num_negatives}, "
+                f"got {self.replay_size}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class UnbiasedSettings:
+    """What is done with rows of everybody, if there are any."""
+
+    unbiased_share: float = setting(
+        0.5,
+        "Least share of unbiased rows among those that the first stages are trained on: few rows "
+        "are repeated until they make it up.",
+        between=(0, 0.9),
+    )
+    unbiased_energy: str = setting(
+        "best",
+        "Second energy, fitted to the unbiased rows: a sum over columns, a network, new shares of "
+        "clusters of what the model draws, or the best by the bound on folds of these rows that it "
+        "was not fitted to.",
+        choices=UNBIASED_ENERGIES,
+    )
+    unbiased_steps: int = setting(500, "Steps in which the second energy is fitted.", at_least=1)
+    unbiased_folds: int = setting(
+        5,
+        "Folds of the unbiased rows; 0: none, the energy that is named is taken as it fits these "
+        "rows, with the least weight decay, whole.",
+        at_least=0,
+    )
+
+    def __post_init__(self) -> None:
+        """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
+        check_settings(self)
+        if self.unbiased_folds != 0:
+            _checks.check_at_least("unbiased_folds", self.unbiased_folds, 2)
+        elif self.unbiased_energy == "best":
+            raise ValueError(
+                f"unbiased_energy: expected one of {', '.join(ENERGIES)} with unbiased_folds 0, "
+                "which choose none, got 'best'"
+            )

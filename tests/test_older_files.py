@@ -1,0 +1,106 @@
+"""Files made by version 0.1.0 load, and answer as they did: tests/made_by_0_1_0."""
+
+import json
+import pathlib
+import pickle
+import shutil
+import warnings
+
+import jax
+import numpy as np
+import pytest
+
+import mnar_ebm
+from mnar_ebm import data, moved
+
+FOLDER = pathlib.Path(__file__).parent / "made_by_0_1_0"
+
+
+@pytest.fixture(scope="module")
+def x():
+    """Return the rows that both were fitted to."""
+    return np.genfromtxt(FOLDER / "x.csv", delimiter=",", skip_header=1)
+
+
+def expected(name):
+    """Return what was answered then."""
+    return json.loads((FOLDER / "expected.json").read_text())[name]
+
+
+def assert_answers(found, name):
+    """Hold that an answer is that of then, to what compilers differ by."""
+    np.testing.assert_allclose(found, expected(name), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("default:mnar_ebm.* has moved:DeprecationWarning")
+def test_a_pickled_model_answers_as_then(x):
+    """Its classes were found elsewhere, and its settings in no groups."""
+    fitted = pickle.loads((FOLDER / "fitted.pickle").read_bytes())
+    assert fitted.config.model.latent_dim == 2 and fitted.config.model.own_slopes == (1.0, 0.0, 0.0)
+    assert_answers(fitted.impute(x, seed=1).mean, "fitted")
+
+
+@pytest.mark.filterwarnings("default:mnar_ebm.* has moved:DeprecationWarning")
+def test_a_pickled_imputer_answers_as_then(x):
+    """It transforms, and tells its report."""
+    imputer = pickle.loads((FOLDER / "imputer.pickle").read_bytes())
+    assert_answers(imputer.transform(x), "imputer")
+    assert "selfmasking_probit" in str(imputer.report_)
+
+
+def test_a_run_folder_answers_as_then(x):
+    """A finished run loads."""
+    assert_answers(mnar_ebm.load(FOLDER / "run").impute(x, seed=1).mean, "fitted")
+
+
+def test_an_unfinished_run_goes_on(x, tmp_path):
+    """From the last checkpoint of its last stage, to the end that it had."""
+    folder = tmp_path / "run"
+    shutil.copytree(FOLDER / "run", folder)
+    shutil.rmtree(folder / "checkpoints" / "63")
+    with pytest.raises(ValueError, match="in stage tilt"):
+        mnar_ebm.load(folder)
+    record = json.loads((FOLDER / "run/checkpoints/61/record/metadata").read_text())
+    config = mnar_ebm.Config(**record["content"]["config"])
+    table = data.make_table("old", ("a", "b", "c"), x)
+    fitted, _ = mnar_ebm.train(config, table, folder, resume=True)
+    assert_answers(fitted.impute(x, seed=1).mean, "fitted")
+
+
+@pytest.mark.parametrize("old, new", moved.MODULES.items())
+def test_old_modules_are_found_with_a_warning(old, new):
+    """What is found has all that the new one has."""
+    import importlib
+    import sys
+
+    sys.modules.pop(old, None)
+    with pytest.warns(DeprecationWarning, match=f"{old} has moved to {new}"):
+        found = importlib.import_module(old)
+    real = importlib.import_module(new)
+    assert all(getattr(found, name) is getattr(real, name) for name in dir(real) if name[0] != "_")
+
+
+@pytest.mark.parametrize("module", moved.NAMES)
+def test_old_names_are_found_with_a_warning(module):
+    """Of a name that was never there, the usual error."""
+    import importlib
+
+    place = importlib.import_module(module)
+    for name, new in moved.NAMES[module].items():
+        with pytest.warns(DeprecationWarning, match=f"{name} has moved to {new}"):
+            assert getattr(place, name) is getattr(importlib.import_module(new), name)
+    with pytest.raises(AttributeError):
+        _ = place.never_there
+
+
+def test_settings_are_found_by_their_names_alone_with_a_warning():
+    """As they were before there were groups."""
+    config = mnar_ebm.Config(num_steps=7)
+    with pytest.warns(DeprecationWarning, match=r"num_steps has moved to \.optimisation"):
+        assert config.num_steps == 7
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert config.seed == 0
+    with pytest.raises(AttributeError):
+        _ = config.never_there
+    assert jax.tree.leaves(config) == [config]  # no pytree: static under jit

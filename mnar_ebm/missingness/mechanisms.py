@@ -153,9 +153,9 @@ def make_mechanism(
     """
     _checks.check_choice("mechanism", name, MECHANISMS)
     mechanism = MECHANISMS[name].make(Wanted(likelihood, num_features, **wanted))
-    return (
-        with_gap_terms(mechanism, likelihood.blocks) if reads_gaps(name, gap_terms) else mechanism
-    )
+    if reads_gaps(name, gap_terms):
+        return with_gap_terms(mechanism, likelihood.blocks)
+    return mechanism
 
 
 def reads_gaps(name: str, gap_terms: bool) -> bool:

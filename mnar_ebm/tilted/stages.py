@@ -136,7 +136,7 @@ def _make_stage(name: str, model: Model, num_samples: int, negatives: NegativeSe
         merge=merge,
         init_memory=make_negatives(negatives, model).init,
         decayed=DECAYED[name],
-        penalised=SLOPE if name != "tilt" else "",
+        penalised=SLOPE,
         advice=ADVICE,
     )
 

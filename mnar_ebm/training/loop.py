@@ -135,10 +135,12 @@ def run_stages(
     has_held_out = held_out.num_real > 0
     for index in range(first, len(stages)):
         stage, (key, key_memory) = stages[index], keys[index]
-        state = state if state is not None else init_state(stage, params, key_memory)
-        for state, record in _run_chunks(loop, stage, params, state, rows, held_out, key):
-            yield Progress(index, stage, params, state, record, has_held_out)
-        now = Progress(index, stage, params, state, {}, has_held_out)
+        begun = state if state is not None else init_state(stage, params, key_memory)
+        now = Progress(index, stage, params, begun, {}, has_held_out)
+        for latest, record in _run_chunks(loop, stage, params, begun, rows, held_out, key):
+            now = now._replace(state=latest, record=record)
+            yield now
+        now = now._replace(record={})
         yield now
         params, state = now.params, None
 

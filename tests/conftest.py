@@ -10,13 +10,16 @@ import pytest
 def compilation_cache(tmp_path_factory):
     """Compile a program once for the whole session: the same bits, in a fraction of the time.
 
-    The workers of pytest-xdist, and the commands that tests start, share what they compile.
+    The workers of pytest-xdist, and the commands that tests start, share what they compile; so do
+    sessions, if a person names a folder by ``JAX_COMPILATION_CACHE_DIR``.
     """
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     settings = {
-        "jax_compilation_cache_dir": str(folder / "compiled"),
+        "jax_compilation_cache_dir": os.environ.get(
+            "JAX_COMPILATION_CACHE_DIR", str(folder / "compiled")
+        ),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }

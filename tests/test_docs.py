@@ -1,15 +1,25 @@
 """The pages run, show what is there, and leave out no public name; their figures can be drawn."""
 
+import doctest
+import importlib
 import pathlib
 import re
 
 import jax.numpy as jnp
 import pytest
 
-from mnar_ebm import samplers
+import mnar_ebm
+from mnar_ebm import MNARImputer, run, samplers
+from mnar_ebm.missingness import MECHANISMS
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("docs/*.md"))
+PACKAGE = ROOT / "mnar_ebm"
+WITH_EXAMPLES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>>" in path.read_text(encoding="utf-8") and "samplers" not in path.parts
+]
 SAMPLERS = (ROOT / "docs/samplers.md").read_text(encoding="utf-8")
 
 
@@ -41,6 +51,45 @@ def test_the_samplers_of_the_readme_run():
     names = {}
     exec(compile(block, "README.md", "exec"), names)
     assert names["draws"].shape == (64, 1000, 2)
+
+
+@pytest.mark.slow
+def test_the_rest_of_the_readme_runs(quick_compile, monkeypatch, tmp_path):
+    """Its blocks run in one namespace, here with few steps, few draws and no screening."""
+    few = {"num_steps": 20, "tilt_steps": 20, "num_imputation_samples": 50, "latent_dim": 2}
+
+    def train(config, table):
+        return run.train(config.replace(**few), table)
+
+    class Imputer(MNARImputer):
+        def fit(self, x, y=None):
+            self.set_params(mechanism="mcar", max_iter=40, num_models=2, num_samples=50)
+            return super().fit(x, y)
+
+    monkeypatch.setattr(mnar_ebm, "train", train)
+    monkeypatch.setattr(mnar_ebm, "MNARImputer", Imputer)
+    monkeypatch.setitem(MECHANISMS, "tails", None)  # taken back afterwards
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in python_blocks(readme):
+        if "import samplers" not in block:
+            exec(compile(block, "README.md", "exec"), names)
+    table = names["table"]
+    assert names["imputed"].draws.shape == (*table.x.shape[:1], 20, table.x.shape[1])
+    assert names["completed"].shape == table.x.shape and names["draws"].shape[0] == 20
+    assert "gamma" in str(names["found"]) or "γ" in str(names["found"])
+    assert (tmp_path / "sensitivity.png").stat().st_size > 0
+    moved = names["tailed"].params.mechanism["b"]
+    assert moved.shape == (13,) and (moved != 0).any()
+    assert names["tailed"].config.model.mechanism == "tails"
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_examples_of_docstrings_run(module):
+    """As they stand, but for those of samplers, which have a test of their own."""
+    found = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert found.attempted and not found.failed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,6 +1,7 @@
 """From settings and a table to the model that is kept, and what there is to tell of it."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,8 +22,9 @@ from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.loop import try_all
 
-TRIAL_DIVISOR = 4
-"""Share of its steps that a deep decoder is compared after: one divided by this."""
+TRIAL_SHARE, LONGER_SHARE = 1 / 4, 1 / 2
+"""Shares of its steps that a deep decoder is compared after: the second, if after the first it is
+better, but not clearly."""
 
 MAX_LATENTS = 8
 """Most latents of a linear decoder where a hidden value is read: what rows beyond those that were
@@ -159,13 +161,17 @@ def _choose_decoder(models: Mapping[str, Config], table: Table, train: Train) ->
     if len(models) == 1:
         trained, lost = _train_all(train, models)
         return Choice(next(iter(trained.values())), "", lost)
-    trained, lost = _train_all(train, {name: _on_trial(one) for name, one in models.items()})
-    kept, reason = selection.choose_decoder(trained, table)
-    name = next(name for name, one in trained.items() if one is kept)
-    if _on_trial(models[name]) != models[name]:
-        again, lost_again = try_all(train, {name: models[name]})
-        kept, lost = again.get(name, kept), lost | lost_again
-    return Choice(kept, reason, lost)
+    trials = {name: _on_trial(one, TRIAL_SHARE) for name, one in models.items()}
+    trained, lost = _train_all(train, trials)
+    kept, best, reason = selection.choose_decoder(trained, table)
+    if best != kept and trials[best] != models[best]:  # it is better, but not clearly
+        again, lost_again = try_all(train, {best: _on_trial(models[best], LONGER_SHARE)})
+        trained, lost = trained | again, lost | lost_again
+        kept, _, reason = selection.choose_decoder(trained, table)
+    if trials[kept] != models[kept]:
+        again, lost_again = try_all(train, {kept: models[kept]})
+        trained, lost = trained | again, lost | lost_again
+    return Choice(trained[kept], reason, lost)
 
 
 def _choose_gap_terms(config: Config, are_found: bool, train: Train) -> Choice:
@@ -189,11 +195,11 @@ def _train_all(
     return trained, lost
 
 
-def _on_trial(config: Config) -> Config:
+def _on_trial(config: Config, share: float) -> Config:
     """Return the settings with fewer steps where an encoder is trained, which takes many."""
     if config.model.proposal == "laplace":
         return config
-    return config.replace(num_steps=-(-config.optimisation.num_steps // TRIAL_DIVISOR))
+    return config.replace(num_steps=math.ceil(share * config.optimisation.num_steps))
 
 
 def _settle(config: Config, settings: dict[str, Any]) -> Config:

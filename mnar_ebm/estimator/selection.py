@@ -12,6 +12,7 @@ from mnar_ebm.run import train
 from mnar_ebm.screening import Evidence, screen
 from mnar_ebm.tilted import FittedModel, TiltReport, train_on_all_rows, train_on_bootstrap
 from mnar_ebm.tilted.held_out import (
+    best_of,
     difference,
     hidden_cell_scores,
     impute_held_out,
@@ -207,8 +208,8 @@ def choose_gap_terms(trained: Mapping[str, Trained]) -> tuple[Trained, str]:
     return trained[kept], "; ".join([f"taken {kept}", *_against_others(bounds, kept, said)])
 
 
-def choose_decoder(trained: Mapping[str, Trained], table: Table) -> tuple[Trained, str]:
-    """Return the model to take, and why, in words.
+def choose_decoder(trained: Mapping[str, Trained], table: Table) -> tuple[str, str, str]:
+    """Return the decoder to take, the one that fills best, and why the first, in words.
 
     Where no hidden value decides what is missing, it is the simplest decoder that none fills cells
     of held-out rows better than by a standard error.
@@ -220,7 +221,8 @@ def choose_decoder(trained: Mapping[str, Trained], table: Table) -> tuple[Traine
     scores = {name: hidden_cell_scores(one.fitted, table) for name, one in trained.items()}
     kept = simplest_of(scores, DECODER_STANDARD_ERRORS)
     said = "its squared error of hidden cells is {} a held-out row below that of {}"
-    return trained[kept], "; ".join([f"decoder {kept}", *_against_others(scores, kept, said)])
+    reason = "; ".join([f"decoder {kept}", *_against_others(scores, kept, said)])
+    return kept, best_of(scores), reason
 
 
 def _against_others(scores: Mapping[str, np.ndarray], kept: str, said: str) -> list[str]:

@@ -24,8 +24,11 @@ DECODERS = {
 }
 
 
-def choose(monkeypatch, found, decoders=DECODERS, lost=(), **settings):
-    """Return what is trained, in turn, and the choice; decoders that are lost have no bound."""
+def choose(monkeypatch, found, decoders=DECODERS, lost=(), score=None, **settings):
+    """Return what is trained, in turn, and the choice; decoders that are lost have no bound.
+
+    ``score`` gives how well a config fills the cells of held-out rows; all do alike without it.
+    """
     trained = []
 
     def train(config):
@@ -34,7 +37,10 @@ def choose(monkeypatch, found, decoders=DECODERS, lost=(), **settings):
             raise NonFiniteLossError(f"the loss of {config.model.decoder} is nan")
         return selection.Trained(SimpleNamespace(config=config), None, 1, np.zeros(9))
 
-    monkeypatch.setattr(selection, "hidden_cell_scores", lambda fitted, table: np.zeros(9))
+    def scores(fitted, table):
+        return np.zeros(9) if score is None else score(fitted.config)
+
+    monkeypatch.setattr(selection, "hidden_cell_scores", scores)
     config = Config(mechanism="mcar", **{"standardise": "yeo_johnson"} | settings)
     choice = fit.choose_model(config, Mechanism(found, "as told"), decoders, None, train)
     return trained, choice
@@ -47,8 +53,8 @@ def test_columns_are_bent_and_decoders_compared_where_no_hidden_value_is_read(mo
     is_ignorable = not MECHANISMS[name].reads_hidden
     bend = "yeo_johnson" if is_ignorable else "observed"
     names = list(DECODERS)[: 2 if is_ignorable else 1]
-    assert [one.decoder for one in trained] == names
-    assert {(one.mechanism, one.standardise) for one in trained} == {(name, bend)}
+    assert [one.model.decoder for one in trained] == names
+    assert {(one.model.mechanism, one.standardise) for one in trained} == {(name, bend)}
     assert choice.kept.fitted.config.model.decoder == "linear"
     assert choice.reason.startswith("decoder linear; its squared" if is_ignorable else "") and (
         bool(choice.reason) == is_ignorable
@@ -114,10 +120,28 @@ def test_a_linear_decoder_goes_without_an_encoder(monkeypatch):
 def test_a_deep_decoder_is_tried_before_it_is_trained_at_length(monkeypatch, lost):
     """By a quarter of the steps, and only if it is taken by all of them."""
     trained, choice = choose(monkeypatch, {"mechanism": "mcar"}, lost=lost, num_steps=1001)
-    steps = [(one.decoder, one.num_steps) for one in trained]
+    steps = [(one.model.decoder, one.optimisation.num_steps) for one in trained]
     expected = [("linear", 1001), ("linear_mlp", 251)]
     assert steps == expected + [("linear_mlp", 1001)] * bool(lost)
     assert choice.kept.fitted.config.optimisation.num_steps == 1001
+
+
+@pytest.mark.parametrize("gain, takes_it", [(0.3, True), (0.05, False)])
+def test_a_deep_decoder_that_is_better_but_not_clearly_is_tried_longer(monkeypatch, gain, takes_it):
+    """By half of the steps; where it is still not clear, the simpler one is taken."""
+    noise = np.array([1.0, -1.0] * 50)  # a standard error of 0.1
+
+    def score(config):
+        if config.model.decoder == "linear":
+            return np.zeros(100)
+        return noise + (gain if config.optimisation.num_steps > 251 else 0.05)
+
+    trained, choice = choose(monkeypatch, {"mechanism": "mcar"}, score=score, num_steps=1001)
+    steps = [one.optimisation.num_steps for one in trained if one.model.decoder == "linear_mlp"]
+    assert steps == [251, 501] + [1001] * takes_it
+    kept = choice.kept.fitted.config
+    assert kept.model.decoder == ("linear_mlp" if takes_it else "linear")
+    assert kept.optimisation.num_steps == 1001
 
 
 @pytest.mark.parametrize(
@@ -151,7 +175,7 @@ def test_one_decoder_alone_needs_no_reason(monkeypatch):
         trained, choice = choose(
             monkeypatch, {"mechanism": name}, decoders={"mlp": {"decoder": "mlp"}}
         )
-        assert [one.decoder for one in trained] == ["mlp"] and choice.reason == ""
+        assert [one.model.decoder for one in trained] == ["mlp"] and choice.reason == ""
 
 
 def test_a_decoder_without_a_finite_loss_is_left_out(monkeypatch):

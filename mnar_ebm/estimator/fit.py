@@ -152,7 +152,7 @@ def choose_model(
         return _choose_decoder(models, table, train)
     first, fields = next(iter(models.values())), next(iter(decoders.values()))
     if "latent_dim" in fields:  # not as asked
-        first = first.replace(latent_dim=min(MAX_LATENTS, first.latent_dim))
+        first = first.replace(latent_dim=min(MAX_LATENTS, first.model.latent_dim))
     return _choose_gap_terms(first, bool(found.settings.get("gap_terms")), train)
 
 

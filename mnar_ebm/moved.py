@@ -3,6 +3,7 @@
 A pickle of an older version names modules, too: it loads as before.
 """
 
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -45,7 +46,7 @@ NAMES = {
         "train_on_all_rows": "mnar_ebm.tilted",
         "train_on_bootstrap": "mnar_ebm.tilted",
     },
-    "mnar_ebm.tilted.fitted": {"TableFacts": "mnar_ebm.tilted", "table_facts": "mnar_ebm.tilted"},
+    "mnar_ebm.training.fitted": {"table_facts": "mnar_ebm.tilted"},
 }
 """Of a module, names that are now found in another."""
 
@@ -88,13 +89,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         _warn(module.__name__, new)
         found = importlib.import_module(new)
         own = {name: value for name, value in vars(module).items() if name.startswith("__")}
-        vars(module).update({**vars(found), **own, "__getattr__": lambda name: _of(found, name)})
-
-
-def _of(found: types.ModuleType, name: str) -> Any:
-    if name in NAMES.get(found.__name__, {}):
-        return find(found.__name__, name)
-    return getattr(found, name)
+        other = {"__getattr__": functools.partial(find, module.__name__)}
+        vars(module).update({**vars(found), **own, **other})
 
 
 def install() -> None:

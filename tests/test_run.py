@@ -914,14 +914,14 @@ MANY_DEVICES = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import jax
-import test_training
+import test_run
 from mnar_ebm.training import loop
 from mnar_ebm.tilted import stages, tilt_scale
 assert jax.device_count() == 8
 jax.config.update("jax_disable_most_optimizations", True)
 loop.CHUNK_STEPS, stages.HELD_OUT_SAMPLES, stages.HELD_OUT_NEGATIVES = 2, 20, 64
 tilt_scale.NUM_SAMPLES, tilt_scale.NUM_NEGATIVES = 20, 64
-test_training.train(sys.argv[2], test_training.BASE_ALONE)
+test_run.train(sys.argv[2], test_run.BASE_ALONE)
 """
 BASE_ALONE = dataclasses.replace(CONFIG, tilt="none", mechanism="none", ema_decay=0.0)
 

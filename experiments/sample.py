@@ -1,4 +1,4 @@
-"""Draw rows from a trained model, tilt included: from everybody, not from those who answered.
+"""Draw rows from a trained model, tilt included: of the population, not of those who answered.
 
 python -m experiments.sample --workdir=RUN --output=samples.csv --num_samples=1000
 """

@@ -18,8 +18,8 @@ DATA_PATH = flags.DEFINE_string(
 UNBIASED = flags.DEFINE_string(
     "unbiased",
     None,
-    "Rows of everybody, to tilt to: a CSV file or a named data set with the same columns; a column "
-    "of --data_path that is 1 in these rows and 0 in the others; or a share, as 0.05, of the rows "
+    "Unbiased sample of the population, to tilt to: a CSV file or a named data set with the same "
+    "columns; a column of --data_path that is 1 in these rows and 0 in the others; or a share, as 0.05, of the rows "
     "of a named data set, drawn at random, whose gaps are filled by the truth.",
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of named data sets.")
@@ -83,7 +83,7 @@ class Given(NamedTuple):
         csv: the rows of ``whole`` as a CSV file, which ``imputed.csv`` completes.
         whole: the rows whose gaps are to be filled: ``table``, and among them those that were
             followed up, complete.
-        unbiased: rows of everybody, if there are any.
+        unbiased: an unbiased sample of the population, if there is one.
     """
 
     table: data.Table

@@ -62,7 +62,7 @@ def train(
     Args:
         config: settings.
         table: incomplete rows in original units.
-        unbiased: rows of everybody, with the same columns; their gaps are at random.
+        unbiased: a sample of the population, with the same columns; its gaps are at random.
         workdir: run folder for checkpoints and ``log.jsonl``; nothing is written without it.
         resume: go on from the newest checkpoint of ``workdir``.
         report: called with a record after every chunk of steps.

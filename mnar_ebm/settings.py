@@ -224,7 +224,7 @@ class NegativeSettings:
 
 @dataclasses.dataclass(frozen=True)
 class UnbiasedSettings:
-    """What is done with rows of everybody, if there are any."""
+    """What is done with an unbiased sample of the population, if there is one."""
 
     unbiased_share: float = setting(
         0.5,

@@ -107,7 +107,7 @@ def tilted(fitted: FittedModel, targets: Sequence[Target], gamma: float) -> Fitt
     r"""Return the model of p(x_mis|x_obs, s) \prod_j exp(\gamma u_j), to impute with.
 
     It is the same program for every gamma, which is one of its parameters. To pickle it, or to
-    sample rows of everybody from it, loses its meaning: it is a law of missing values.
+    sample the population from it, loses its meaning: it is a law of missing values.
     """
     standardiser = fitted.facts.standardiser
     direction = np.zeros(len(fitted.facts.columns))

@@ -69,7 +69,7 @@ def fit_table(
         decoders: some of ``config.DECODERS``, the simplest first, with the settings of each.
         num_models: fits of the model that is taken.
         table: incomplete rows, encoded.
-        unbiased: rows of everybody, encoded, if there are any.
+        unbiased: an unbiased sample of the population, encoded, if there is one.
         columns: what its columns are.
         empty: names of columns that were left out, for they have no value.
         tell: called with how verbose one must be to be told, and with a line.

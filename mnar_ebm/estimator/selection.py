@@ -116,7 +116,7 @@ def train_candidate(
         config: settings, the mechanism among them.
         table: incomplete rows in original units.
         tell: called with a line after every chunk of steps.
-        unbiased: rows of everybody, if there are any.
+        unbiased: an unbiased sample of the population, if there is one.
     """
     num_steps, last = 0, ("", 0)
 

@@ -41,13 +41,10 @@ def snis_log_z(energies: Array) -> Array:
     return log_mean_exp(-energies)
 
 
-def jensen_log_z(energies: Array) -> Array:
-    """Return mean(-e), at most log Z in expectation. [N] -> []."""
-    return jnp.mean(-energies)
+def mean_log_z(energies: Array) -> Array:
+    """Return mean(-e): of base draws at most log Z in expectation. [N] -> [].
 
-
-def chain_log_z(energies: Array) -> Array:
-    """Return mean(-e) of draws of the tilted model itself: log Z in its gradient only. [N] -> [].
+    Of draws of the tilted model itself it is log Z in its gradient only,
 
         ∇ log Z = -E_model[∇E],      so the draws must not depend on what is differentiated
 
@@ -60,6 +57,6 @@ def chain_log_z(energies: Array) -> Array:
 
 LOG_Z_ESTIMATORS: dict[str, Callable[[Array], Array]] = {
     "snis": snis_log_z,
-    "jensen": jensen_log_z,
+    "jensen": mean_log_z,
 }
 """The estimators from base draws, by the name of the negative phase."""

@@ -38,7 +38,7 @@ def train_on_all_rows(
     Args:
         fitted: a model without a tilt, which would go with its base, that ``train`` returned.
         table: the rows that it was trained with, in original units.
-        unbiased: rows of everybody that it was trained with, if there were any.
+        unbiased: the unbiased sample that it was trained with, if there was one.
         report: called with a record after every chunk of steps.
 
     Raises:
@@ -65,7 +65,7 @@ def train_on_bootstrap(
         fitted: a model that ``train_on_all_rows`` returned.
         table: the rows that it was trained with, in original units.
         seed: of the rows that are drawn.
-        unbiased: rows of everybody that it was trained with, if there were any; all are kept.
+        unbiased: the unbiased sample that it was trained with, if there was one; all are kept.
         report: called with a record after every chunk of steps.
 
     Raises:

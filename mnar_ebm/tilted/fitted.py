@@ -128,7 +128,7 @@ class FittedModel(NamedTuple):
             )
 
     def sample(self, num_samples: int, *, seed: int = 0, **settings: Any) -> Samples:
-        """Draw rows of the tilted model, in original units: of everybody, not of who answered.
+        """Draw rows of the tilted model, in original units: the population, not who answered.
 
         Args:
             num_samples: N.

@@ -83,7 +83,7 @@ def _fresh_chains(settings: NegativeSettings, model: Model) -> Negatives:
         key_start, key_chains = jax.random.split(key)
         starts = base_positions(key_start, model, settings.num_negatives)
         positions, info = advance(key_chains, settings, model, params, starts)
-        return negative_phase.chain_log_z(energies_at(model, params, positions)), info
+        return negative_phase.mean_log_z(energies_at(model, params, positions)), info
 
     return _remember_nothing(log_z)
 
@@ -99,7 +99,7 @@ def _persistent_chains(settings: NegativeSettings, model: Model) -> Negatives:
         rows = replay.restart(key_restart, rows, fresh, settings.restart_share)
         positions, info = advance(key_chains, settings, model, params, rows.positions)
         rows = replay.Replay(positions, rows.ages + settings.num_chain_steps)
-        value = negative_phase.chain_log_z(energies_at(model, params, positions))
+        value = negative_phase.mean_log_z(energies_at(model, params, positions))
         info = {**info, "chain_age": rows.ages.mean()}
         return value, replay.put_back(buffer, indices, rows), info
 

@@ -10,7 +10,7 @@ import oracles
 import pytest
 from scipy import special, stats
 
-from mnar_ebm import blocks, likelihoods
+from mnar_ebm import kinds, likelihoods
 from mnar_ebm.kinds import make_blocks
 from mnar_ebm.types import DecoderOutput
 
@@ -113,7 +113,7 @@ def test_draws_are_levels_as_often_as_they_should_be():
     mean = np.asarray(likelihood.mean(eta()))
     oracles.assert_mean(draws, mean)
     columns = tuple(str(column) for column in range(NUM_COLUMNS))
-    assert blocks.check_encoded("draws", draws, columns, BLOCKS) == BLOCKS
+    assert kinds.check_encoded("draws", draws, columns, BLOCKS) == BLOCKS
     for block in DISCRETE:
         weights = probabilities(block)
         expected = weights[1:] if block.kind == "binary" else weights
@@ -144,14 +144,14 @@ def test_a_table_without_numbers_needs_no_scale():
 def test_what_is_the_same_in_a_block_is_taken_once_and_spread_again():
     """And is left alone where all columns are numeric."""
     single = np.array([True, False, True, False, True])
-    encoded = blocks.spread(BLOCKS, single)
+    encoded = kinds.spread(BLOCKS, single)
     assert encoded.tolist() == [True] * 3 + [False] + [True] + [False] * 4 + [True] * 3
-    assert (blocks.one_each(BLOCKS, encoded) == single).all()
-    assert blocks.spread((), single) is single and blocks.one_each((), single) is single
+    assert (kinds.one_each(BLOCKS, encoded) == single).all()
+    assert kinds.spread((), single) is single and kinds.one_each((), single) is single
 
 
 @pytest.mark.parametrize(
-    "kinds, message",
+    "given, message",
     [
         ([("nominal", 3)], "kind: expected one of numeric, binary, cat.*, got 'nominal'"),
         ([("categorical", 1)], "num_levels: expected .* got 1 of a column that is categorical"),
@@ -159,9 +159,9 @@ def test_what_is_the_same_in_a_block_is_taken_once_and_spread_again():
         ([("numeric", 2)], "num_levels: expected .* got 2 of a column that is numeric"),
     ],
 )
-def test_blocks_that_cannot_be_are_refused(kinds, message):
+def test_blocks_that_cannot_be_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
-        make_blocks(kinds)
+        make_blocks(given)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_values_that_are_no_levels_are_refused(row, message):
     table = make_blocks([("categorical", 3), ("binary", 2)])
     x = np.array([[0.0, 1.0, 0.0, np.nan], row])
     with pytest.raises(ValueError, match=message):
-        blocks.check_encoded("x", x, ("a", "b", "c", "d"), table)
+        kinds.check_encoded("x", x, ("a", "b", "c", "d"), table)
     with pytest.raises(ValueError, match="x: expected 4 encoded columns, got 3"):
-        blocks.check_encoded("x", x[:, :3], ("a", "b", "c"), table)
+        kinds.check_encoded("x", x[:, :3], ("a", "b", "c"), table)
 
 
 def test_bernoulli_is_not_for_the_numbers_of_a_mixed_table():

@@ -19,8 +19,8 @@ UNBIASED = flags.DEFINE_string(
     "unbiased",
     None,
     "Unbiased sample of the population, to tilt to: a CSV file or a named data set with the same "
-    "columns; a column of --data_path that is 1 in these rows and 0 in the others; or a share, as 0.05, of the rows "
-    "of a named data set, drawn at random, whose gaps are filled by the truth.",
+    "columns; a column of --data_path that is 1 in these rows and 0 in the others; or a share, as "
+    "0.05, of the rows of a named data set, drawn at random, whose gaps are filled by the truth.",
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of named data sets.")
 

@@ -217,7 +217,7 @@ def test_every_program_of_a_stage_is_traced_once(monkeypatch):
     Another seed, gaps in other places, some rows less, another pace and a last chunk of any length
     are no other program.
     """
-    for cached in (chunks._make_chunk, stages._make_programs):
+    for cached in (chunks._make_chunk, stages._make_stage):
         cached.cache_clear()
     calls = {"apply_updates": 0, "held_out_bound": 0}
 

@@ -147,8 +147,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Args:
             X: numeric table, or a data frame with columns of several kinds. [N, D]
             y: ignored.
-            unbiased: a sample of the population, with the columns of X: a follow-up, a random slice;
-                their gaps at random. They are trained on without a mechanism, and with a ``tilt``
+            unbiased: a sample of the population, with the columns of X: a follow-up, a slice;
+                its gaps at random. Its rows are trained on without a mechanism, and with a ``tilt``
                 a second energy moves the model to them (``debiasing.unbiased``). [n, D]
 
         Raises:

@@ -215,7 +215,7 @@ def test_a_second_sample_replaces_the_first_and_composes_with_the_own_tilt():
     jax.tree.map(np.testing.assert_array_equal, once.params, again.params)
     params = once.params
     x, z = jnp.ones((3, 2)), jnp.zeros((3, 2))
-    second = models.make_second_tilt(once.config, 2, once.facts.second_energy)
+    second = models.make_second_tilt(once.config.model, 2, once.facts.second_energy)
     first = models.make_tilt(
         once.config.model.tilt, 2, 2, once.config.model.hidden_dim, once.config.model.energy_bound
     )

@@ -138,7 +138,7 @@ def test_a_list_of_numbers_is_given_by_commas(load, write):
         ("--own_slopes=", ()),
     ):
         command.cli.parse(["train", argument])
-        assert command.settings.config_from_flags().own_slopes == expected
+        assert command.settings.config_from_flags().model.own_slopes == expected
     command.cli.parse(["train", "--own_slopes=1,up"])
     with pytest.raises(ValueError, match="own_slopes: expected numbers, got"):
         command.settings.config_from_flags()

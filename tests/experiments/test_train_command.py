@@ -82,7 +82,7 @@ def test_run_cfg_says_everything(load, trained, metrics, tmp_path, monkeypatch):
     command = load("train")
     command.cli.parse(["train", f"--flagfile={trained.workdir / 'run.cfg'}"])
     config = command.settings.config_from_flags()
-    assert json.loads(json.dumps(vars(config))) == metrics["config"]
+    assert json.loads(json.dumps(config.flat())) == metrics["config"]
     table = command.settings.load_rows().table
     assert table.x.shape == (60, 4) and table.name == "people"
     every = {name for name in flags.FLAGS.flags_by_module_dict()["experiments.settings"]}

@@ -67,11 +67,14 @@ def test_a_linear_mechanism_reads_as_little_of_other_columns_as_the_bound_allows
 
     config = dataclasses.replace(CONFIG, mechanism="linear", num_steps=6000)
     chosen = start.choose_start(config, bounds_of)
-    assert (chosen.slope_start, chosen.mechanism_weight_decay) == ("high", decay)
+    assert (
+        chosen.optimisation.slope_start,
+        chosen.optimisation.mechanism_weight_decay,
+    ) == ("high", decay)
     tried = [(name, 0.0, 1000) for name in SLOPES]
     assert asked == tried + [("high", decay, 3000) for decay in start.DECAYS]
     given = dataclasses.replace(config, mechanism_weight_decay=1.0)
-    assert start.choose_start(given, bounds_of).mechanism_weight_decay == 1.0
+    assert start.choose_start(given, bounds_of).optimisation.mechanism_weight_decay == 1.0
 
 
 def test_a_start_without_a_finite_loss_is_left_out():
@@ -83,7 +86,7 @@ def test_a_start_without_a_finite_loss_is_left_out():
             raise loop.NonFiniteLossError("the loss of stage base is nan")
         return np.full(5, {"flat": -2.0, "low": -1.0}[config.optimisation.slope_start])
 
-    assert start.choose_start(CONFIG, bounds_of).slope_start == "low"
+    assert start.choose_start(CONFIG, bounds_of).optimisation.slope_start == "low"
     lost += ["flat", "low"]
     with pytest.raises(loop.NonFiniteLossError, match="the loss of stage base is nan"):
         start.choose_start(CONFIG, bounds_of)

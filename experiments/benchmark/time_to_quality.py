@@ -9,7 +9,7 @@ the published error of the row that the method repeats and the best of the whole
 a curve for each data set and method as JSON, a figure, and a Markdown table.
 """
 
-import json
+import functools
 import pathlib
 import time
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ import jax
 from absl import flags
 
 from experiments import cli, markdown, published, settings
+from experiments.benchmark import runner
 from experiments.benchmark.imputation import jobs, methods, peers
 from mnar_ebm import Config, data, metrics, run, tilted
 from mnar_ebm.tilted import held_out, stages, tilt_scale
@@ -55,13 +56,13 @@ def main() -> None:
         if name not in (*methods.OURS, "notmiwae_pytorch"):
             known = ", ".join((*methods.OURS, "notmiwae_pytorch"))
             raise ValueError(f"--methods: expected some of {known}, got {name!r}")
-    curves = []
+    path, curves = workdir / "time_to_quality.jsonl", []
     for dataset in DATASETS.value:
         for name in METHODS.value:
-            path = workdir / f"{dataset.partition('=')[0]}-{name}.json"
-            if not path.exists():
-                path.write_text(json.dumps(measure(dataset, name)) + "\n")
-            curves.append(json.loads(path.read_text()))
+            job = f"{dataset.partition('=')[0]}-{name}"
+            work = functools.partial(measure, dataset, name)
+            runner.run_all([runner.Job(job, work)], path)
+            curves.append(runner.done(path)[job])
             print(describe(curves[-1]), flush=True)
     draw(curves, pathlib.Path(FIGURE.value))
     text = make_text(curves)
@@ -72,7 +73,7 @@ def main() -> None:
 
 def measure(dataset: str, name: str) -> dict[str, Any]:
     """Return the curve of one method on one data set, with seed 0."""
-    job = jobs.Job(dataset, "above_mean", name, 0, pathlib.Path())
+    job = jobs.Job(dataset, "above_mean", name, 0)
     table = jobs.load_table(job, settings.DATA_DIR.value)
     looks = look_at_peer(table) if name == "notmiwae_pytorch" else look_at_ours(name, table)
     taken: list[Look] = []

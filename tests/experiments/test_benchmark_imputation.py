@@ -9,6 +9,7 @@ import pytest
 
 import mnar_ebm
 from experiments import markdown, published
+from experiments.benchmark import runner
 from experiments.benchmark.imputation import methods
 from mnar_ebm import Config, data, tilted
 from mnar_ebm.tilted import make_fitted, table_facts
@@ -37,15 +38,21 @@ def csv(tmp_path_factory):
     return path
 
 
-def files_of(workdir):
-    """Return what the files of a workdir's jobs hold, by name."""
-    paths = sorted(workdir.glob("sums-*.json"))
-    return {path.stem: json.loads(path.read_text()) for path in paths}
+def records_of(workdir):
+    """Return the records of a workdir's jobs, by name."""
+    return runner.done(workdir / "imputation.jsonl")
+
+
+def forget(workdir, name):
+    """Take the record of a job out of the file."""
+    path = workdir / "imputation.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if json.loads(line)["job"] != name))
 
 
 @pytest.mark.slow
-def test_every_job_has_a_file_and_is_not_run_again(call, refused, csv, tmp_path):
-    """Files, table and metrics; then only a file that is gone is made again, the same as before."""
+def test_every_job_has_a_record_and_is_not_run_again(call, refused, csv, tmp_path):
+    """Records, table and metrics; then only one that is gone is made again, the same as before."""
     (tmp_path / "README.md").write_text(
         "before\n<!-- imputation: python -m experiments.benchmark.imputation -->\nold\n"
         "<!-- end of imputation -->\nafter\n"
@@ -53,7 +60,7 @@ def test_every_job_has_a_file_and_is_not_run_again(call, refused, csv, tmp_path)
     args = (METHODS, f"--datasets=sums={csv}", f"--workdir={tmp_path}/work", *TINY)
     said = call(COMMAND, *args, f"--readme={tmp_path}/README.md")
     assert said.status == 0, said.err
-    work, files = tmp_path / "work", files_of(tmp_path / "work")
+    work, files = tmp_path / "work", records_of(tmp_path / "work")
     assert len(files) == 5 * 2
     for found in files.values():
         assert found["rows"] == 80 and found["columns"] == 4 and found["seconds"] >= 0
@@ -90,24 +97,25 @@ def test_every_job_has_a_file_and_is_not_run_again(call, refused, csv, tmp_path)
     np.testing.assert_allclose([mean, error], [np.mean(both), abs(both[0] - both[1]) / 2])
     assert f"| {mean:.2f} ± {error:.2f} |" in text and "published" not in text
 
-    (work / "sums-above_mean-paper_ppca-1.json").unlink()
-    (work / "sums-above_mean-mice-0.123.part").write_text("{")  # killed while it wrote
-    before = {path: path.stat().st_mtime_ns for path in work.glob("sums-*.json")}
+    forget(work, "sums-above_mean-paper_ppca-1")
+    before = (work / "imputation.jsonl").read_text()
+    with (work / "imputation.jsonl").open("a") as file:
+        file.write('{"job": "sums-above_me')  # killed while it wrote
     again = call(COMMAND, *args)
     assert again.out.count("RMSE 0") + again.out.count("RMSE 1") + again.out.count("RMSE 2") == 1
-    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
-    for name, found in files_of(work).items():
+    assert (work / "imputation.jsonl").read_text().startswith(before)
+    for name, found in records_of(work).items():
         assert found["results"] == files[name]["results"]
 
-    (work / "sums-above_mean-mean-0.json").unlink()
+    forget(work, "sums-above_mean-mean-0")
     table = call(COMMAND, *args, "--only_table").out
-    assert "RMSE 0" not in table and not (work / "sums-above_mean-mean-0.json").exists()
+    assert "RMSE 0" not in table and "sums-above_mean-mean-0" not in records_of(work)
     assert (
         "| mean | sums | above_mean | 1 |" in table and "| mice | sums | above_mean | 2 |" in table
     )
 
     line = refused(COMMAND, *args, "--num_steps=5", "--methods=paper_ppca")
-    assert "paper_ppca-0.json: was made with num_steps=4, got 5" in line
+    assert "paper_ppca-0: was made with num_steps=4, got 5" in line
 
 
 def test_draws_of_the_paper_are_those_of_its_weights(monkeypatch, csv):
@@ -150,18 +158,18 @@ def test_a_job_that_fails_keeps_no_other_from_the_table(call, csv, tmp_path):
     assert "the loss of stage base is" in said.err
     assert "| mean | sums | above_mean | 2 |" in said.out
     assert "| paper_ppca" not in said.out
-    assert len(files_of(tmp_path)) == 2
+    assert len(records_of(tmp_path)) == 2
 
 
 @pytest.mark.slow
 def test_jobs_run_in_processes_of_their_own(call, csv, tmp_path):
-    """The same files and table as in one process."""
+    """The same records and table as in one process."""
     args = ("--methods=mean,mice", f"--datasets=sums={csv}", "--num_seeds=1")
     one = call(COMMAND, *args, f"--workdir={tmp_path}/one")
     many = call(COMMAND, *args, f"--workdir={tmp_path}/many", "--num_processes=2")
     assert many.status == 0, many.err
     results = [
-        {name: found["results"] for name, found in files_of(tmp_path / folder).items()}
+        {name: found["results"] for name, found in records_of(tmp_path / folder).items()}
         for folder in ("one", "many")
     ]
     assert results[0] == results[1] and len(results[0]) == 2
@@ -197,14 +205,14 @@ def test_files_are_read_before_any_job_is_run(call, refused, csv, tmp_path):
     """A file that cannot be read, or that holds other values than those of the records there."""
     args = ("--methods=mean", "--num_seeds=1", f"--workdir={tmp_path}")
     line = refused(COMMAND, f"--datasets=sums={csv},none={tmp_path}/none.csv", *args)
-    assert "none.csv: No such file" in line and not files_of(tmp_path)
+    assert "none.csv: No such file" in line and not records_of(tmp_path)
     said = call(COMMAND, f"--datasets=sums={csv}", *args)
     assert said.out.startswith("sums: 80 rows, 4 columns; above_mean hides ")
     assert "% of the cells, in a, b\n" in said.out
     other = tmp_path / "other.csv"
     other.write_text(csv.read_text().replace("e+00", "e-01", 1))
     line = refused(COMMAND, f"--datasets=sums={other}", *args)
-    assert "sums-above_mean-mean-0.json: was made of another sums (digest " in line
+    assert "sums-above_mean-mean-0: was made of another sums (digest " in line
 
 
 def test_every_row_of_the_published_table_is_whole():
@@ -232,7 +240,7 @@ def test_the_mask_of_a_job_is_drawn_by_its_seed(load, csv, tmp_path):
     load(COMMAND)
     from experiments.benchmark.imputation import jobs
 
-    made = jobs.make_jobs([f"sums={csv}"], ["mcar"], ["mean"], 2, tmp_path)
+    made = jobs.make_jobs([f"sums={csv}"], ["mcar"], ["mean"], 2)
     tables = [jobs.load_table(job, None) for job in made]
     for job, table in zip(made, tables, strict=True):
         np.testing.assert_allclose(table.truth.mean(axis=0), 0, atol=1e-12)
@@ -252,10 +260,10 @@ def test_readme_shows_what_the_records_say(load, tmp_path):
     methods = load("benchmark.imputation.methods")
     datasets = ["banknote", "concrete", "red", "breast"]
     masks = ["above_mean", "mcar", "mar"]
-    records = root / "experiments/records/imputation"
-    todo = jobs.make_jobs(datasets, masks, list(methods.METHODS), 5, records)
-    jobs.check_done(todo, methods.Options("", 20))
-    done = [job for job in todo if job.path.exists()]
-    assert len(done) == len(list(records.glob("*-*.json")))
+    records = records_of(root / "experiments/records")
+    todo = jobs.make_jobs(datasets, masks, list(methods.METHODS), 5)
+    jobs.check_done(todo, methods.Options("", 20), records)
+    done = [records[job.name] for job in todo if job.name in records]
+    assert len(done) == len(records)
     text = tables.make_text(tables.collect(done, tmp_path))
     assert f"-->\n{text}\n<!--" in (root / "experiments/README.md").read_text()

@@ -1,10 +1,11 @@
 """The time to quality: when a curve reaches an error, and a run on a tiny table."""
 
-import json
 import pathlib
 
 import numpy as np
 import pytest
+
+from experiments.benchmark import runner
 
 CURVE = {
     "dataset": "red",
@@ -50,8 +51,8 @@ def test_a_curve_is_taken_and_drawn(call, tmp_path):
     said = call("benchmark.time_to_quality", *args)
     assert said.status == 0, said.err
     for name, steps in (("recommended", [400, 800, 804, 804]), ("paper_ppca", [400, 800])):
-        path = tmp_path / "work" / f"mine-{name}.json"
-        looks = json.loads(path.read_text())["looks"]
+        path = tmp_path / "work" / "time_to_quality.jsonl"
+        looks = runner.done(path)[f"mine-{name}"]["looks"]
         assert [look[0] for look in looks] == steps
         seconds, rmse = np.array(looks).T[1:]
         assert seconds[0] > 0 and (np.diff(seconds) > 0).all() and np.isfinite(rmse).all()
@@ -64,9 +65,9 @@ def test_a_curve_is_taken_and_drawn(call, tmp_path):
 def test_readme_shows_what_the_records_say(time_to_quality):
     """The table is, to the letter, what the command makes of the committed curves."""
     root = pathlib.Path(__file__).parents[2]
-    records = root / "experiments/records/time_to_quality"
+    records = runner.done(root / "experiments/records/time_to_quality.jsonl")
     curves = [
-        json.loads((records / f"{dataset}-{method}.json").read_text())
+        records[f"{dataset}-{method}"]
         for dataset in ("banknote", "concrete", "red", "breast")
         for method in ("recommended", "paper_ppca", "paper_deep", "notmiwae_pytorch")
     ]

@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from experiments.benchmark import runner
 from experiments.benchmark.debiasing import coat, jobs, mixture, mnist, uci
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -14,7 +15,8 @@ TASKS = {"uci": uci, "mnist": mnist, "coat": coat, "mixture": mixture}
 def test_readme_shows_what_the_records_say(name):
     """Every table is, to the letter, what the command makes of the committed records."""
     todo = TASKS[name].make_jobs(jobs.Options(None, 5, pathlib.Path()))
-    records = jobs.collect(todo, ROOT / "experiments/records/debiasing")
+    done = runner.done(ROOT / "experiments/records/debiasing.jsonl")
+    records = [done[job.name] for job in todo if job.name in done]
     assert TASKS[name].make_text(records) in (ROOT / "experiments/README.md").read_text()
 
 

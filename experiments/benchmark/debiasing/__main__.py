@@ -2,8 +2,8 @@
 
 python -m experiments.benchmark.debiasing --data_dir=FOLDER --workdir=FOLDER
 
-One file in the workdir for each piece of work; what is there is not done again, so that a killed
-run goes on where it stopped.
+One line in debiasing.jsonl for each piece of work; what is there is not done again, so
+that a killed run goes on where it stopped.
 """
 
 import pathlib
@@ -11,6 +11,7 @@ import pathlib
 from absl import flags
 
 from experiments import cli, markdown, settings
+from experiments.benchmark import runner
 from experiments.benchmark.debiasing import coat, jobs, mixture, mnist, uci
 
 TASKS = {"uci": uci, "mnist": mnist, "coat": coat, "mixture": mixture}
@@ -36,15 +37,17 @@ def main() -> None:
     workdir = pathlib.Path(WORKDIR.value)
     cli.check_writable(workdir)
     options = jobs.Options(settings.DATA_DIR.value, NUM_SEEDS.value, pathlib.Path(FIGURES.value))
+    path = workdir / "debiasing.jsonl"
     for name in CHOSEN.value:
         todo = TASKS[name].make_jobs(options)
         if not ONLY_TABLE.value:
-            jobs.run_all(todo, workdir)
+            runner.run_all(todo, path)
         if ONLY_RUN.value:
             continue
-        records = jobs.collect(todo, workdir)
+        done = runner.done(path)
+        records = [done[job.name] for job in todo if job.name in done]
         if not records:
-            print(f"{name}: no record in {workdir}, so no table")
+            print(f"{name}: no record in {path}, so no table")
             continue
         text = TASKS[name].make_text(records)
         print(text)

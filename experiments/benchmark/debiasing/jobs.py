@@ -1,15 +1,15 @@
-"""The jobs of the benchmark: each leaves one JSON file, so that a killed run goes on."""
+"""What the tasks of the benchmark share."""
 
-import json
-import os
 import pathlib
-import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-Record = dict[str, Any]
+from experiments.benchmark.records import Record
+from experiments.benchmark.runner import Job
+
+__all__ = ["Job", "Options", "Record", "mean_and_error"]
 
 
 class Options(NamedTuple):
@@ -24,42 +24,6 @@ class Options(NamedTuple):
     data_dir: str | None
     num_seeds: int
     figures: pathlib.Path
-
-
-class Job(NamedTuple):
-    """A piece of work whose result is a record.
-
-    Attributes:
-        name: of its file, unique among all tasks.
-        run: returns what JSON can hold.
-    """
-
-    name: str
-    run: Callable[[], Record]
-
-
-def run_all(jobs: Iterable[Job], workdir: pathlib.Path) -> None:
-    """Run every job whose file is not there; a file is written whole or not at all."""
-    for job in jobs:
-        path = workdir / f"{job.name}.json"
-        if path.exists():
-            continue
-        started, started_cpu = time.perf_counter(), time.process_time()
-        record = job.run()
-        record |= {
-            "seconds": time.perf_counter() - started,
-            "cpu_seconds": time.process_time() - started_cpu,
-        }
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(record, indent=2) + "\n")
-        part.replace(path)
-        print(f"{job.name}: {record['seconds']:.0f} s", flush=True)
-
-
-def collect(jobs: Iterable[Job], workdir: pathlib.Path) -> list[Record]:
-    """Return the records of the jobs that are done."""
-    paths = [workdir / f"{job.name}.json" for job in jobs]
-    return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 def mean_and_error(values: Sequence[float], digits: int = 2) -> str:

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments import cli, markdown
+from experiments.benchmark import records
 from experiments.benchmark.do_no_harm import designs, files, jobs, methods, plebiscite, table
-from experiments.benchmark.do_no_harm import records as records_
 from mnar_ebm import _checks
 
 KNOWN = {**designs.DESIGNS, plebiscite.DESIGN.name: plebiscite.DESIGN}
@@ -56,7 +56,7 @@ def main() -> None:
     cli.check_writable(plan.workdir)
     failed = [] if ONLY_TABLE.value else _run(plan)
     if not ONLY_RUN.value:
-        text = table.make_text(records_.read(plan.path))
+        text = table.make_text(records.read(plan.path))
         print(text)
         if README.value is not None:
             markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)

@@ -1,5 +1,6 @@
 """The jobs: one method on one design with one seed, each a record that is not made again."""
 
+import functools
 import hashlib
 import pathlib
 import time
@@ -8,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmark import processes
-from experiments.benchmark.do_no_harm import measures, methods, plebiscite, records
+from experiments.benchmark import processes, runner
+from experiments.benchmark.do_no_harm import measures, methods, plebiscite
 from experiments.benchmark.do_no_harm.designs import Design, Example
 
 FILE = "do_no_harm.jsonl"
@@ -27,6 +28,11 @@ class Job(NamedTuple):
     design: str
     method: str
     seed: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in the file of the records."""
+        return f"{self.design} {self.method} seed {self.seed}"
 
 
 class Plan(NamedTuple):
@@ -70,25 +76,20 @@ class Plan(NamedTuple):
         Raises:
             ValueError: one is done, but on another table.
         """
-        done = {key(record): record for record in records.read(self.path)}
+        done = runner.done(self.path)
         wanted = self.jobs()
         digests: dict[tuple[str, int], str] = {}
         for job in wanted:
-            if job in done and (job.design, job.seed) not in digests:
+            if job.name in done and (job.design, job.seed) not in digests:
                 example = self.designs[job.design].make(job.seed, self.num_rows)
                 digests[job.design, job.seed] = digest(example)
         for job in wanted:
-            if job in done and done[job]["digest"] != digests[job.design, job.seed]:
+            if job.name in done and done[job.name]["digest"] != digests[job.design, job.seed]:
                 raise ValueError(
                     f"{self.path}: {' '.join(map(str, job))} was made of another table, of "
-                    f"{done[job]['rows']} rows; expected the same or another --workdir"
+                    f"{done[job.name]['rows']} rows; expected the same or another --workdir"
                 )
-        return [job for job in wanted if job not in done]
-
-
-def key(record: Mapping[str, Any]) -> Job:
-    """Return the job of a record."""
-    return Job(record["design"], record["method"], record["seed"])
+        return [job for job in wanted if job.name not in done]
 
 
 def digest(example: Example) -> str:
@@ -125,24 +126,18 @@ def run_all(todo: Iterable[Job], plan: Plan) -> list[str]:
     Returns:
         Those that failed: they leave no record, the others are run all the same.
     """
-    failed = []
-    for job in todo:
-        name = f"{job.design} {job.method} seed {job.seed}"
-        try:
-            record = run(job, plan)
-        except Exception as error:  # of any method, whose failure keeps no other from its record
-            failed.append(f"{name}: {type(error).__name__}: {' '.join(str(error).split())}")
-            print(failed[-1], flush=True)
-            continue
-        records.append(plan.path, record)
-        shown = {
-            what: f"{record[what]:.3f}"
-            for what in ("rmse", "wrong", "estimate")
-            if record.get(what) is not None
-        }
-        told = ", ".join(f"{what} {value}" for what, value in shown.items())
-        print(f"{name}: {told}, {record['seconds']:.0f} s", flush=True)
-    return failed
+    jobs = [runner.Job(job.name, functools.partial(run, job, plan)) for job in todo]
+    return runner.run_all(jobs, plan.path, tell, catch=(Exception,))  # whatever a method raises
+
+
+def tell(record: Mapping[str, Any]) -> str:
+    """Return a line about a record."""
+    shown = [
+        f"{what} {record[what]:.3f}"
+        for what in ("rmse", "wrong", "estimate")
+        if record.get(what) is not None
+    ]
+    return f"{record['job']}: {', '.join(shown)}, {record['seconds']:.0f} s"
 
 
 def run_in_processes(

@@ -2,7 +2,7 @@
 
 python -m experiments.benchmark.imputation --data_dir=FOLDER --workdir=FOLDER --peers
 
-One file in the workdir for each data set, mask, method and seed; what is there is not done again,
+One line in imputation.jsonl for each data set, mask, method and seed; what is there is not done,
 so that a killed run goes on where it stopped. Settings of training that are told on the command
 line, as --num_steps=1000, go before those of the flag files in configs/table1.
 """
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from experiments import cli, markdown, settings
+from experiments.benchmark import runner
 from experiments.benchmark.imputation import jobs, methods, tables
 from mnar_ebm import _checks, data
 
@@ -37,6 +38,7 @@ ONLY_RUN = flags.DEFINE_bool("only_run", False, "Run, and make no table.")
 ONLY_TABLE = flags.DEFINE_bool("only_table", False, "Make the table of what is done, run nothing.")
 flags.declare_key_flag("data_dir")
 
+FILE = "imputation.jsonl"
 BEGIN = "<!-- imputation: python -m experiments.benchmark.imputation -->"
 END = "<!-- end of imputation -->"
 
@@ -52,28 +54,30 @@ def main() -> None:
     _checks.check_at_least("--num_imputations", NUM_IMPUTATIONS.value, 2)
     cli.check_writable(workdir)
     chosen = [*METHODS.value, *(methods.installed_peers() if PEERS.value else [])]
-    todo = jobs.make_jobs(
-        DATASETS.value, MASKS.value, list(dict.fromkeys(chosen)), NUM_SEEDS.value, workdir
-    )
+    todo = jobs.make_jobs(DATASETS.value, MASKS.value, list(dict.fromkeys(chosen)), NUM_SEEDS.value)
+    path = workdir / FILE
     options = methods.Options(settings.DATA_DIR.value, NUM_IMPUTATIONS.value)
-    jobs.check_done(todo, options)
+    jobs.check_done(todo, options, runner.done(path))
     failed = [] if ONLY_TABLE.value else _run(todo, options, workdir)
     if not ONLY_RUN.value:
-        _make_table(todo, workdir)
+        _make_table(todo, path)
     if failed:  # which keeps no other from the table
         raise ValueError(f"{len(failed)} failed, the first of them {failed[0]}")
 
 
 def _run(todo: Sequence[jobs.Job], options: methods.Options, workdir: pathlib.Path) -> list[str]:
-    jobs.check_datasets(todo, options.data_dir)
-    jobs.tell_datasets(todo, options.data_dir)
+    done = runner.done(workdir / FILE)
+    due = [job for job in todo if job.name not in done]
+    jobs.check_datasets(todo, options.data_dir, done)
+    jobs.tell_datasets(due, options.data_dir)
     if NUM_PROCESSES.value > 1:
-        return jobs.run_in_processes(todo, NUM_PROCESSES.value, workdir)
-    return jobs.run_all(todo, options)
+        return jobs.run_in_processes(due, NUM_PROCESSES.value, workdir)
+    return jobs.run_all(due, options, workdir / FILE)
 
 
-def _make_table(todo: Sequence[jobs.Job], workdir: pathlib.Path) -> None:
-    records = tables.collect([job for job in todo if job.path.exists()], workdir)
+def _make_table(todo: Sequence[jobs.Job], path: pathlib.Path) -> None:
+    done = runner.done(path)
+    records = tables.collect([done[job.name] for job in todo if job.name in done], path.parent)
     text = tables.make_text(records)
     print(text)
     if README.value is not None:

@@ -1,19 +1,18 @@
-"""The jobs of the benchmark: a file for each, in this process or in several."""
+"""The jobs of the benchmark, in this process or in several."""
 
 import functools
 import hashlib
 import itertools
 import json
-import os
 import pathlib
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmark import processes
+from experiments.benchmark import processes, runner
 from experiments.benchmark.imputation import methods
 from mnar_ebm import Config, data, metrics, training
 
@@ -26,14 +25,17 @@ class Job(NamedTuple):
         mask: one of ``data.MASKS``.
         method: one of ``methods.METHODS``.
         seed: of the mask and of the method.
-        path: the file of its result.
     """
 
     dataset: str
     mask: str
     method: str
     seed: int
-    path: pathlib.Path
+
+    @property
+    def name(self) -> str:
+        """What it is called in the file of the records."""
+        return f"{_label(self.dataset)}-{self.mask}-{self.method}-{self.seed}"
 
 
 def make_jobs(
@@ -41,7 +43,6 @@ def make_jobs(
     masks: Sequence[str],
     names: Sequence[str],
     num_seeds: int,
-    workdir: pathlib.Path,
 ) -> list[Job]:
     """Return all jobs, cheap methods first.
 
@@ -61,7 +62,7 @@ def make_jobs(
     if num_seeds < 1:
         raise ValueError(f"--num_seeds: expected at least 1, got {num_seeds}")
     return [
-        Job(dataset, mask, name, seed, workdir / f"{_label(dataset)}-{mask}-{name}-{seed}.json")
+        Job(dataset, mask, name, seed)
         for name in sorted(names, key=list(methods.METHODS).index)
         for mask in masks
         for dataset in datasets
@@ -116,89 +117,81 @@ def _digest(dataset: str, data_dir: str | None) -> str:
     return digest.hexdigest()
 
 
-def run_all(todo: Sequence[Job], options: methods.Options) -> list[str]:
-    """Run every job whose file is not there.
+def run_all(todo: Sequence[Job], options: methods.Options, path: pathlib.Path) -> list[str]:
+    """Run every job that has no record.
 
     Returns:
-        The jobs whose loss was no longer finite: they leave no file, the others are run all the
+        The jobs whose loss was no longer finite: they leave no record, the others are run all the
         same.
     """
-    failed = []
-    for job in todo:
-        if job.path.exists():
-            continue
-        try:
-            record = run(job, options)
-        except training.NonFiniteLossError as error:
-            failed.append(f"{job.path.stem}: {error}")
-            print(failed[-1], flush=True)
-            continue
-        described = methods.describe(job.method, options)
-        text = json.dumps(record | {"settings": described}, indent=2) + "\n"
-        part = job.path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(text)
-        part.replace(job.path)  # whole or not at all
-        for name, result in record["results"].items():
-            print(
-                f"{record['dataset']:10} {job.mask:12} {name:24} seed {job.seed}: "
-                f"RMSE {result['rmse']:.3f}, {record['seconds']:.0f} s",
-                flush=True,
-            )
-    return failed
+    jobs = [runner.Job(job.name, functools.partial(run, job, options)) for job in todo]
+    return runner.run_all(jobs, path, tell, catch=(training.NonFiniteLossError,))
 
 
-def check_done(todo: Sequence[Job], options: methods.Options) -> None:
-    """Check what is done; a setting that a file of before does not name had its default then.
+def tell(record: Mapping[str, Any]) -> str:
+    """Return a line about each result of a record."""
+    return "\n".join(
+        f"{record['dataset']:10} {record['mask']:12} {name:24} seed {record['seed']}: "
+        f"RMSE {result['rmse']:.3f}, {record['seconds']:.0f} s"
+        for name, result in record["results"].items()
+    )
+
+
+def check_done(
+    todo: Sequence[Job], options: methods.Options, done: Mapping[str, dict[str, Any]]
+) -> None:
+    """Check what is done; a setting that a record of before does not name had its default then.
 
     Raises:
-        ValueError: a file is there that was made with other settings.
+        ValueError: a record is there that was made with other settings.
     """
+    defaults = json.loads(json.dumps(Config().flat()))
     for job in todo:
-        if not job.path.exists():
+        if job.name not in done:
             continue
-        found = json.loads(job.path.read_text())["settings"]
+        found = done[job.name]["settings"]
         for name, wanted in json.loads(json.dumps(methods.describe(job.method, options))).items():
-            default = Config().flat().get(name)
-            value = found.get(name, list(default) if isinstance(default, tuple) else default)
+            value = found.get(name, defaults.get(name))
             if value != wanted:
                 raise ValueError(
-                    f"{job.path}: was made with {name}={value}, got {wanted}; "
+                    f"{job.name}: was made with {name}={value}, got {wanted}; "
                     "expected the same settings or another --workdir"
                 )
 
 
-def check_datasets(todo: Sequence[Job], data_dir: str | None) -> None:
-    """Read every data set once, before any job is run; what a file does not tell is not compared.
+def check_datasets(
+    todo: Sequence[Job], data_dir: str | None, done: Mapping[str, dict[str, Any]]
+) -> None:
+    """Read every data set once, before any job is run; what a record does not tell is not compared.
 
     A data set by name is not read where all is done.
 
     Raises:
-        ValueError: a data set cannot be read, or a file is there that was made of other values.
+        ValueError: a data set cannot be read, or a record is there that was made of other values.
     """
-    due = {job.dataset for job in todo if not job.path.exists()}
+    due = {job.dataset for job in todo if job.name not in done}
     for job in todo:
         if job.dataset not in due and "=" not in job.dataset:
             continue
         columns, truth = read_dataset(job.dataset, data_dir)
-        if not job.path.exists():
+        if job.name not in done:
             continue
-        found = json.loads(job.path.read_text())
+        found = done[job.name]
         wanted = {"rows": len(truth), "columns": len(columns)}
         wanted["digest"] = _digest(job.dataset, data_dir)
         for name, value in wanted.items():
             if found.get(name, value) != value:
                 raise ValueError(
-                    f"{job.path}: was made of another {_label(job.dataset)} ({name} "
+                    f"{job.name}: was made of another {_label(job.dataset)} ({name} "
                     f"{found[name]}, got {value}); expected the same or another --workdir"
                 )
 
 
-def tell_datasets(todo: Sequence[Job], data_dir: str | None) -> None:
+def tell_datasets(due: Sequence[Job], data_dir: str | None) -> None:
     """Print what is hidden, with the first seed, in each data set of which a job is to be run."""
     first: dict[tuple[str, str], Job] = {}
-    for job in todo:
-        if not job.path.exists():
-            first.setdefault((job.dataset, job.mask), job)
+    for job in due:
+        first.setdefault((job.dataset, job.mask), job)
     for job in first.values():
         table = load_table(job, data_dir)
         hidden = itertools.compress(table.columns, ~table.mask.all(axis=0))
@@ -211,7 +204,7 @@ def tell_datasets(todo: Sequence[Job], data_dir: str | None) -> None:
 
 
 def run(job: Job, options: methods.Options) -> dict[str, Any]:
-    """Run a job and return what its file holds, less the settings."""
+    """Run a job and return its record."""
     table = load_table(job, options.data_dir)
     started, started_cpu = time.perf_counter(), time.process_time()
     completed = methods.METHODS[job.method].run(job.method, table, job.seed, options)
@@ -228,6 +221,7 @@ def run(job: Job, options: methods.Options) -> dict[str, Any]:
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "results": {name: judge(table, answer) for name, answer in completed.items()},
+        "settings": methods.describe(job.method, options),
     }
 
 
@@ -248,7 +242,7 @@ def judge(table: data.Table, answer: methods.Completed) -> dict[str, Any]:
     return result
 
 
-def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.Path) -> list[str]:
+def run_in_processes(due: Sequence[Job], num_processes: int, workdir: pathlib.Path) -> list[str]:
     """Run jobs in processes of this same command, one for each data set, mask and method.
 
     The seeds of a group are in one process, which compiles once.
@@ -256,15 +250,10 @@ def run_in_processes(todo: Sequence[Job], num_processes: int, workdir: pathlib.P
     Returns:
         The groups whose process failed, with its log.
     """
-    groups: dict[tuple[str, str, str], bool] = {}
-    for job in todo:
-        groups.setdefault((job.dataset, job.mask, job.method), False)
-        groups[job.dataset, job.mask, job.method] |= not job.path.exists()
     more = {
         f"{_label(dataset)} {mask} {method}": [
             *(f"--datasets={dataset}", f"--masks={mask}", f"--methods={method}", "--nopeers")
         ]
-        for (dataset, mask, method), is_due in groups.items()
-        if is_due
+        for dataset, mask, method in dict.fromkeys(job[:3] for job in due)
     }
     return processes.run("experiments.benchmark.imputation", more, num_processes, workdir)

@@ -1,32 +1,28 @@
-"""From the files of the jobs to metrics.json and a Markdown table beside the published one."""
+"""From records to metrics.json and a Markdown table beside the published one."""
 
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from experiments import published
 from experiments.benchmark.imputation import methods
-from experiments.benchmark.imputation.jobs import Job
-
-Record = dict[str, Any]
+from experiments.benchmark.records import Record
 
 
-def collect(todo: Sequence[Job], workdir: pathlib.Path) -> list[Record]:
-    """Read the files of the jobs, write ``metrics.json`` and return one record for each result.
+def collect(done: Sequence[Record], workdir: pathlib.Path) -> list[Record]:
+    """Write ``metrics.json`` of the records of jobs, and return one record for each result.
 
     A record has data set, mask, label and, over the seeds, the mean and the standard error of
     every metric.
     """
     groups: dict[tuple[str, str, str], list[Record]] = {}
-    for job in todo:
-        found = json.loads(job.path.read_text())
+    for found in done:
         for label, result in found["results"].items():
-            runs = groups.setdefault((found["dataset"], job.mask, label), [])
+            runs = groups.setdefault((found["dataset"], found["mask"], label), [])
             seconds = {name: found[name] for name in ("seconds", "cpu_seconds")}
-            runs.append(result | seconds | {"method": job.method})
+            runs.append(result | seconds | {"method": found["method"]})
     records = [_summary(*group, runs) for group, runs in groups.items()]
     (workdir / "metrics.json").write_text(json.dumps(records, indent=2) + "\n")
     return records

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments import markdown
 from experiments.benchmark.do_no_harm import designs, gaps, methods, plebiscite
-from experiments.benchmark.do_no_harm.records import Record
+from experiments.benchmark.records import Record
 
 MEAN_RATIO, MOST_RATIO, MOST_OF_ORACLE = 1.03, 1.10, 1.05
 COVERAGE = (0.86, 0.94)

@@ -22,7 +22,7 @@ LAYERS = (
     ("models",),
     ("objectives",),
     ("inference",),
-    ("metrics",),
+    ("metrics", "boltzmann"),
     ("tilted",),
     ("debiasing",),
     ("run",),

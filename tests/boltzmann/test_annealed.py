@@ -1,0 +1,107 @@
+"""Brackets of log Z against enumeration, and guards that bite."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mnar_ebm import boltzmann
+from mnar_ebm.boltzmann import RBM, rbm
+
+
+def machine(scale=0.5):
+    """Return a machine of 30 x 8 units, whose log Z is exact."""
+    rng = np.random.default_rng(0)
+    parts = rng.normal(size=30), rng.normal(size=8), scale * rng.normal(size=(30, 8))
+    return RBM(*(jnp.asarray(part, jnp.float32) for part in parts))
+
+
+def brackets(one, num_runs, draws=None, num_paths=100, **settings):
+    """Return brackets of log Z by so many seeds, from exact draws if there are no others. [R]."""
+
+    def run(key):
+        key_draws, key_paths = jax.random.split(key)
+        start = rbm.sample(key_draws, one, num_paths) if draws is None else draws
+        bias = jnp.zeros(30)
+        return boltzmann.bracket(key_paths, one, bias, start, num_paths=num_paths, **settings)
+
+    return jax.lax.map(run, jax.random.split(jax.random.key(1), num_runs))
+
+
+def test_both_sides_are_within_their_errors():
+    """Of 20 runs with 1000 temperatures, all; the bracket is narrow."""
+    one = machine()
+    exact = rbm.log_z(one)
+    found = brackets(one, 20)
+    for side in found:
+        assert (np.abs(side.log_z - exact) < 3.5 * side.standard_error).all()
+        assert (side.effective_sample_size > 50).all()
+    assert np.abs(found.upper.log_z - found.lower.log_z).max() < 0.2
+
+
+def test_with_few_temperatures_the_sides_are_below_and_above():
+    """In expectation, here of the mean over 50 runs of three paths."""
+    one = machine(scale=1.0)
+    exact = float(rbm.log_z(one))
+    found = brackets(one, 50, num_temperatures=5, num_paths=3)
+    lower, upper = (np.asarray(side.log_z, float) for side in found)
+    error = lower.std() / np.sqrt(50), upper.std() / np.sqrt(50)
+    assert lower.mean() + 2 * error[0] < exact < upper.mean() - 2 * error[1]
+
+
+def test_a_machine_of_independent_bits_needs_no_path():
+    """Where the base is the machine every weight is 1."""
+    one = machine()._replace(weights=jnp.zeros((30, 8)), hidden=jnp.zeros(8))
+    found = boltzmann.bracket(
+        jax.random.key(0), one, one.visible, rbm.sample(jax.random.key(1), one, 10), 5, 10
+    )
+    for side in found:
+        np.testing.assert_allclose(side.log_z, rbm.log_z(one), rtol=1e-6)
+
+
+def test_guards_bite(monkeypatch):
+    """A wrong sign in the free energy, and a bracket from draws that are not the machine's."""
+    one = machine(scale=1.0)
+    exact = float(rbm.log_z(one))
+    stuck = brackets(one, 5, draws=jnp.ones((100, 30)), num_temperatures=5)
+    assert (stuck.upper.log_z < exact).any()  # not above: a draw has to be the machine's
+
+    def wrong(one, v):
+        return v @ one.visible - jax.nn.softplus(one.hidden + v @ one.weights).sum(axis=-1)
+
+    monkeypatch.setattr(rbm, "free_energy", wrong)
+    jax.clear_caches()
+    found = brackets(one, 5)
+    assert (np.abs(found.lower.log_z - exact) > 3.5 * found.lower.standard_error).any()
+
+
+@pytest.mark.parametrize("phase", ["pcd", "cd"])
+def test_a_machine_trains_through_the_engine(phase):
+    """On bits that go together in pairs: it learns which, and its likelihood nears the entropy."""
+    from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
+
+    rng = np.random.default_rng(0)
+    half = rng.random((2500, 3)) < 0.5
+    other = half ^ (rng.random((2500, 3)) < 0.15)
+    x = jnp.asarray(np.concatenate([half, other], axis=1), jnp.float32)
+    settings = boltzmann.ChainSettings(phase, 100, 5)
+    stage = boltzmann.make_stage(settings, Pace(600, 0.02, "cosine"), x[:2000].mean(axis=0))
+    start = rbm.init(jax.random.key(0), jnp.full(6, 0.5), 6, scale=0.1)
+    keys = [tuple(jax.random.split(jax.random.key(1)))]
+    rows, held_out = pad_rows(x[:2000]), pad_rows(x[2000:])
+    *_, end = run_stages(Loop(100), [stage], start, rows, held_out, keys)
+    reached = rbm.log_likelihood(end.params, x[2000:], rbm.log_z(end.params)).mean()
+    flips = (x[2000:, :3] != x[2000:, 3:]).sum(axis=1)
+    law = -3 * np.log(2) + flips * np.log(0.15) + (3 - flips) * np.log(0.85)
+    before = rbm.log_likelihood(start, x[2000:], rbm.log_z(start)).mean()
+    assert before < law.mean() - 0.7 and reached > law.mean() - 0.05
+
+
+def test_a_wrong_setting_is_refused():
+    """In one line."""
+    from mnar_ebm.training import Pace
+
+    with pytest.raises(ValueError, match="phase: expected one of cd, pcd, got 'snis'"):
+        boltzmann.make_stage(boltzmann.ChainSettings("snis"), Pace(), jnp.zeros(3))
+    with pytest.raises(ValueError, match="num_sweeps: expected at least 1, got 0"):
+        boltzmann.make_stage(boltzmann.ChainSettings(num_sweeps=0), Pace(), jnp.zeros(3))

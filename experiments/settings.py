@@ -13,7 +13,7 @@ DATASET = flags.DEFINE_string(
     "dataset", "breast_cancer", f"Named data set: one of {', '.join(data.names())}."
 )
 DATA_PATH = flags.DEFINE_string(
-    "data_path", None, "CSV file of one's own, with empty cells; it goes before --dataset."
+    "data_path", None, "CSV file of one's own, with empty cells; it overrides --dataset."
 )
 UNBIASED = flags.DEFINE_string(
     "unbiased",

@@ -10,7 +10,7 @@ import jax
 import platformdirs
 
 MIN_SECONDS = 0.3
-"""Least time that compiling takes of what is kept: small programs are as soon compiled as read."""
+"""Least compile time that is worth keeping: smaller programs compile as fast as they load."""
 
 WRITING_SECONDS = 60.0
 """Age from which no process is still writing an entry."""

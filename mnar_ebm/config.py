@@ -29,7 +29,7 @@ class Config:
 
     Args:
         model, optimisation, negatives, unbiased: whole groups.
-        **settings: single settings, whatever their group, which go before those of the groups.
+        **settings: single settings, whatever their group, which override those of the groups.
 
     Raises:
         TypeError: a setting is unknown, or of another type.
@@ -134,7 +134,7 @@ _GROUPS = {
 
 
 def settings_by_group() -> dict[str, tuple[str, dataclasses.Field[Any]]]:
-    """Return of every setting, by its name, its group, empty if it has none, and its field."""
+    """Return the group of each setting, empty if it has none, and its field, by name."""
     found = {
         field.name: (group, field)
         for group, kind in _GROUPS.items()

@@ -23,7 +23,7 @@ from mnar_ebm.types import Key
 
 
 def check(config: Config, table: Table, unbiased: Table | None = None) -> None:
-    """Raise the ``ValueError`` that ``train`` would, before anything is written."""
+    """Raise now what ``train`` would raise of such arguments, before anything is written."""
     _check_types(config, table, unbiased)
     facts = table_facts(config, table)
     make_fitted(config, facts)

@@ -41,9 +41,8 @@ class ModelSettings:
     )
     own_slopes: tuple[float, ...] = setting(
         (),
-        "Of each encoded column, what the slope that slope_start says is multiplied by, under "
-        "self-masking of unknown sign: -1 where other values hide themselves than in the rest, 0 "
-        "in a column that hides nothing by its own value, and stays so. Empty: 1.",
+        "Of each encoded column, a factor on the slope that slope_start begins with, under "
+        "self-masking of unknown sign: -1 reverses it, 0 fixes the slope at 0. Empty: 1.",
     )
     sign: str = setting(
         "unknown",
@@ -149,7 +148,7 @@ class Optimisation:
         0.0, "Decoupled weight decay of the encoder; 0: none.", at_least=0
     )
     mechanism_weight_decay: float = setting(
-        0.0, "That of what a linear mechanism reads of other columns; 0: none.", at_least=0
+        0.0, "Weight decay of what a linear mechanism reads of other columns; 0: none.", at_least=0
     )
     slope_precision: float = setting(
         0.0,

@@ -101,7 +101,7 @@ def read_text(path: Path) -> tuple[Names, list[int], np.ndarray]:
 def _without_blank_lines(
     path: Path, numbered: list[tuple[int, list[str]]]
 ) -> list[tuple[int, list[str]]]:
-    """Return the lines without blank ones that are no rows; of one column they are gaps."""
+    """Drop blank lines; in a file of one column a blank line is a missing cell, and stays."""
     is_filled = [place for place, (_, row) in enumerate(numbered) if row]
     if not is_filled:
         return []

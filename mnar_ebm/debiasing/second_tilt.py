@@ -38,9 +38,10 @@ STEP_ROW_DRAWS = 5
 """Most draws of the posterior of a row that are kept, and those that a step looks at."""
 
 MAX_POOL_SIZE = 2**25
+"""Most numbers in a pool of draws: a wide table has fewer draws."""
+
 CHUNK_DRAWS = 1024
-"""Most numbers in a pool of draws, of which wide tables have fewer; and how many base draws are
-looked at at once."""
+"""Base draws that are looked at at once."""
 
 
 class BaseDraws(NamedTuple):

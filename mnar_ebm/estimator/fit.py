@@ -23,8 +23,8 @@ from mnar_ebm.training import NonFiniteLossError
 from mnar_ebm.training.loop import try_all
 
 TRIAL_SHARE, LONGER_SHARE = 1 / 4, 1 / 2
-"""Shares of its steps that a deep decoder is compared after: the second, if after the first it is
-better, but not clearly."""
+"""Shares of its training after which a deep decoder is compared: the second only if the first was
+inconclusive, it being better, but not clearly."""
 
 MAX_LATENTS = 8
 """Most latents of a linear decoder where a hidden value is read: what rows beyond those that were

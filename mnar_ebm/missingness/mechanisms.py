@@ -42,12 +42,12 @@ class Entry(NamedTuple):
     Attributes:
         make: ``(wanted) -> Mechanism``.
         assumption: what is taken for granted with it, a sentence without its full stop.
-        direction: what to say of a column, where that does not hang on its values; else empty.
+        direction: the sentence of the report, if it is the same for every column; else empty.
         reads_hidden: whether hidden values decide what is missing.
         reads_gaps: ``asked``, it reads what gaps have in common if that is asked; ``always``; or
             ``never``.
-        slopes: whose slopes its parameters are: of a column's ``own`` value, of the whole ``row``,
-            or empty. They start with a sign (``tilted.start``).
+        slopes: what its slope parameters act on: a column's ``own`` value, the whole ``row``, or
+            empty. They start with a sign (``tilted.start``).
         reads_own: whether P(missing) of a column moves with the value that it hides.
         reads_complete: whether it reads the columns without a gap, which are then never missing.
     """

@@ -236,7 +236,7 @@ def _judge_columns(bench: Bench, masking: Fitted, notes: _Notes) -> Fitted:
 def _straighten(
     bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes
 ) -> tuple[Fitted, bool]:
-    """Return self-masking with straight columns, each judged, unless bends pay, and if they do.
+    """Return self-masking of straight columns, each judged, unless bends pay; and whether they do.
 
     A cut bends what is seen of a normal column; with the cut told, it is straight.
     """
@@ -267,7 +267,7 @@ def _is_clear(bench: Bench, masking: Fitted, ignorable: Fitted) -> bool:
 
 
 def _find_family(bench: Bench, ignorable: Fitted, masking: Fitted, notes: _Notes) -> str:
-    """Return the family that gains clearly: of two, what others hide only if clearly better."""
+    """Return the family that clearly gains; of both, no-self-censoring only if clearly better."""
     found, gained = [], _gain_of(masking, ignorable)
     if notes.add("self_masking", IGNORABLE, gained, _is_clear(bench, masking, ignorable)):
         found.append("self_masking")

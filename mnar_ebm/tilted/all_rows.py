@@ -56,7 +56,7 @@ def train_on_bootstrap(
     unbiased: Table | None = None,
     report: Callable[[Record], None] = lambda record: None,
 ) -> FittedModel:
-    """Return the model after a short stage ``base``, from where it is, with rows drawn of the rows.
+    """Return the model after a short stage ``base``, from where it is, on a bootstrap of the rows.
 
     As many are drawn as there are, with replacement. What the parameters of such fits differ by is
     how uncertain those of one fit are; draws of several fits carry that into what is imputed.

@@ -58,9 +58,8 @@ def make_negatives(settings: NegativeSettings, model: Model) -> Negatives:
         return _fresh_chains(settings, model)
     if settings.negative_phase == "pcd":
         return _persistent_chains(settings, model)
-    estimate = negative_phase.LOG_Z_ESTIMATORS.get(
-        settings.negative_phase, negative_phase.snis_log_z
-    )
+    name = "snis" if settings.negative_phase == "nce" else settings.negative_phase
+    estimate = negative_phase.LOG_Z_ESTIMATORS[name]
 
     def log_z(key: Key, params: Params) -> tuple[Array, Info]:
         return estimate(

@@ -17,7 +17,7 @@ from mnar_ebm.types import Array, Key, PyTree
 
 
 class Loop(NamedTuple):
-    """What the loop must know that is not of a stage.
+    """Settings of the loop, shared by all stages.
 
     Attributes:
         batch_size: rows in a step; those of fewer come more than once.

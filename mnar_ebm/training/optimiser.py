@@ -45,7 +45,7 @@ class Pace(NamedTuple):
 def make_optimiser(
     decayed: Sequence[str], decays: Sequence[Array | float] = (), rate: Array | float = 0.0
 ) -> optax.GradientTransformation:
-    """Return Adam with decoupled weight decay, at one learning rate; its state has one structure whatever the rates.
+    """Return Adam with decoupled weight decay; its state has one structure whatever the rates.
 
     Args:
         decayed: patterns of the paths of the parameters that are shrunk.

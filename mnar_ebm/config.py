@@ -12,8 +12,9 @@ import dataclasses
 import warnings
 from typing import Any
 
-from mnar_ebm import _checks
+from mnar_ebm import _checks, settings
 from mnar_ebm._settings import setting
+from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.settings import (
     STANDARDISERS,
     ModelSettings,
@@ -72,6 +73,11 @@ class Config:
             if name not in known:
                 raise TypeError(f"Config: expected some of {', '.join(known)}, got {name!r}")
         for group, value in groups.items():
+            if not isinstance(value, _GROUPS[group]):
+                raise TypeError(
+                    f"{group}: expected {_GROUPS[group].__name__}, got {type(value).__name__}; "
+                    "Config.flat gives single settings"
+                )
             own = {name: told for name, told in settings.items() if known[name][0] == group}
             object.__setattr__(self, group, dataclasses.replace(value, **own))
         for name, (group, field) in known.items():
@@ -116,7 +122,7 @@ class Config:
 
     def __getattr__(self, name: str) -> Any:
         """Return a setting by its name alone, as it was read before there were groups."""
-        group = settings_by_group().get(name, ("",))[0]
+        group = "model" if name == "hides_itself" else settings_by_group().get(name, ("",))[0]
         if not group:
             raise AttributeError(f"'Config' object has no attribute {name!r}")
         warnings.warn(
@@ -125,7 +131,7 @@ class Config:
         return getattr(getattr(self, group), name)
 
 
-_GROUPS = {
+_GROUPS: dict[str, Any] = {
     "model": ModelSettings,
     "optimisation": Optimisation,
     "negatives": NegativeSettings,
@@ -142,3 +148,17 @@ def settings_by_group() -> dict[str, tuple[str, dataclasses.Field[Any]]]:
     }
     own = [field for field in dataclasses.fields(Config) if field.name not in _GROUPS]
     return found | {field.name: ("", field) for field in own}
+
+
+def __getattr__(name: str) -> Any:
+    """Return what was in this module before there were groups: names of mechanisms, tilts, ..."""
+    if name == "IGNORABLE":
+        found = tuple(one for one, entry in MECHANISMS.items() if not entry.reads_hidden)
+    elif name.isupper() and hasattr(settings, name):
+        found = getattr(settings, name)
+    else:
+        raise AttributeError(f"module 'mnar_ebm.config' has no attribute {name!r}")
+    warnings.warn(
+        f"mnar_ebm.config.{name} has moved to mnar_ebm.settings", DeprecationWarning, stacklevel=2
+    )
+    return found

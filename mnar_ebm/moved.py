@@ -22,15 +22,30 @@ MODULES = {
     "mnar_ebm.data.toys": "mnar_ebm.data.datasets.toys",
     "mnar_ebm.estimator.describe": "mnar_ebm.estimator.report.describe",
     "mnar_ebm.estimator.plot": "mnar_ebm.estimator.report.plot",
+    "mnar_ebm.estimator.warnings": "mnar_ebm.estimator.report.cautions",
     "mnar_ebm.imputation": "mnar_ebm.inference.imputation",
     "mnar_ebm.logistic": "mnar_ebm.numerics.logistic",
     "mnar_ebm.normal": "mnar_ebm.numerics.normal",
+    "mnar_ebm.row_blocks": "mnar_ebm.inference.rows",
     "mnar_ebm.sampling": "mnar_ebm.inference",
+    "mnar_ebm.sampling.chains": "mnar_ebm.inference.chains",
+    "mnar_ebm.sampling.choice": "mnar_ebm.inference.sampling",
+    "mnar_ebm.sampling.weights": "mnar_ebm.inference.weights",
     "mnar_ebm.targets": "mnar_ebm.inference.targets",
+    "mnar_ebm.training.all_rows": "mnar_ebm.tilted.all_rows",
+    "mnar_ebm.training.clusters": "mnar_ebm.debiasing.clusters",
     "mnar_ebm.training.fitted": "mnar_ebm.tilted.fitted",
+    "mnar_ebm.training.held_out": "mnar_ebm.tilted.held_out",
+    "mnar_ebm.training.negatives": "mnar_ebm.tilted.negatives",
+    "mnar_ebm.training.pace": "mnar_ebm.training.optimiser",
     "mnar_ebm.training.run": "mnar_ebm.run",
+    "mnar_ebm.training.run_folder": "mnar_ebm.tilted.run_folder",
+    "mnar_ebm.training.second_tilt": "mnar_ebm.debiasing.second_tilt",
+    "mnar_ebm.training.stages": "mnar_ebm.tilted.stages",
+    "mnar_ebm.training.start": "mnar_ebm.tilted.start",
     "mnar_ebm.training.tilt_scale": "mnar_ebm.tilted.tilt_scale",
     "mnar_ebm.training.unbiased": "mnar_ebm.debiasing.unbiased",
+    "mnar_ebm.uniform": "mnar_ebm.numerics.uniform",
 }
 """Where a user's code or an older pickle may look, and where that is now."""
 
@@ -46,7 +61,10 @@ NAMES = {
         "train_on_all_rows": "mnar_ebm.tilted",
         "train_on_bootstrap": "mnar_ebm.tilted",
     },
-    "mnar_ebm.training.fitted": {"table_facts": "mnar_ebm.tilted"},
+    "mnar_ebm.training.fitted": {
+        "check_values": "mnar_ebm.tilted.facts",
+        "table_facts": "mnar_ebm.tilted",
+    },
 }
 """Of a module, names that are now found in another."""
 
@@ -57,6 +75,8 @@ def find(module: str, name: str) -> Any:
     Raises:
         AttributeError: nothing of that name was there.
     """
+    if f"{module}.{name}" in MODULES:
+        return importlib.import_module(f"{module}.{name}")
     place = NAMES.get(module, {}).get(name)
     if place is None:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
@@ -77,7 +97,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Return the spec of an old module; ``None`` of any other."""
         if fullname not in MODULES:
             return None
-        return importlib.machinery.ModuleSpec(fullname, self)
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)  # of nothing
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
         """Return an empty module: the import system writes to what it is given."""

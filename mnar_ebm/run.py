@@ -165,7 +165,7 @@ def with_start(
     ):
         with checkpoints.open_manager(resumed) as manager:
             kept = checkpoints.load_record(manager, resumed)["config"]
-        return config.replace(**{name: kept[name] for name in CHOSEN})
+        return config.replace(**{name: kept[name] for name in CHOSEN if name in kept})
     return choose_start(config, bounds_of)
 
 

@@ -243,7 +243,6 @@ class UnbiasedSettings:
         5,
         "Folds of the unbiased rows; 0: none, the energy that is named is taken as it fits these "
         "rows, with the least weight decay, whole.",
-        at_least=0,
     )
 
     def __post_init__(self) -> None:

@@ -1,9 +1,11 @@
 """Files made by version 0.1.0 load, and answer as they did: tests/made_by_0_1_0."""
 
+import importlib
 import json
 import pathlib
 import pickle
 import shutil
+import sys
 import warnings
 
 import jax
@@ -70,9 +72,6 @@ def test_an_unfinished_run_goes_on(x, tmp_path):
 @pytest.mark.parametrize("old, new", moved.MODULES.items())
 def test_old_modules_are_found_with_a_warning(old, new):
     """What is found has all that the new one has."""
-    import importlib
-    import sys
-
     sys.modules.pop(old, None)
     with pytest.warns(DeprecationWarning, match=f"{old} has moved to {new}"):
         found = importlib.import_module(old)
@@ -80,11 +79,26 @@ def test_old_modules_are_found_with_a_warning(old, new):
     assert all(getattr(found, name) is getattr(real, name) for name in dir(real) if name[0] != "_")
 
 
+def test_old_modules_are_found_as_attributes_and_are_no_copies():
+    """Of a package that had imported them; what they define is what the new ones define."""
+    from mnar_ebm import data, estimator, inference, training
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the first time that each is looked for
+        assert training.fitted.make_fitted is mnar_ebm.tilted.make_fitted
+        assert training.unbiased.debias is mnar_ebm.debiasing.debias
+        assert data.csv.read_csv is data.read_csv
+        assert estimator.plot.__name__ == "mnar_ebm.estimator.plot"
+        from mnar_ebm.sampling.choice import Samples
+        from mnar_ebm.sampling.weights import WeightedSamples
+    assert Samples is inference.Samples and WeightedSamples is inference.WeightedSamples
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("mnar_ebm.sampling.never_there")
+
+
 @pytest.mark.parametrize("module", moved.NAMES)
 def test_old_names_are_found_with_a_warning(module):
     """Of a name that was never there, the usual error."""
-    import importlib
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the module, if that has moved, too
         place = importlib.import_module(module)
@@ -106,3 +120,18 @@ def test_settings_are_found_by_their_names_alone_with_a_warning():
     with pytest.raises(AttributeError):
         _ = config.never_there
     assert jax.tree.leaves(config) == [config]  # no pytree: static under jit
+    with pytest.warns(DeprecationWarning):
+        assert config.hides_itself == () and mnar_ebm.models.make_model(config, 3, ()) is not None
+        from mnar_ebm.config import IGNORABLE, SLOPES
+    assert IGNORABLE == ("none", "mcar", "mar", "ignorable") and SLOPES["high"] == 1.0
+
+
+def test_a_group_is_what_it_is_said_to_be():
+    """Not another one, nor a mapping; what is told flat goes before a group."""
+    config = mnar_ebm.Config(tilt="none", seed=3)
+    for name, wrong in (("unbiased", config.model), ("model", {"tilt": "none"})):
+        with pytest.raises(TypeError, match=f"{name}: expected .*Settings, got "):
+            mnar_ebm.Config(**{name: wrong})
+    assert mnar_ebm.Config(config.model, latent_dim=4).model.tilt == "none"
+    assert mnar_ebm.Config(config.model, latent_dim=4).model.latent_dim == 4
+    assert mnar_ebm.Config(**config.flat()) == config

@@ -25,8 +25,15 @@ class Job(NamedTuple):
 
 
 def done(path: pathlib.Path) -> dict[str, Record]:
-    """Return the records of the jobs that are done, by name."""
-    return {record["job"]: record for record in records.read(path)}
+    """Return the records of the jobs that are done, by name.
+
+    Raises:
+        ValueError: a record has no name, as those that older versions left.
+    """
+    found = records.read(path)
+    if any("job" not in record for record in found):
+        raise ValueError(f"{path}: expected named records, got older ones; try another --workdir")
+    return {record["job"]: record for record in found}
 
 
 def run_all(

@@ -5,9 +5,10 @@ Every named set is complete; :func:`load` hides cells by the protocol of
 others.
 """
 
+import functools
 import os
 
-from mnar_ebm import _checks
+from mnar_ebm import _checks, moved
 from mnar_ebm.data.atoms import Atoms, find_atoms
 from mnar_ebm.data.csv_files import (
     Csv,
@@ -83,3 +84,6 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 
     from mnar_ebm.data.datasets import builders  # imports TFDS
 
     return builders.load(name, data_dir)
+
+
+__getattr__ = functools.partial(moved.find, __name__)

@@ -52,7 +52,7 @@ def make_table(
         columns: the D names.
         x: numbers; NaN where missing. [N, D]
         truth: the complete values, if they are known. [N, D]
-        blocks: the columns by their kinds (``blocks.make_blocks``); all are numeric by default.
+        blocks: the columns by their kinds (``kinds.make_blocks``); all are numeric by default.
 
     Returns:
         The table, in float64.

@@ -40,7 +40,7 @@ from mnar_ebm.tilted.tilt_scale import CANDIDATES
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
 KINDS = {"best": ENERGIES} | {kind: (kind,) for kind in ENERGIES}
-"""The kinds of energy to try, by ``Config.unbiased_energy``."""
+"""The kinds of energy to try, by the setting ``unbiased_energy``."""
 
 WORDS = {
     "additive": "an additive energy",

@@ -1,7 +1,7 @@
 """Columns of several kinds: from a data frame to codes, to encoded columns, and back.
 
 A table of *codes* has a number for each cell: the value itself in a numeric column, the index of
-the level in any other, NaN where missing. The model sees *encoded* columns (``blocks``).
+the level in any other, NaN where missing. The model sees *encoded* columns (``kinds``).
 
 | dtype                         | kind                                  | comes back as |
 |-------------------------------|---------------------------------------|---------------|
@@ -36,7 +36,7 @@ class ColumnType(NamedTuple):
 
     Attributes:
         name: its name.
-        kind: as in ``blocks.KINDS``.
+        kind: as in ``kinds.KINDS``.
         levels: those seen in ``fit``, in order; none if numeric.
         dtype: of the column as it comes back.
     """

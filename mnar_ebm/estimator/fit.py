@@ -65,8 +65,8 @@ def fit_table(
 
     Args:
         config: settings, but for mechanism and decoder.
-        mechanism: one of ``config.MECHANISMS``, or ``auto``.
-        decoders: some of ``config.DECODERS``, the simplest first, with the settings of each.
+        mechanism: one of ``missingness.MECHANISMS``, or ``auto``.
+        decoders: some of ``settings.DECODERS``, the simplest first, with the settings of each.
         num_models: fits of the model that is taken.
         table: incomplete rows, encoded.
         unbiased: an unbiased sample of the population, encoded, if there is one.
@@ -135,10 +135,11 @@ def choose_model(
     """Train the models that there are of the mechanism that was found, and take one.
 
     Where no hidden value decides what is missing, the decoder is chosen
-    (``selection.choose_decoder``); a deep one, which takes long, by a short training first, and is
-    trained anew if it is taken. Elsewhere it is the first: beyond the values that were seen
-    nothing compares decoders, and a line goes on more soberly than a network. There, if gap terms
-    were found, a model without them is tried, too (``selection.choose_gap_terms``).
+    (``selection.choose_decoder``); a deep one, which takes long, by a short training first, by a
+    longer one if it is better, but not clearly, and is trained anew if it is taken. Elsewhere it is
+    the first: beyond the values that were seen nothing compares decoders, and a line goes on more
+    soberly than a network. There, if gap terms were found, a model without them is tried, too
+    (``selection.choose_gap_terms``).
 
     Columns are bent only if no hidden value is read: a bend is fitted to what was seen, and follows
     the cut that a mechanism makes.
@@ -165,7 +166,9 @@ def _choose_decoder(models: Mapping[str, Config], table: Table, train: Train) ->
     trained, lost = _train_all(train, trials)
     kept, best, reason = selection.choose_decoder(trained, table)
     if best != kept and trials[best] != models[best]:  # it is better, but not clearly
-        again, lost_again = try_all(train, {best: _on_trial(models[best], LONGER_SHARE)})
+        due = [name for name in trained if trials[name] != models[name]]
+        longer = {name: _on_trial(models[name], LONGER_SHARE) for name in due}
+        again, lost_again = try_all(train, longer)
         trained, lost = trained | again, lost | lost_again
         kept, _, reason = selection.choose_decoder(trained, table)
     if trials[kept] != models[kept]:

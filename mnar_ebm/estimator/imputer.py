@@ -40,7 +40,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             missing in a table that has levels.
         sample_posterior: whether ``transform`` returns a draw from the posterior of the first
             fit, the same at every call, and not the mean.
-        mechanism: the model of why values are missing, one of ``config.MECHANISMS``, or ``auto``:
+        mechanism: the model of why values are missing, one of ``MECHANISMS``, or ``auto``:
             missing at random, completely or given what was observed, unless a hidden value clearly
             decides, of another column or the own (``screening``). That is evidence within a family
             of models, no proof. For gaps at random a deep decoder is taken if it fills better.

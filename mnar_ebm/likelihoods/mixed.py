@@ -1,6 +1,6 @@
 r"""p(x|z) of a table whose columns are of several kinds: a distribution for each.
 
-With ``loc`` and ``gap`` the decoder's output for the encoded columns of a block (``blocks``),
+With ``loc`` and ``gap`` the decoder's output for the encoded columns of a block (``kinds``),
 
     numeric        N(loc, scale²), or Student-t
     binary         P(x = 1) = sigmoid(loc)

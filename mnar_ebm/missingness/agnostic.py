@@ -6,8 +6,8 @@ The linear one keeps the slope of a column's own value apart from those of the o
 
     f_d(x) = sinh(a_d) x_d + sum_{e != d} b_ed x_e + c_d
 
-for b is what a table says least of (``Config.mechanism_weight_decay``). The own slope is written as
-that of self-masking is, to grow steep in few steps.
+for b is what a table says least of (setting ``mechanism_weight_decay``). The own slope is written
+as that of self-masking is, to grow steep in few steps.
 
 Without self-censoring a_d = 0: a column may go missing by all that the others hold, hidden or not,
 but not by what it holds itself. Where every pattern of gaps has a chance in every row, p(x) is then

@@ -132,7 +132,7 @@ MECHANISMS = {
         "values go missing by the whole row, hidden or not",
     ),
 }
-"""By name, as in ``Config.model.mechanism``, the simplest first."""
+"""By name, the simplest first."""
 
 
 def make_mechanism(

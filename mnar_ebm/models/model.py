@@ -67,6 +67,7 @@ def make_model(
     Raises:
         ValueError: mechanism, likelihood and data do not go together.
     """
+    settings = getattr(settings, "model", settings)  # a whole Config, as before there were groups
     if not MECHANISMS[settings.mechanism].reads_complete:
         observed_columns = ()
     settings = dataclasses.replace(settings, own_slopes=settings.hides_itself)  # else: a start

@@ -51,7 +51,7 @@ def make_tilt(
     """Return the tilt of ``space``: ``none``, ``data`` E(x), ``latent`` E(z), ``joint`` E(x, z).
 
     Args:
-        space: one of ``config.TILTS``.
+        space: one of ``settings.TILTS``.
         num_features: D.
         latent_dim: L.
         hidden_dim: units in each hidden layer of a network.

@@ -133,11 +133,11 @@ class FittedModel(NamedTuple):
         Args:
             num_samples: N.
             seed: of the draws.
-            **settings: as in ``sampling.sample``: ``method`` (by default weights, or chains where
+            **settings: as in ``inference.sample``: ``method`` (by default weights, or chains where
                 few base draws carry the weight), ``num_proposals``, ``num_chains``, ...
 
         Raises:
-            ValueError: as ``sampling.sample``.
+            ValueError: as ``inference.sample``.
         """
         key = jax.random.key(seed)
         samples = inference.sample(key, self.model, self.params, num_samples, **settings)

@@ -4,7 +4,7 @@ What was here before, training of a table, is in ``mnar_ebm.run``, ``tilted`` an
 old names are found for one release.
 """
 
-from typing import Any
+import functools
 
 from mnar_ebm import moved
 from mnar_ebm.training.chunks import Loop
@@ -32,5 +32,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    return moved.find("mnar_ebm.training", name)
+__getattr__ = functools.partial(moved.find, __name__)

@@ -69,6 +69,8 @@ def try_all(
 class Progress(NamedTuple):
     """Where training is, after a chunk of steps or at the end of a stage.
 
+    It can be read until the next is asked for, which takes its arrays: copy what is to be kept.
+
     Attributes:
         number: of the stage, from 0.
         stage: the stage.
@@ -130,7 +132,7 @@ def run_stages(
         state: its state, if it was begun before.
 
     Raises:
-        NonFiniteLossError: the loss is NaN or infinite; the last state yielded is unharmed.
+        NonFiniteLossError: the loss is NaN or infinite.
     """
     has_held_out = held_out.num_real > 0
     for index in range(first, len(stages)):

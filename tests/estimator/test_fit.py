@@ -126,6 +126,21 @@ def test_a_deep_decoder_is_tried_before_it_is_trained_at_length(monkeypatch, los
     assert choice.kept.fitted.config.optimisation.num_steps == 1001
 
 
+def test_decoders_that_are_tried_longer_are_tried_alike(monkeypatch):
+    """Where all have an encoder, none gains by more steps than another."""
+    decoders = {name: {"decoder": name} for name in ("linear", "linear_mlp")}
+    noise = np.array([1.0, -1.0] * 50)
+
+    def score(config):
+        return np.zeros(100) if config.model.decoder == "linear" else noise + 0.05
+
+    found = {"mechanism": "mcar"}
+    trained, _ = choose(monkeypatch, found, decoders, score=score, num_steps=1000)
+    steps = [(one.model.decoder, one.optimisation.num_steps) for one in trained]
+    tried = [(name, share) for share in (250, 500) for name in decoders]
+    assert steps == [*tried, ("linear", 1000)]
+
+
 @pytest.mark.parametrize("gain, takes_it", [(0.3, True), (0.05, False)])
 def test_a_deep_decoder_that_is_better_but_not_clearly_is_tried_longer(monkeypatch, gain, takes_it):
     """By half of the steps; where it is still not clear, the simpler one is taken."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from mnar_ebm.training import Loop, Pace, Stage, pad_rows, run_stages, verdict
+from mnar_ebm.training import Loop, Pace, Stage, Verdict, pad_rows, run_stages, verdict
 
 NUM_HIDDEN = 8
 
@@ -77,4 +77,21 @@ def test_a_boltzmann_machine_trains_by_persistent_chains():
     independent = log_likelihood(params | {"w": jnp.zeros((64, NUM_HIDDEN))}, held_out).mean()
     assert reached["exact"] > independent + 3
     assert abs(reached["pcd"] - reached["exact"]) < 0.5
-    print(reached, independent)
+
+
+def test_a_verdict_that_gives_up_ends_a_stage():
+    """At once, whatever the score; the best so far is what is kept."""
+
+    def loss(key, params, batch, held_out, nothing):
+        return ((params - batch) ** 2).mean(), ({}, nothing)
+
+    def evaluate(key, params, batch, is_row):
+        score = params.sum()
+        return Verdict(score, score > 1.0, {"held_out": score})
+
+    stage = Stage("walk", loss, evaluate, Pace(num_steps=5000, learning_rate=0.01))
+    rows = pad_rows(jnp.full((20, 1), 9.0))
+    keys = [tuple(jax.random.split(jax.random.key(0)))]
+    found = list(run_stages(Loop(10), [stage], jnp.zeros(1), rows, rows, keys))
+    assert 1 < len(found) < 5 and found[-1].is_end
+    assert float(found[-1].params[0]) == float(found[-1].state.best_bound) > 1.0

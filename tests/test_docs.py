@@ -44,6 +44,18 @@ def test_the_page_of_the_samplers_runs(quick_compile):
     assert names["summary"]["rhat"] < 1.1
 
 
+@pytest.mark.slow
+def test_the_page_of_boltzmann_machines_runs():
+    """Its machine says more of held-out digits than it did at first; the bracket holds log Z."""
+    names = {}
+    page = (ROOT / "docs/boltzmann.md").read_text(encoding="utf-8")
+    for block in python_blocks(page):
+        exec(compile(block, "docs/boltzmann.md", "exec"), names)
+    assert names["after"] > names["before"] + 3
+    for side in names["found"]:
+        assert abs(side.log_z - names["log_z"]) < 4 * side.standard_error
+
+
 def test_the_samplers_of_the_readme_run():
     """The block that the README shows for samplers gives draws of the shape that it says."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

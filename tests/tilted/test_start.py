@@ -11,7 +11,7 @@ from mnar_ebm import data, tilted, training
 from mnar_ebm.config import Config
 from mnar_ebm.missingness.selfmasking import slope
 from mnar_ebm.settings import SLOPES
-from mnar_ebm.tilted import stages, start, tilt_scale
+from mnar_ebm.tilted import start, tilt_scale
 from mnar_ebm.training import loop
 
 CONFIG = Config(
@@ -159,7 +159,7 @@ def hidden_below():
 @pytest.mark.slow
 def test_the_bound_finds_the_start_and_a_resumed_run_keeps_it(tmp_path, monkeypatch, quick_compile):
     """Low values are hidden, and low is found; a finished run is not searched again."""
-    monkeypatch.setattr(stages, "HELD_OUT_SAMPLES", 50)
+    monkeypatch.setattr("mnar_ebm.tilted.stages.HELD_OUT_SAMPLES", 50)
     monkeypatch.setattr(tilt_scale, "NUM_SAMPLES", 200)
     monkeypatch.setattr(tilt_scale, "NUM_NEGATIVES", 64)
     stages = []
@@ -181,7 +181,7 @@ def test_a_linear_mechanism_is_resumed_with_the_start_and_the_decay_that_it_had(
     tmp_path, monkeypatch, quick_compile
 ):
     """Killed within the stage ``base``, it goes on there, and ends as if it had not been."""
-    monkeypatch.setattr(stages, "HELD_OUT_SAMPLES", 50)
+    monkeypatch.setattr("mnar_ebm.tilted.stages.HELD_OUT_SAMPLES", 50)
     monkeypatch.setattr(loop, "CHUNK_STEPS", 20)
     config = dataclasses.replace(CONFIG, tilt="none", mechanism="linear", num_steps=60)
     seen = []

@@ -43,6 +43,7 @@ def main() -> None:
             workdir,
             unbiased=given.unbiased,
             resume=RESUME.value,
+            overwrite=OVERWRITE.value,
             report=bar,
             should_stop=stop,
         )

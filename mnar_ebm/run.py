@@ -48,6 +48,7 @@ def train(
     *,
     unbiased: Table | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     report: Callable[[Record], None] = lambda record: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[FittedModel, TiltReport]:
@@ -65,6 +66,7 @@ def train(
         unbiased: a sample of the population, with the same columns; its gaps are at random.
         workdir: run folder for checkpoints and ``log.jsonl``; nothing is written without it.
         resume: go on from the newest checkpoint of ``workdir``.
+        overwrite: drop the checkpoints of another run in ``workdir``.
         report: called with a record after every chunk of steps.
         should_stop: asked after every chunk; ``True`` saves and raises.
 
@@ -74,24 +76,41 @@ def train(
 
     Raises:
         TypeError: an argument is of another type.
-        ValueError: config, rows and checkpoint do not go together.
+        ValueError: config, rows and checkpoint do not go together, ``workdir`` holds checkpoints
+            that neither is to be gone on with nor to be dropped, or another run writes into it.
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         InterruptedTraining: ``should_stop`` said so; the state was saved first.
     """
     _check_types(config, table, unbiased)
     workdir = pathlib.Path(workdir) if workdir is not None else None
+    if workdir is not None and not (resume or overwrite) and checkpoints.has_checkpoint(workdir):
+        raise ValueError(f"{workdir}: expected no checkpoints, resume=True or overwrite=True")
     resumed = workdir if resume else None
     config = with_start(config, table, unbiased, resumed, report, should_stop)
     facts = table_facts(config, table)
     if unbiased is not None:
         check_unbiased(config, facts, unbiased)
+    with RunFolder(config, facts, rows_digest(table, unbiased), workdir) as run:
+        return _train(config, facts, table, unbiased, run, resume, report, should_stop)
+
+
+def _train(
+    config: Config,
+    facts: TableFacts,
+    table: Table,
+    unbiased: Table | None,
+    run: RunFolder,
+    resume: bool,
+    report: Callable[[Record], None],
+    should_stop: Callable[[], bool],
+) -> tuple[FittedModel, TiltReport]:
+    """Run the stages, choose the tilt's scale, and tilt to the unbiased rows."""
     fitted = make_fitted(config, facts)
     rows_train, rows_held_out = split_rows(config, len(table.x))
     train_data = make_batch(fitted, table.x[rows_train], unbiased)
     held_out = make_batch(fitted, table.x[rows_held_out])
     room = 0 if config.model.tilt != "none" else len(make_batch(fitted, table.x, unbiased).x)
     key = jax.random.key(config.seed)
-    run = RunFolder(config, facts, rows_digest(table, unbiased), workdir)
     stages = make_stages(config, fitted.model)
     params, first, state = fitted.params, 0, None
     if resume:

@@ -421,6 +421,35 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, monkeypatch):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(arrays["state"].trainable))
 
 
+def test_checkpoints_of_another_run_are_not_dropped_unasked(tmp_path):
+    """Neither resumed nor overwritten, they are refused before any work, and stay."""
+    before, _ = train(tmp_path)
+    other = dataclasses.replace(CONFIG, seed=5)
+    with pytest.raises(ValueError, match="expected no checkpoints, resume=True or overwrite=True"):
+        mnar_ebm.train(other, table(), tmp_path)
+    assert oracles.bits(mnar_ebm.load(tmp_path).params) == oracles.bits(before.params)
+    after, _ = mnar_ebm.train(other, table(), tmp_path, overwrite=True)
+    assert oracles.bits(mnar_ebm.load(tmp_path).params) == oracles.bits(after.params)
+    assert oracles.bits(after.params) != oracles.bits(before.params)
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path):
+    """The second is refused in one line; when the first has ended, whatever ended it, it runs."""
+    pytest.importorskip("fcntl", reason="no file locks on this system")
+    seen = []
+
+    def try_another(record):
+        with pytest.raises(ValueError, match="another run is writing into it"):
+            mnar_ebm.train(CONFIG, table(), tmp_path, resume=True)
+        seen.append(record)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mnar_ebm.train(CONFIG, table(), tmp_path, report=try_another)
+    assert len(seen) == 1
+    mnar_ebm.train(CONFIG, table(), tmp_path, resume=True)
+
+
 def test_a_stage_ends_when_its_patience_does():
     """A rate that moves nothing never beats the start, which is then what is kept."""
     seen = []

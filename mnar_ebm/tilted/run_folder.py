@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 import time
 from collections.abc import Sequence
@@ -19,6 +20,11 @@ from mnar_ebm.training import checkpoints, chunks, loop
 from mnar_ebm.training.stage import Stage
 from mnar_ebm.types import PyTree
 
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing keeps two runs apart
+    fcntl = None  # type: ignore[assignment]
+
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 Record = dict[str, Any]
@@ -33,13 +39,34 @@ def rows_digest(table: Table, unbiased: Table | None) -> str:
 
 
 class RunFolder:
-    """The run folder: its checkpoints and its log; without a folder, every method does nothing."""
+    """The run folder: its checkpoints and its log; without a folder, every method does nothing.
+
+    In a ``with`` block no other run writes into it.
+    """
 
     def __init__(self, config: Config, facts: TableFacts, rows: str, workdir: pathlib.Path | None):
         """Open the folder, which must exist; ``rows`` is the digest of those trained on."""
+        self._lock: int | None = None
         self._config, self._facts, self._rows, self._workdir = config, facts, rows, workdir
         self._manager = checkpoints.open_manager(workdir) if workdir is not None else None
         self._last_save = time.monotonic()
+
+    def __enter__(self) -> "RunFolder":
+        """Keep other runs out; raise ``ValueError`` if one is at work."""
+        if self._workdir is not None and fcntl is not None:
+            self._lock = os.open(self._workdir, os.O_RDONLY)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                self.__exit__()
+                raise ValueError(f"{self._workdir}: another run is writing into it") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _record(self, stage: str, second_energy: str = "") -> Record:
         facts = self._facts._replace(second_energy=second_energy).to_json()

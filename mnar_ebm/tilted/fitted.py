@@ -65,7 +65,8 @@ class FittedModel(NamedTuple):
         """Return rows in standard units with 0 in missing cells, and their mask. [N, D]."""
         mask = ~np.isnan(x)
         x = np.where(mask, self.facts.standardiser.apply(x), 0.0)
-        return x.astype(np.float32), mask
+        with np.errstate(over="ignore"):  # a value too far out has no density, which is told
+            return x.astype(np.float32), mask
 
     def impute(
         self,

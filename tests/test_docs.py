@@ -16,7 +16,10 @@ ROOT = pathlib.Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("docs/*.md"))
 PACKAGE = ROOT / "mnar_ebm"
 WITH_EXAMPLES = [
-    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    pytest.param(
+        ".".join(path.relative_to(ROOT).with_suffix("").parts),
+        marks=[pytest.mark.slow] * (path.name == "imputer.py"),  # it fits
+    )
     for path in sorted(PACKAGE.rglob("*.py"))
     if ">>>" in path.read_text(encoding="utf-8") and "samplers" not in path.parts
 ]

@@ -5,7 +5,7 @@ when a group is made, and the flags of the commands with their help, are read of
 """
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from mnar_ebm import _checks
@@ -44,9 +44,14 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def check_settings(group: Any) -> None:
-    """Raise the ``TypeError`` or ``ValueError`` of the first setting of a group that may not be."""
-    for field in dataclasses.fields(group):
+def check_settings(group: Any, fields: Iterable[dataclasses.Field[Any]] | None = None) -> None:
+    """Raise the ``TypeError`` or ``ValueError`` of the first setting of a group that may not be.
+
+    Args:
+        group: the settings.
+        fields: those to check; by default all.
+    """
+    for field in dataclasses.fields(group) if fields is None else fields:
         value = getattr(group, field.name)
         _checks.check_type(field.name, value, field.type)  # type: ignore[arg-type]
         for check in field.metadata["checks"]:

@@ -12,8 +12,8 @@ import dataclasses
 import warnings
 from typing import Any
 
-from mnar_ebm import _checks, settings
-from mnar_ebm._settings import setting
+from mnar_ebm import settings
+from mnar_ebm._settings import check_settings, setting
 from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.settings import (
     STANDARDISERS,
@@ -87,11 +87,7 @@ class Config:
 
     def _check(self) -> None:
         """Check what is in no group, and what goes together across groups."""
-        for name, (group, field) in settings_by_group().items():
-            if not group:
-                _checks.check_type(name, getattr(self, name), field.type)  # type: ignore[arg-type]
-                for check in field.metadata["checks"]:
-                    check(name, getattr(self, name))
+        check_settings(self, [field for group, field in settings_by_group().values() if not group])
         tilt, phase = self.model.tilt, self.negatives.negative_phase
         if self.optimisation.validation_fraction == 0 and tilt != "none":
             raise ValueError(

@@ -1,10 +1,19 @@
-"""Files that are whole or as they were: written beside, synced, and put in place at the end."""
+"""Files that are whole or as they were, put in place at the end; and locks on files."""
 
 import contextlib
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+CAN_LOCK = fcntl is not None
+"""Whether this system has locks; where it has none, nothing keeps two processes apart."""
 
 
 @contextlib.contextmanager
@@ -44,3 +53,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def lock(file: IO[bytes] | int, *, is_shared: bool = False, waits: bool = True) -> None:
+    """Lock an open file or folder until it is closed; where a system has no locks, do nothing.
+
+    Args:
+        file: an open file, or the descriptor of a file or a folder.
+        is_shared: keep out those that write alone.
+        waits: wait for others to close it.
+
+    Raises:
+        BlockingIOError: another has it, and ``waits`` is ``False``.
+    """
+    if CAN_LOCK:
+        kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+        fcntl.flock(file, kind if waits else kind | fcntl.LOCK_NB)

@@ -120,8 +120,10 @@ def test_settings_are_found_by_their_names_alone_with_a_warning():
     with pytest.raises(AttributeError):
         _ = config.never_there
     assert jax.tree.leaves(config) == [config]  # no pytree: static under jit
+    made = mnar_ebm.models.make_model(config, 3, ())  # a whole config, as before
+    assert made is mnar_ebm.models.make_model(config.model, 3, ())
     with pytest.warns(DeprecationWarning):
-        assert config.hides_itself == () and mnar_ebm.models.make_model(config, 3, ()) is not None
+        assert config.hides_itself == ()
         from mnar_ebm.config import IGNORABLE, SLOPES
     assert IGNORABLE == ("none", "mcar", "mar", "ignorable") and SLOPES["high"] == 1.0
 

@@ -22,6 +22,7 @@ from absl import flags
 
 from experiments import cli, markdown, settings
 from experiments.benchmark import runner
+from experiments.benchmark.debiasing.digits import to_black_and_white
 from mnar_ebm import boltzmann
 from mnar_ebm.boltzmann import RBM, rbm
 from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
@@ -56,6 +57,7 @@ def main() -> None:
         for name in PUBLISHED
         for seed in range(NUM_SEEDS.value)
     ]
+    check_done(runner.done(path))
     runner.run_all(jobs, path)
     done = runner.done(path)
     text = make_text([done[job.name] for job in jobs])
@@ -64,8 +66,24 @@ def main() -> None:
         markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
 
 
+def described() -> dict[str, Any]:
+    """Return the settings that a record depends on."""
+    return {flag.name: flag.value for flag in (NUM_HIDDEN, NUM_EPOCHS, RATE, NUM_RUNS)}
+
+
+def check_done(done: dict[str, dict[str, Any]]) -> None:
+    """Raise ``ValueError`` if a record was made with other settings."""
+    for name, record in done.items():
+        for setting, wanted in described().items():
+            if record["settings"][setting] != wanted:
+                raise ValueError(
+                    f"{name}: was made with {setting}={record['settings'][setting]}, got {wanted}; "
+                    "expected the same settings or another --workdir"
+                )
+
+
 def load(name: str) -> tuple[Array, Array]:
-    """Return training and test images as bits. [60000, 784], [10000, 784]."""
+    """Return training and test images of all digits as bits. [60000, 784], [10000, 784]."""
     from mnar_ebm.data.datasets import builders  # imports TFDS
 
     if settings.DATA_DIR.value is None:
@@ -73,8 +91,8 @@ def load(name: str) -> tuple[Array, Array]:
     splits = []
     for split in ("train", "test"):
         images, _ = builders.load_images("mnist", settings.DATA_DIR.value, split)
-        bits = (images.reshape(len(images), -1) > 127).astype(np.float32)
-        splits.append(jnp.asarray(1.0 - bits if name.startswith("1 -") else bits))
+        bits = to_black_and_white(images.reshape(len(images), -1) / 255)
+        splits.append(jnp.asarray(1 - bits if name.startswith("1 -") else bits))
     return splits[0], splits[1]
 
 
@@ -102,7 +120,7 @@ def measure(name: str, seed: int) -> dict[str, Any]:
         "within_3": [int((side <= 3).sum()) for side in far],
         "lower": float(found.lower.log_z.mean()),
         "upper": float(found.upper.log_z.mean()),
-        "num_runs": NUM_RUNS.value,
+        "settings": described(),
     }
 
 
@@ -144,7 +162,9 @@ def make_text(records: list[dict[str, Any]]) -> str:
     ]
     for one in records:
         published = ", ".join(f"{value:.2f}" for value in PUBLISHED[one["name"]])
-        within = " and ".join(f"{count} of {one['num_runs']}" for count in one["within_3"])
+        within = " and ".join(
+            f"{count} of {one['settings']['num_runs']}" for count in one["within_3"]
+        )
         numbers = [f"{one[what]:.2f}" for what in ("log_z", "lower", "upper")]
         cells = [one["name"], str(one["seed"]), f"{one['train']:.2f}", f"{one['test']:.2f}"]
         cells += [published, *numbers, within, f"{one['seconds']:.0f}"]

@@ -1,16 +1,11 @@
 """A file of records, one JSON object a line, that a killed run leaves fit to go on with."""
 
-import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # not on Windows, where one process at a time must do
-    fcntl = None  # type: ignore[assignment]
+from mnar_ebm.files import lock
 
 Record = dict[str, Any]
 
@@ -23,7 +18,8 @@ def read(path: pathlib.Path) -> list[Record]:
     """
     if not path.exists():
         return []
-    with path.open("rb") as file, _locked(file, is_shared=True):
+    with path.open("rb") as file:
+        lock(file, is_shared=True)
         lines = _whole_lines(file.read())
     records = []
     for number, line in enumerate(lines, start=1):
@@ -36,7 +32,8 @@ def read(path: pathlib.Path) -> list[Record]:
 
 def append(path: pathlib.Path, record: Record) -> None:
     """Write a record after the last whole line, and have it on the disk before all is well."""
-    with path.open("a+b") as file, _locked(file):
+    with path.open("a+b") as file:
+        lock(file)
         file.seek(0)
         file.truncate(sum(map(len, _whole_lines(file.read()))))
         file.write(json.dumps(record).encode() + b"\n")
@@ -58,11 +55,3 @@ def _parse(line: bytes) -> Record | None:
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
-
-
-@contextlib.contextmanager
-def _locked(file: IO[bytes], is_shared: bool = False) -> Iterator[None]:
-    """Keep other processes from writing, or from reading too, until the file is closed."""
-    if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX)
-    yield

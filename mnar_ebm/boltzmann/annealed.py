@@ -13,7 +13,8 @@ and backward from draws of the machine E 1/w = Z_0 / Z: of the logs, the first i
 expectation and the second above, so that together they bracket it. **The second holds only for
 exact draws of the machine**: from chains that have not crossed, it may be below log Z too.
 
-A likelihood by the forward estimate alone is too high.
+A likelihood by the forward estimate alone is too high. The path is not linear in β, and its kernel
+needs more than a log-density, so that it is not one of ``samplers.ais``.
 
 References:
     R. Salakhutdinov, I. Murray, "On the Quantitative Analysis of Deep Belief Networks", ICML 2008,

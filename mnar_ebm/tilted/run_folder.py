@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mnar_ebm import files
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.files import replacing
@@ -19,11 +20,6 @@ from mnar_ebm.tilted.fitted import FittedModel, make_fitted
 from mnar_ebm.training import checkpoints, chunks, loop
 from mnar_ebm.training.stage import Stage
 from mnar_ebm.types import PyTree
-
-try:
-    import fcntl
-except ImportError:  # not on Windows, where nothing keeps two runs apart
-    fcntl = None  # type: ignore[assignment]
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
@@ -53,11 +49,11 @@ class RunFolder:
 
     def __enter__(self) -> "RunFolder":
         """Keep other runs out; raise ``ValueError`` if one is at work."""
-        if self._workdir is not None and fcntl is not None:
+        if self._workdir is not None and files.CAN_LOCK:
             self._lock = os.open(self._workdir, os.O_RDONLY)
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                files.lock(self._lock, waits=False)
+            except BlockingIOError:
                 self.__exit__()
                 raise ValueError(f"{self._workdir}: another run is writing into it") from None
         return self

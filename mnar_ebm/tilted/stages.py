@@ -12,6 +12,8 @@ handed to the program as arrays: short trainings and long ones share their progr
 """
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,16 +37,39 @@ ESS_GUARD = 0.02
 """Smallest effective share of base draws at which log Z, and so the bound, is believed: about
 160 of the draws, a standard error of 0.08 nats."""
 
-DECAYED = {
-    "base": ("encoder", "others|coefficients"),
-    "tilt": ("kernel",),
-    "joint": ("encoder", "others|coefficients", "energy.*kernel"),
-}
-"""Paths of what weight decay shrinks, by stage: the encoder; what a mechanism reads of other
-columns, and its gap terms; the kernels of the energy."""
-
 SLOPE = r"\['slope'\]$"
 """Path of the slopes of a mechanism in its own values."""
+
+
+class Part(NamedTuple):
+    """What moves in a stage: how it is taken out and put back, and paths that decay shrinks."""
+
+    select: Callable[[Params], PyTree]
+    merge: Callable[[Params, PyTree], Params]
+    decayed: tuple[str, ...]
+
+
+MECHANISM_TERMS = "others|coefficients"
+"""Paths of what a mechanism reads of other columns, and of its gap terms."""
+
+PARTS = {
+    "base": Part(
+        lambda params: (params.base, params.mechanism),
+        lambda params, new: params._replace(base=new[0], mechanism=new[1]),
+        ("encoder", MECHANISM_TERMS),
+    ),
+    "tilt": Part(
+        lambda params: (params.energy, params.log_z),
+        lambda params, new: params._replace(energy=new[0], log_z=new[1]),
+        ("kernel",),
+    ),
+    "joint": Part(
+        lambda params: {name: getattr(params, name) for name in ("base", "mechanism", "energy")},
+        lambda params, new: params._replace(**new),
+        ("encoder", MECHANISM_TERMS, "energy.*kernel"),
+    ),
+}
+"""By stage."""
 
 ADVICE = "try a lower learning rate, a smaller latent_dim, or decoder_scale=per_feature"
 
@@ -105,37 +130,23 @@ def make_stages(config: Config, model: Model) -> tuple[Stage, ...]:
 @once
 def _make_stage(name: str, model: Model, num_samples: int, negatives: NegativeSettings) -> Stage:
     """Return a stage without its pace."""
-    if name == "base":
-        model = without_tilt(model)
-    make_loss = {
-        "base": refit_loss,
-        "tilt": nce_loss if negatives.negative_phase == "nce" else tilt_loss,
-        "joint": refit_loss,
-    }[name]
-    select, merge = {
-        "base": (
-            lambda params: (params.base, params.mechanism),
-            lambda params, new: params._replace(base=new[0], mechanism=new[1]),
-        ),
-        "tilt": (
-            lambda params: (params.energy, params.log_z),
-            lambda params, new: params._replace(energy=new[0], log_z=new[1]),
-        ),
-        "joint": (
-            lambda params: {
-                name: getattr(params, name) for name in ("base", "mechanism", "energy")
-            },
-            lambda params, new: params._replace(**new),
-        ),
-    }[name]
+    model = without_tilt(model) if name == "base" else model
+    part = PARTS[name]
+    tilt_loss = nce_loss if negatives.negative_phase == "nce" else bound_loss
+
+    def loss(key: Key, params: Params, batch: Batch, held_out: Batch, chains: PyTree) -> Loss:
+        if name == "tilt":  # whose part has no encoder to refit
+            return tilt_loss(model, num_samples, negatives, key, params, batch, chains)
+        return refit_loss(model, num_samples, negatives, key, params, batch, held_out, chains)
+
     return Stage(
         name,
-        loss=functools.partial(make_loss, model, num_samples, negatives),
+        loss=loss,
         evaluate=functools.partial(held_out_verdict, model, name == "joint"),
-        select=select,
-        merge=merge,
+        select=part.select,
+        merge=part.merge,
         init_memory=make_negatives(negatives, model).init,
-        decayed=DECAYED[name],
+        decayed=part.decayed,
         penalised=SLOPE,
         advice=ADVICE,
     )
@@ -188,21 +199,6 @@ def refit_loss(
     return loss - bound.sum() / batch.x.shape[0], aside
 
 
-def tilt_loss(
-    model: Model,
-    num_samples: int,
-    negatives: NegativeSettings,
-    key: Key,
-    params: Params,
-    batch: Batch,
-    held_out: Batch,
-    chains: PyTree,
-) -> Loss:
-    """Return ``bound_loss``: a tilt has no encoder to refit to held-out rows."""
-    del held_out
-    return bound_loss(model, num_samples, negatives, key, params, batch, chains)
-
-
 def nce_loss(
     model: Model,
     num_samples: int,
@@ -210,7 +206,6 @@ def nce_loss(
     key: Key,
     params: Params,
     batch: Batch,
-    held_out: Batch,
     chains: PyTree,
 ) -> Loss:
     """Return the logistic loss of posterior draws of the batch against base draws.
@@ -218,7 +213,6 @@ def nce_loss(
     The data of the contrast are each row's K draws, weighted by the tilted posterior with the
     weights held fixed: one step of EM, whose fixed point is that of the likelihood.
     """
-    del held_out
     key_posterior, key_base = jax.random.split(key)
     draws = bounds.batch_draws(key_posterior, model, params, batch, num_samples)
     weights = jax.lax.stop_gradient(jax.nn.softmax(draws.log_w, axis=-1))

@@ -7,6 +7,8 @@ import pytest
 
 from mnar_ebm import boltzmann
 from mnar_ebm.boltzmann import RBM, rbm
+from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
+from mnar_ebm.training.optimiser import make_optimiser
 
 
 def machine(scale=0.5):
@@ -78,8 +80,6 @@ def test_guards_bite(monkeypatch):
 @pytest.mark.parametrize("phase", ["pcd", "cd"])
 def test_a_machine_trains_through_the_engine(phase):
     """On bits that go together in pairs: it learns which, and its likelihood nears the entropy."""
-    from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
-
     rng = np.random.default_rng(0)
     half = rng.random((2500, 3)) < 0.5
     other = half ^ (rng.random((2500, 3)) < 0.15)
@@ -97,10 +97,20 @@ def test_a_machine_trains_through_the_engine(phase):
     assert before < law.mean() - 0.7 and reached > law.mean() - 0.05
 
 
+def test_weight_decay_shrinks_weights_alone():
+    """Data and chains alike have no gradient; biases about the offsets stay."""
+    pace = Pace(decays=(2.0,))
+    stage = boltzmann.make_stage(boltzmann.ChainSettings(), pace, jnp.full(30, 0.5))
+    moving = stage.select(machine())
+    adam = make_optimiser(stage.decayed, pace.decays, 0.1)
+    nothing = jax.tree.map(jnp.zeros_like, moving)
+    updates, _ = adam.update(nothing, adam.init(moving), moving)
+    np.testing.assert_allclose(updates.weights, -0.2 * moving.weights, rtol=1e-5)
+    assert not updates.visible.any() and not updates.hidden.any()
+
+
 def test_a_wrong_setting_is_refused():
     """In one line."""
-    from mnar_ebm.training import Pace
-
     with pytest.raises(ValueError, match="phase: expected one of cd, pcd, got 'snis'"):
         boltzmann.make_stage(boltzmann.ChainSettings("snis"), Pace(), jnp.zeros(3))
     with pytest.raises(ValueError, match="num_sweeps: expected at least 1, got 0"):

@@ -22,6 +22,12 @@ def test_readme_shows_what_the_records_say(load):
     assert command.make_text(records) in (ROOT / "experiments/README.md").read_text()
 
 
+def test_records_of_other_settings_are_refused(refused):
+    """The committed ones were made with those that the command has by default."""
+    line = refused(COMMAND, f"--workdir={ROOT}/experiments/records", "--num_epochs=3")
+    assert "MNIST seed 0: was made with num_epochs=20, got 3" in line
+
+
 def test_without_images_it_is_told_so(refused, tmp_path):
     """In one line, before any work."""
     line = refused(COMMAND, f"--workdir={tmp_path}")

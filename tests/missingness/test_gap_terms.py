@@ -18,7 +18,7 @@ from mnar_ebm.kinds import make_blocks
 from mnar_ebm.likelihoods import make_likelihood
 from mnar_ebm.missingness import MECHANISMS, gap_terms, make_mechanism
 from mnar_ebm.models import make_model
-from mnar_ebm.tilted.stages import DECAYED
+from mnar_ebm.tilted.stages import PARTS
 from mnar_ebm.types import DecoderOutput
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -375,7 +375,7 @@ def test_the_order_of_columns_does_not_train():
     assert (np.asarray(gradient["earlier"]) == 0).all()
     reached = np.asarray(gradient["coefficients"]).any(axis=0)
     assert (reached == (np.asarray(params["gaps"]["earlier"]) != 0)).all()
-    decayed = " ".join(DECAYED["base"])
+    decayed = " ".join(PARTS["base"].decayed)
     assert "earlier" not in decayed and "coefficients" in decayed
 
 

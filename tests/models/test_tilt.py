@@ -254,7 +254,6 @@ def test_the_nce_stage_is_stationary_at_the_truth(space):
                 key,
                 moved,
                 batch,
-                batch,
                 (),
             )[0]
 

@@ -9,24 +9,22 @@ import time
 
 from absl import flags
 
-import mnar_ebm
-from experiments import cli, report, settings
+from experiments import cli, settings, systems
+from mnar_ebm.training import run_folder
 
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 
 
 def main() -> None:
-    """Evaluate the run on the table that it was trained on."""
+    """Evaluate the run on the rows that it was trained on."""
     started = time.perf_counter()
     workdir = pathlib.Path(WORKDIR.value)
-    mnar_ebm.load(workdir)  # refuses a folder without a finished run, in one line
+    run_folder.read_finished(workdir)  # refuses another folder in one line
     sys.argv[1:] = [f"--flagfile={workdir / 'run.cfg'}", *sys.argv[1:]]
     cli.parse(sys.argv)
-    given = settings.load_rows()
-    fitted, tilt_report = mnar_ebm.train(
-        settings.config_from_flags(), given.table, workdir, unbiased=given.unbiased, resume=True
-    )
-    report.evaluate(fitted, tilt_report, given, workdir, started)
+    system, given = systems.named(settings.SYSTEM.value), settings.load_rows()
+    fitted = system.train(settings.config_from_flags(), given, workdir, resume=True)
+    system.evaluate(fitted, given, workdir, started)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,13 @@ plt.rcParams.update(
 )
 
 
+def save(figure: Any, path: pathlib.Path) -> None:
+    """Write a figure, whole or not at all, and let go of it."""
+    with replacing(path) as part:
+        figure.savefig(part)
+    plt.close(figure)
+
+
 def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
     """Draw the bound, in training and held out, and the effective share of base draws."""
     figure, (top, bottom) = plt.subplots(
@@ -57,9 +64,7 @@ def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
     top.set_ylabel("bound (nats a row)")
     top.legend(loc="lower right")
     bottom.set(ylim=(0, 1), xlabel="step", ylabel="ESS / N")
-    with replacing(path) as part:
-        figure.savefig(part)
-    plt.close(figure)
+    save(figure, path)
 
 
 def draw_densities(table: data.Table, imputed: Imputation, path: pathlib.Path) -> None:
@@ -131,9 +136,7 @@ def _finish_grid(figure: Any, axes: np.ndarray, num_panels: int, path: pathlib.P
         axis.axis("off")
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=len(labels), loc="outside upper center")
-    with replacing(path) as part:
-        figure.savefig(part)
-    plt.close(figure)
+    save(figure, path)
 
 
 def draw_latent(fitted: FittedModel, path: pathlib.Path) -> None:
@@ -159,6 +162,4 @@ def draw_latent(fitted: FittedModel, path: pathlib.Path) -> None:
         axis.set(title=title, xlabel="$z_1$", aspect="equal", xlim=(-3.5, 3.5), ylim=(-3.5, 3.5))
     axes[0].set_ylabel("$z_2$")
     figure.colorbar(contours, ax=axes, label="energy (nats)", shrink=0.8)
-    with replacing(path) as part:
-        figure.savefig(part)
-    plt.close(figure)
+    save(figure, path)

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-import mnar_ebm
-from experiments import cli
+from experiments import cli, systems
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 
@@ -32,6 +31,9 @@ AT_RANDOM = flags.DEFINE_bool(
 )
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output files if they exist.")
 
+OPTIONS = (NUM_IMPUTATIONS, NUM_SAMPLES, SEED, AT_RANDOM)
+"""What the model is told; those that are for a tilted table alone are refused of others."""
+
 
 def main() -> None:
     """Read, impute, write."""
@@ -46,36 +48,24 @@ def main() -> None:
     for path in (output, mean_path, std_path) if several else (output,):
         cli.check_output(path, OVERWRITE.value)
 
-    fitted = mnar_ebm.load(WORKDIR.value)
-    if AT_RANDOM.value:
-        fitted = fitted.without_mechanism()
-    csv = data.align(data.read_csv(INPUT.value), fitted.facts.columns)
-    imputed = fitted.impute(
-        csv.x,
-        num_imputations=NUM_IMPUTATIONS.value if several else 0,
-        num_samples=NUM_SAMPLES.value,
-        seed=SEED.value,
-    )
-    scale = fitted.facts.standardiser.scale
+    system = systems.named(systems.of_run(WORKDIR.value))
+    system.check_told("impute", [flag.name for flag in OPTIONS if flag.present])
+    options = {flag.name: flag.value for flag in OPTIONS}
+    csv, mean, draws, scale, notes = system.impute(WORKDIR.value, INPUT.value, options)
     if several:
-        draws = np.moveaxis(imputed.draws, 1, 0)
         with replacing(output) as part:
             data.long_table(csv, draws, scale).to_csv(part, index=False)
-        data.write_completed(mean_path, csv, imputed.mean, scale)
+        data.write_completed(mean_path, csv, mean, scale)
         std = np.where(np.isnan(csv.x), draws.std(axis=0, ddof=1), 0.0)
         std = pd.DataFrame(std, columns=list(csv.columns))
         with replacing(std_path) as part:
             std[list(csv.file_columns)].to_csv(part, index=False, float_format="%.6g")
     else:
-        data.write_completed(output, csv, imputed.mean, scale)
+        data.write_completed(output, csv, mean, scale)
     missing = np.isnan(csv.x)
     print(f"{INPUT.value}: {len(csv.x)} rows, {missing.sum()} gaps filled; wrote {output}")
-    with_gaps = missing.any(axis=1)
-    if with_gaps.any() and (ess := np.median(imputed.ess[with_gaps])) < 5:
-        print(
-            f"warning: half of the rows with gaps rest on fewer than {ess:.1f} effective samples; "
-            "raise --num_importance_samples"
-        )
+    for note in notes:
+        print(note)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import baselines, figures, published, settings
+from experiments import baselines, figures, published
+from experiments.given import Given
 from mnar_ebm import Config, data, diagnostics
 from mnar_ebm.debiasing import UnbiasedReport
 from mnar_ebm.files import replacing
@@ -33,7 +34,7 @@ _PACKAGES = ("mnar-ebm", "jax", "jaxlib", "flax", "optax", "distrax", "numpy", "
 def evaluate(
     fitted: FittedModel,
     tilt_report: TiltReport,
-    given: settings.Given,
+    given: Given,
     workdir: pathlib.Path,
     started: float,
 ) -> dict[str, Any]:

@@ -3,16 +3,11 @@
 python -m experiments.sample --workdir=RUN --output=samples.csv --num_samples=1000
 """
 
-import math
 import pathlib
 
-import numpy as np
-import pandas as pd
 from absl import flags
 
-import mnar_ebm
-from experiments import cli
-from mnar_ebm import data
+from experiments import cli, systems
 from mnar_ebm import inference as sampling
 from mnar_ebm.files import replacing
 
@@ -45,6 +40,12 @@ SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 FORCE = flags.DEFINE_bool("force", False, "Write the draws of chains that never moved, too.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output file if it exists.")
 
+OPTIONS = (
+    *(NUM_SAMPLES, SEED, METHOD, NUM_PROPOSALS, SPACE, NUM_CHAINS, NUM_STEPS, THIN),
+    *(STEP_SIZE, TEMPERATURE, FORCE),
+)
+"""What the model is told; those that are for a tilted table alone are refused of others."""
+
 
 def main() -> None:
     """Sample and write."""
@@ -63,52 +64,14 @@ def main() -> None:
     output = pathlib.Path(OUTPUT.value)
     cli.check_output(output, OVERWRITE.value)
 
-    fitted = mnar_ebm.load(WORKDIR.value)
-    drawn = fitted.sample(
-        NUM_SAMPLES.value,
-        seed=SEED.value,
-        method=METHOD.value,
-        num_proposals=NUM_PROPOSALS.value,
-        space=SPACE.value,
-        num_chains=NUM_CHAINS.value,
-        num_steps=NUM_STEPS.value,
-        thin=THIN.value,
-        step_size=STEP_SIZE.value,
-        temperature=TEMPERATURE.value,
-    )
-    _check_draws(drawn)
-    frame = pd.DataFrame(drawn.x, columns=list(fitted.facts.columns))
-    for name, scale in zip(frame, fitted.facts.standardiser.scale, strict=True):
-        frame[name] = [data.to_text(value, scale) for value in frame[name]]
+    system = systems.named(systems.of_run(WORKDIR.value))
+    system.check_told("sample", [flag.name for flag in OPTIONS if flag.present])
+    drawn = system.sample(WORKDIR.value, {flag.name: flag.value for flag in OPTIONS})
     with replacing(output) as part:
-        frame.to_csv(part, index=False)
-    told = ", ".join(f"{name} {_short(value)}" for name, value in drawn.summary.items())
-    print(f"{len(frame)} rows by {drawn.method}: {told}; wrote {output}")
-    for warning in drawn.warnings:
-        print(f"warning: {warning}")
-    if TEMPERATURE.value != 1.0:
-        print(f"note: temperature {TEMPERATURE.value} samples another model than the one trained")
-
-
-def _check_draws(drawn: sampling.Samples) -> None:
-    """Refuse, before anything is written, draws of chains that diverged or never moved."""
-    is_lost = ~np.isfinite(drawn.x).all(axis=1)
-    if is_lost.any():
-        raise ValueError(
-            f"{is_lost.sum()} of {len(drawn.x)} draws by {drawn.method} are not finite, for the "
-            "chains diverged, and nothing was written: try a smaller --step_size, or --method=mala"
-        )
-    if drawn.summary.get("acceptance_rate", 1.0) == 0.0 and not FORCE.value:
-        raise ValueError(
-            f"no move of the chains by {drawn.method} was accepted, and nothing was written: try a "
-            "smaller --step_size, or --force"
-        )
-
-
-def _short(value: float) -> str:
-    if not math.isfinite(value):
-        return str(value)
-    return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.3f}"
+        drawn.frame.to_csv(part, index=False)
+    print(f"{len(drawn.frame)} rows by {drawn.words}; wrote {output}")
+    for note in drawn.notes:
+        print(note)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,23 @@
 """The flags of training, and the config and the table that they ask for."""
 
+import dataclasses
 import pathlib
-from typing import NamedTuple
+from typing import Any
 
 from absl import flags
 
-from experiments import cli
+from experiments import cli, systems
+from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config, settings_by_group
 
+SYSTEM = flags.DEFINE_enum(
+    "system",
+    "tilted",
+    list(systems.SYSTEMS),
+    "What is trained: a tilted VAE of a table with gaps, or another model; flags below say what "
+    "they are for in the first, and systems share those of one name.",
+)
 DATASET = flags.DEFINE_string(
     "dataset", "breast_cancer", f"Named data set: one of {', '.join(data.names())}."
 )
@@ -24,36 +33,62 @@ UNBIASED = flags.DEFINE_string(
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of named data sets.")
 
-SETTINGS = {name: field for name, (_, field) in settings_by_group().items()}
-"""Of every setting, by its name, the field that says what it is for and what it may be."""
+
+def fields_of(kind: type) -> dict[str, dataclasses.Field[Any]]:
+    """Return the settings of a system by their names: what they are for and what they may be."""
+    if kind is Config:
+        return {name: field for name, (_, field) in settings_by_group().items()}
+    return {field.name: field for field in dataclasses.fields(kind)}
+
+
+SETTINGS = {system: fields_of(kind) for system, kind in systems.SYSTEMS.items()}
+"""Settings of every system; a flag that several have says what it is for in the first of them."""
 
 
 def define_config_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """Define a flag for every setting of the config, with its default and its help."""
+    """Define a flag for every setting of every system, with its default and its help."""
     define = {
         bool: flags.DEFINE_bool,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
         tuple: flags.DEFINE_list,
     }
-    for name, field in SETTINGS.items():
-        default, text, choices = field.default, field.metadata["help"], field.metadata["choices"]
-        if choices:
-            flags.DEFINE_enum(name, default, list(choices), text, flag_values=values)
-        else:
-            define[type(default)](name, default, text, flag_values=values)
+    for system, fields in SETTINGS.items():
+        for name, field in fields.items():
+            if name in values:
+                continue
+            default, choices = field.default, field.metadata["choices"]
+            text = field.metadata["help"]
+            if system != SYSTEM.default:
+                text = f"{text.removesuffix('.')} (--system={system})."
+            if choices:
+                flags.DEFINE_enum(name, default, list(choices), text, flag_values=values)
+            else:
+                define[type(default)](name, default, text, flag_values=values)
 
 
 define_config_flags()
 
 
-def config_from_flags(values: flags.FlagValues = flags.FLAGS) -> Config:
-    """Return the config that the flags describe.
+def config_from_flags(values: flags.FlagValues = flags.FLAGS, system: str | None = None) -> Any:
+    """Return the config of the system that the flags describe; what is not told is its default.
 
     Raises:
-        ValueError: a value is not allowed.
+        ValueError: a value is not allowed, or a flag is of another system.
     """
-    return Config(**{name: values[name].value for name in SETTINGS})
+    system = SYSTEM.value if system is None else system
+    own = SETTINGS[system]
+    told = {
+        name: values[name].value
+        for name in dict.fromkeys(name for fields in SETTINGS.values() for name in fields)
+        if not values[name].using_default_value
+    }
+    for name in told:
+        if name not in own:
+            raise ValueError(
+                f"--{name}: expected a setting of --system={system}, got one of others"
+            )
+    return systems.SYSTEMS[system](**told)
 
 
 def config_from_flagfile(name: str) -> Config:
@@ -65,31 +100,14 @@ def config_from_flagfile(name: str) -> Config:
     """
     values = flags.FlagValues()
     define_config_flags(values)
-    told = [flags.FLAGS[name].serialize() for name in SETTINGS if flags.FLAGS[name].present]
+    told = [flags.FLAGS[one].serialize() for one in fields_of(Config) if flags.FLAGS[one].present]
     values(["", *cli.expand([f"--flagfile={name}"]), *told])
-    return config_from_flags(values)
+    return config_from_flags(values, "tilted")
 
 
 def dataset_name() -> str:
     """Return the name of the data set, for a run folder and a report."""
     return pathlib.Path(DATA_PATH.value).stem if DATA_PATH.value else DATASET.value
-
-
-class Given(NamedTuple):
-    """The rows that a run is given.
-
-    Attributes:
-        table: the selected rows, or all if there are no others.
-        csv: the rows of ``whole`` as a CSV file, which ``imputed.csv`` completes.
-        whole: the rows whose gaps are to be filled: ``table``, and among them those that were
-            followed up, complete.
-        unbiased: an unbiased sample of the population, if there is one.
-    """
-
-    table: data.Table
-    csv: data.Csv
-    whole: data.Table
-    unbiased: data.Table | None = None
 
 
 def load_rows() -> Given:
@@ -139,15 +157,16 @@ def _load_unbiased(name: str, table: data.Table) -> data.Table:
     return data.to_table(data.align(data.read_csv(name), table.columns), "unbiased")
 
 
-def to_flagfile() -> str:
+def to_flagfile(config: Any) -> str:
     """Return a flag file that repeats the run, whatever the defaults will be by then."""
-    names = ["dataset", "data_path", "data_dir", "unbiased", *SETTINGS]
+    source = {name: flags.FLAGS[name].value for name in ("dataset", "data_path", "data_dir")}
+    for name in ("data_path", "data_dir"):
+        source[name] = source[name] and pathlib.Path(source[name]).absolute()
+    unbiased = UNBIASED.value
+    source["unbiased"] = pathlib.Path(unbiased).absolute() if _is_file(unbiased) else unbiased
+    told = {"system": SYSTEM.value, **source, **config.flat()}
     lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
-    for name in names:
-        value = flags.FLAGS[name].value
-        is_path = name in ("data_path", "data_dir") or name == "unbiased" and _is_file(value)
-        if is_path and value is not None:
-            value = pathlib.Path(value).absolute()
+    for name, value in told.items():
         if isinstance(value, (list, tuple)):
             value = ",".join(map(str, value))
         if value is not None:

@@ -1,22 +1,24 @@
-"""Train a tilted VAE on incomplete data, impute the gaps, and compare.
+"""Train a model and fill its run folder: a tilted VAE of incomplete data, or another system.
 
 python -m experiments.train --flagfile=latent.cfg
+python -m experiments.train --flagfile=rbm.cfg
 """
 
 import pathlib
 import signal
 import time
+from collections.abc import Callable
+from typing import Any
 
 from absl import flags
 from tqdm import tqdm
 
-import mnar_ebm
-from experiments import cli, report, settings
+from experiments import cli, settings, systems
 from mnar_ebm import training
 from mnar_ebm.files import replacing
 
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Run folder (runs/DATASET-TILT-seedSEED): checkpoints, metrics, figures."
+    "workdir", None, "Run folder (runs/DATASET-MODEL-seedSEED): checkpoints, metrics, figures."
 )
 RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint of the run folder.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the run in the folder if there is one.")
@@ -26,32 +28,36 @@ flags.adopt_module_key_flags(settings)
 def main() -> None:
     """Train, then evaluate, as the flags say."""
     started = time.perf_counter()
+    system = systems.named(settings.SYSTEM.value)
     config = settings.config_from_flags()
     given = settings.load_rows()
-    mnar_ebm.check(config, given.table, given.unbiased)
-    default = f"runs/{settings.dataset_name()}-{config.model.tilt}-seed{config.seed}"
+    system.check(config, given)
+    default = f"runs/{settings.dataset_name()}-{system.label(config)}-seed{config.seed}"
     workdir = pathlib.Path(WORKDIR.value or default)
     cli.open_run_folder(workdir, resume=RESUME.value, overwrite=OVERWRITE.value)
     if not training.checkpoints.has_checkpoint(workdir):
         with replacing(workdir / "run.cfg") as part:
-            part.write_text(settings.to_flagfile())
+            part.write_text(settings.to_flagfile(config))
 
-    with Bar() as bar, StopOnSignal() as stop:
-        fitted, tilt_report = mnar_ebm.train(
+    with Bar(system.headline) as bar, StopOnSignal() as stop:
+        fitted = system.train(
             config,
-            given.table,
+            given,
             workdir,
-            unbiased=given.unbiased,
             resume=RESUME.value,
             overwrite=OVERWRITE.value,
             report=bar,
             should_stop=stop,
         )
-    report.evaluate(fitted, tilt_report, given, workdir, started)
+    system.evaluate(fitted, given, workdir, started)
 
 
 class Bar:
-    """A progress bar for each stage, with the bound and the steps per second."""
+    """A progress bar for each stage, with what the system shows and the steps per second."""
+
+    def __init__(self, headline: Callable[[dict[str, Any]], str]):
+        """Show of each record what ``headline`` makes of it."""
+        self._headline = headline
 
     def __enter__(self) -> "Bar":
         """Show nothing yet."""
@@ -64,10 +70,8 @@ class Bar:
             self._bar.close()
             self._stage = record["stage"]
             self._bar = tqdm(total=record["num_steps"], desc=f"{self._stage:5}", unit="step")
-        held_out = f"held out {record['held_out']:.2f}, " if "held_out" in record else ""
         self._bar.set_postfix_str(
-            f"bound {record['bound']:.2f}, {held_out}{record['steps_per_second']:.0f} steps/s",
-            refresh=False,
+            f"{self._headline(record)}, {record['steps_per_second']:.0f} steps/s", refresh=False
         )
         self._bar.update(record["step"] - self._bar.n)
 

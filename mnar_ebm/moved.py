@@ -39,7 +39,6 @@ MODULES = {
     "mnar_ebm.training.negatives": "mnar_ebm.tilted.negatives",
     "mnar_ebm.training.pace": "mnar_ebm.training.optimiser",
     "mnar_ebm.training.run": "mnar_ebm.run",
-    "mnar_ebm.training.run_folder": "mnar_ebm.tilted.run_folder",
     "mnar_ebm.training.second_tilt": "mnar_ebm.debiasing.second_tilt",
     "mnar_ebm.training.stages": "mnar_ebm.tilted.stages",
     "mnar_ebm.training.start": "mnar_ebm.tilted.start",

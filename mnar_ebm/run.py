@@ -12,14 +12,15 @@ from mnar_ebm.debiasing.unbiased import check_unbiased, debias
 from mnar_ebm.tilted.facts import TableFacts, table_facts
 from mnar_ebm.tilted.fitted import FittedModel, make_batch, make_fitted
 from mnar_ebm.tilted.held_out import impute_held_out, split_rows
-from mnar_ebm.tilted.run_folder import Record, RunFolder, rows_digest
 from mnar_ebm.tilted.stages import make_loop, make_stages
 from mnar_ebm.tilted.start import CHOSEN, choose_start
 from mnar_ebm.tilted.tilt_scale import TiltReport, choose_tilt_scale
-from mnar_ebm.training import checkpoints, loop
-from mnar_ebm.training.loop import InterruptedTraining
+from mnar_ebm.training import checkpoints, run_folder
 from mnar_ebm.training.plan import pad_rows
-from mnar_ebm.types import Key
+from mnar_ebm.training.run_folder import Record, RunFolder
+
+SYSTEM = "tilted"
+"""What the record of a run folder calls a tilted table."""
 
 
 def check(config: Config, table: Table, unbiased: Table | None = None) -> None:
@@ -83,15 +84,16 @@ def train(
     """
     _check_types(config, table, unbiased)
     workdir = pathlib.Path(workdir) if workdir is not None else None
-    if workdir is not None and not (resume or overwrite) and checkpoints.has_checkpoint(workdir):
-        raise ValueError(f"{workdir}: expected no checkpoints, resume=True or overwrite=True")
+    run_folder.check_new(workdir, resume, overwrite)
     resumed = workdir if resume else None
     config = with_start(config, table, unbiased, resumed, report, should_stop)
     facts = table_facts(config, table)
     if unbiased is not None:
         check_unbiased(config, facts, unbiased)
-    with RunFolder(config, facts, rows_digest(table, unbiased), workdir) as run:
-        return _train(config, facts, table, unbiased, run, resume, report, should_stop)
+    rows = run_folder.digest(table.x, *([] if unbiased is None else [unbiased.x]))
+    about = {name: fact for name, fact in facts.to_json().items() if name != "second_energy"}
+    with RunFolder(workdir, config.flat(), about, rows, SYSTEM) as run:
+        return _train(config, facts, table, unbiased, run, resumed, report, should_stop)
 
 
 def _train(
@@ -100,7 +102,7 @@ def _train(
     table: Table,
     unbiased: Table | None,
     run: RunFolder,
-    resume: bool,
+    resumed: pathlib.Path | None,
     report: Callable[[Record], None],
     should_stop: Callable[[], bool],
 ) -> tuple[FittedModel, TiltReport]:
@@ -113,32 +115,25 @@ def _train(
     key = jax.random.key(config.seed)
     stages = make_stages(config, fitted.model)
     params, first, state = fitted.params, 0, None
-    if resume:
-        params, first, state = run.restore(stages, params)
+    if resumed is not None:
+        params, first, state = run.restore(stages, params, Config().flat())
+        if first == len(stages):
+            params = load(resumed).without_second().params
     else:
         run.start_log()
-
-    for now in loop.run_stages(
+    params = run_folder.run_in_folder(
+        run,
         make_loop(config),
         stages,
         params,
         pad_rows(train_data, room),
         pad_rows(held_out),
-        stage_keys(key, len(stages)),
+        run_folder.stage_keys(key, len(stages)),
         first,
         state,
-    ):
-        if now.record:
-            run.log(now.record)
-            report(now.record)
-        stopping = bool(now.record) and should_stop()
-        run.save(stages, now, force=stopping or now.is_end)
-        if stopping:
-            raise InterruptedTraining(
-                f"stopped at step {now.record['step']} of stage {now.stage.name}"
-            )
-        params = now.params if now.is_end else params
-
+        report=report,
+        should_stop=should_stop,
+    )
     key_scale = jax.random.fold_in(key, 1 + len(stages))
     judged = held_out if len(rows_held_out) else make_batch(fitted, table.x[rows_train])
     bend = facts.standardiser.bend
@@ -147,14 +142,8 @@ def _train(
     if unbiased is not None and "none" not in (config.model.tilt, config.unbiased.unbiased_energy):
         fitted, found = debias(fitted, unbiased)
         tilt_report = tilt_report._replace(unbiased=found)
-    run.save_finished(stages, fitted)
+    run.save_finished(stages, fitted.params, fitted.facts.to_json())
     return fitted, tilt_report
-
-
-def stage_keys(key: Key, num_stages: int) -> list[tuple[Key, Key]]:
-    """Return the random keys of each stage, of its steps and of its chains."""
-    fold = jax.random.fold_in
-    return [(fold(key, 1 + n), fold(key, 2 + num_stages + n)) for n in range(num_stages)]
 
 
 def with_start(
@@ -182,8 +171,7 @@ def with_start(
         and resumed
         and checkpoints.has_checkpoint(resumed)
     ):
-        with checkpoints.open_manager(resumed) as manager:
-            kept = checkpoints.load_record(manager, resumed)["config"]
+        kept = run_folder.read_record(resumed)["config"]
         return config.replace(**{name: kept[name] for name in CHOSEN if name in kept})
     return choose_start(config, bounds_of)
 
@@ -192,18 +180,15 @@ def load(workdir: str | pathlib.Path) -> FittedModel:
     """Return the fitted model of a finished run.
 
     Raises:
-        ValueError: the folder has no checkpoint, an unfinished or a damaged one.
+        ValueError: the folder has no checkpoint, an unfinished or a damaged one, or one of
+            another system (``mnar_ebm.recipes``).
     """
-    workdir = pathlib.Path(workdir)
-    if not checkpoints.has_checkpoint(workdir):
-        raise ValueError(f"{workdir}: expected a checkpoint, found none")
-    with checkpoints.open_manager(workdir) as manager:
-        record = checkpoints.load_record(manager, workdir)
-        if record["stage"] != "finished":
-            raise ValueError(
-                f"{workdir}: expected a finished run, got one in stage {record['stage']}; "
-                "finish it with experiments.train --resume"
-            )
-        fitted = make_fitted(Config(**record["config"]), TableFacts.from_json(record["facts"]))
-        arrays = checkpoints.load_arrays(manager, workdir, {"params": fitted.params})
-    return fitted._replace(params=arrays["params"])
+    record, params = run_folder.load_finished(
+        pathlib.Path(workdir), SYSTEM, lambda record: _start_of(record).params
+    )
+    return _start_of(record)._replace(params=params)
+
+
+def _start_of(record: Record) -> FittedModel:
+    """Return the model that a record is of, as at its start."""
+    return make_fitted(Config(**record["config"]), TableFacts.from_json(record["facts"]))

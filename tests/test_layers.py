@@ -23,6 +23,7 @@ LAYERS = (
     ("objectives",),
     ("inference",),
     ("metrics", "boltzmann"),
+    ("recipes",),
     ("tilted",),
     ("debiasing",),
     ("run",),

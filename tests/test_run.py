@@ -21,8 +21,8 @@ from mnar_ebm import data, run, tilted, training
 from mnar_ebm.config import Config
 from mnar_ebm.models import without_tilt
 from mnar_ebm.settings import LIKELIHOODS, MECHANISMS, NEGATIVE_PHASES
-from mnar_ebm.tilted import run_folder, stages, tilt_scale
-from mnar_ebm.training import checkpoints, chunks, loop, optimiser, plan
+from mnar_ebm.tilted import stages, tilt_scale
+from mnar_ebm.training import checkpoints, chunks, loop, optimiser, plan, run_folder
 from mnar_ebm.types import Batch
 
 # The readers that orbax drops when a file is damaged tell of it whenever they are collected.

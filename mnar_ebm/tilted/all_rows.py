@@ -12,10 +12,10 @@ import numpy as np
 from mnar_ebm.data.table import Table
 from mnar_ebm.tilted.fitted import FittedModel, make_batch
 from mnar_ebm.tilted.held_out import split_rows
-from mnar_ebm.tilted.run_folder import Record
 from mnar_ebm.tilted.stages import make_loop, make_stages
 from mnar_ebm.training import loop
 from mnar_ebm.training.plan import pad_rows
+from mnar_ebm.training.run_folder import Record
 
 SHARE = 0.25
 """Share of the steps of the stage ``base``."""

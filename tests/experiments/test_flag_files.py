@@ -4,6 +4,7 @@ import pytest
 from absl import flags
 
 from experiments import cli
+from mnar_ebm import recipes
 from mnar_ebm.config import Config
 
 COMMANDS = ("train", "impute", "sample", "evaluate", "sensitivity")
@@ -80,7 +81,7 @@ def test_a_file_that_includes_itself_is_refused(write, names):
 @pytest.mark.parametrize("args", [["--flagfile=nowhere.cfg"], ["--flagfile="], ["--flagfile"]])
 def test_a_file_that_is_not_found(write, args):
     """The message lists those that come with the commands."""
-    with pytest.raises(flags.Error, match="base.cfg, data.cfg, joint.cfg, latent.cfg, smoke.cfg"):
+    with pytest.raises(flags.Error, match="base.cfg, data.cfg, joint.cfg, latent.cfg, rbm.cfg, "):
         cli.expand(args)
 
 
@@ -94,6 +95,25 @@ def test_the_files_that_come_along(load, name):
     assert config.model.tilt == tilts.get(name, name)
     if name == "latent":
         assert config == Config()
+
+
+@pytest.mark.parametrize(("name", "num_hidden"), [("rbm", 64), ("rbm_small", 16)])
+def test_the_files_of_other_systems(load, name, num_hidden):
+    """Each is accepted by training and is of its system; what it does not tell is its default."""
+    command = load("train")
+    command.cli.parse(["train", f"--flagfile={name}.cfg"])
+    assert command.settings.config_from_flags() == recipes.rbm.Config(num_hidden=num_hidden)
+
+
+def test_a_flag_of_another_system_is_refused(load):
+    """It would do nothing."""
+    command = load("train")
+    command.cli.parse(["train", "--flagfile=rbm.cfg", "--tilt=data"])
+    with pytest.raises(ValueError, match="--tilt: expected a setting of --system=rbm, got another"):
+        command.settings.config_from_flags()
+    command.cli.parse(["train", "--num_hidden=3"])
+    with pytest.raises(ValueError, match="--num_hidden: expected a setting of --system=tilted"):
+        command.settings.config_from_flags()
 
 
 def test_later_flags_win(load, write):

@@ -1,0 +1,97 @@
+"""Figures of a machine: how it trained, its filters, and a chain on its way."""
+
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib import pyplot as plt
+
+from experiments import figures  # its settings of matplotlib
+from mnar_ebm.boltzmann import rbm
+from mnar_ebm.recipes.rbm import FittedMachine
+
+_SWEEPS = (0, 1, 3, 10, 30, 100, 300, 1000)
+
+
+def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
+    """Draw the score of held-out rows, their likelihood where it was taken, and the energy gap."""
+    figure, (top, bottom) = plt.subplots(
+        2, 1, sharex=True, figsize=(7, 4.5), height_ratios=(3, 1), layout="constrained"
+    )
+    steps = [record["step"] for record in log]
+    for name, label in {
+        "held_out": "held out, score that chooses",
+        "pseudo_likelihood": "held out, pseudo-likelihood",
+    }.items():
+        if name in log[0]:
+            top.plot(steps, [record[name] for record in log], "-o", ms=2, label=label)
+    taken = [record for record in log if "log_likelihood_lower" in record]
+    if taken:
+        low, high = (
+            np.array([record[f"log_likelihood_{side}"] for record in taken])
+            for side in ("lower", "upper")
+        )
+        top.errorbar(
+            [record["step"] for record in taken],
+            (low + high) / 2,
+            abs(high - low) / 2,
+            fmt="s",
+            ms=3,
+            capsize=3,
+            label="held out, both sides of the likelihood",
+        )
+    top.set_ylabel("nats a row")
+    top.legend(loc="lower right")
+    bottom.plot(steps, [record["energy_gap"] for record in log], "-o", ms=2, color="#888888")
+    bottom.axhline(0.0, color="#222222", linewidth=0.5)
+    bottom.set(xlabel="step", ylabel="energy gap")
+    figures.save(figure, path)
+
+
+def draw_filters(fitted: FittedMachine, path: pathlib.Path) -> None:
+    """Draw the weights of hidden units, those of the largest norm first.
+
+    As images, if the visible units are as many as the pixels of a square.
+    """
+    weights = np.asarray(fitted.machine.weights)
+    order = np.argsort(-np.linalg.norm(weights, axis=0))[:64]
+    largest = np.abs(weights[:, order]).max()
+    _draw_rows(weights[:, order].T, path, 8, {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest})
+
+
+def draw_chain(fitted: FittedMachine, bits: np.ndarray, path: pathlib.Path) -> None:
+    """Draw eight chains from data, a column each, after so many sweeps of Gibbs, row by row."""
+    key = jax.random.key(fitted.config.seed)
+    now = jnp.asarray(bits[np.linspace(0, len(bits) - 1, 8).astype(int)])
+    seen = [np.asarray(now)]
+    for number, (before, after) in enumerate(zip(_SWEEPS, _SWEEPS[1:], strict=False)):
+        now = rbm.gibbs(jax.random.fold_in(key, number), fitted.machine, now, after - before)
+        seen.append(np.asarray(now))
+    labels = [f"{count} sweeps" for count in _SWEEPS]
+    _draw_rows(np.concatenate(seen), path, 8, {"cmap": "gray_r", "vmin": 0, "vmax": 1}, labels)
+
+
+def _draw_rows(
+    rows: np.ndarray,
+    path: pathlib.Path,
+    num_across: int,
+    style: dict[str, Any],
+    labels: list[str] | None = None,
+) -> None:
+    """Draw rows as small images, or as strips if they are no squares. [N, V]."""
+    side = round(rows.shape[1] ** 0.5)
+    shape = (side, side) if side**2 == rows.shape[1] else (1, rows.shape[1])
+    num_down = -(-len(rows) // num_across)
+    size = (0.9 * num_across + 1.0, 0.9 * num_down)
+    figure, axes = plt.subplots(
+        num_down, num_across, figsize=size, squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    for axis, row in zip(axes.flat, rows, strict=False):
+        axis.imshow(row.reshape(shape), aspect="auto" if shape[0] == 1 else "equal", **style)
+    for axis, label in zip(axes[:, 0], labels or [], strict=False):
+        axis.set_ylabel(label, rotation=0, ha="right", va="center")
+    figures.save(figure, path)

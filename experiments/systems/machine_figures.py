@@ -21,10 +21,12 @@ def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
         2, 1, sharex=True, figsize=(7, 4.5), height_ratios=(3, 1), layout="constrained"
     )
     steps = [record["step"] for record in log]
-    for name, label in {
-        "held_out": "held out, score that chooses",
+    is_exact = "pseudo_likelihood" in log[0]
+    labels = {
+        "held_out": "held out, likelihood" if is_exact else "held out, pseudo-likelihood",
         "pseudo_likelihood": "held out, pseudo-likelihood",
-    }.items():
+    }
+    for name, label in labels.items():
         if name in log[0]:
             top.plot(steps, [record[name] for record in log], "-o", ms=2, label=label)
     taken = [record for record in log if "log_likelihood_lower" in record]

@@ -101,15 +101,21 @@ def _print_report(metrics: dict[str, Any], fitted: FittedMachine, workdir: pathl
     print(f"\n{metrics['dataset']}: a machine of {num_visible} x {num_hidden} units")
     print("log-likelihood, nats a row; beside it that of independent units")
     for name, sides in metrics["likelihood"].items():
-        told = " to ".join(f"{value:.2f}" for value in sides.values())
+        told = " to ".join(
+            f"{sides[side]:.2f}" + _error(sides.get(f"{side}_error")) for side in list(sides)[::2]
+        )
         rows = f"{name.replace('_', '-')} ({metrics['rows'][name]} rows)"
-        print(f"  {rows:24}{told:>20}{metrics['independent_units'][name]:12.2f}")
+        print(f"  {rows:24}{told:>32}{metrics['independent_units'][name]:12.2f}")
     if not metrics["is_exact"]:
         print(
             "  from above by paths from independent units, from below by paths from chains, which "
             "is a bound only if these have crossed: chain.png shows some"
         )
     print(f"{metrics['wall_seconds']:.0f} seconds; run folder {workdir}")
+
+
+def _error(standard_error: float | None) -> str:
+    return "" if standard_error is None else f" +- {standard_error:.2f}"
 
 
 def check_told(command: str, told: list[str]) -> None:

@@ -290,9 +290,14 @@ def likelihood(fitted: FittedMachine, v: Array, num_temperatures: int = 1000) ->
     log_z = fitted.log_z(fitted.config.seed, num_temperatures)
     if not isinstance(log_z, Bracket):
         return {"log_likelihood": -mean_free - float(log_z)}
+    sides = {"lower": log_z.upper, "upper": log_z.lower}
     return {
-        "log_likelihood_lower": -mean_free - float(log_z.upper.log_z),
-        "log_likelihood_upper": -mean_free - float(log_z.lower.log_z),
+        f"log_likelihood_{name}{what}": value
+        for name, side in sides.items()
+        for what, value in {
+            "": -mean_free - float(side.log_z),
+            "_error": float(side.standard_error),
+        }.items()
     }
 
 

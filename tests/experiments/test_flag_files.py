@@ -105,14 +105,18 @@ def test_the_files_of_other_systems(load, name, num_hidden):
     assert command.settings.config_from_flags() == recipes.rbm.Config(num_hidden=num_hidden)
 
 
-def test_a_flag_of_another_system_is_refused(load):
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--flagfile=rbm.cfg", "--tilt=data"], "--tilt: expected a setting of --system=rbm"),
+        (["--num_hidden=3"], "--num_hidden: expected a setting of --system=tilted"),
+    ],
+)
+def test_a_flag_of_another_system_is_refused(load, args, message):
     """It would do nothing."""
     command = load("train")
-    command.cli.parse(["train", "--flagfile=rbm.cfg", "--tilt=data"])
-    with pytest.raises(ValueError, match="--tilt: expected a setting of --system=rbm, got another"):
-        command.settings.config_from_flags()
-    command.cli.parse(["train", "--num_hidden=3"])
-    with pytest.raises(ValueError, match="--num_hidden: expected a setting of --system=tilted"):
+    command.cli.parse(["train", *args])
+    with pytest.raises(ValueError, match=message):
         command.settings.config_from_flags()
 
 

@@ -1,0 +1,56 @@
+"""A machine on the command line: trained, sampled, evaluated again."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+TINY = ("--num_hidden=4", "--num_steps=20", "--batch_size=16", "--num_chains=16")
+
+
+@pytest.fixture
+def units_csv(tmp_path):
+    """Write a file of nine units that go together, an image of 3 x 3."""
+    rng = np.random.default_rng(0)
+    cause = rng.integers(2, size=(60, 1))
+    x = np.where(rng.random((60, 9)) < 0.9, cause, 1 - cause)
+    path = tmp_path / "units.csv"
+    pd.DataFrame(x, columns=[f"u{unit}" for unit in range(9)]).to_csv(path, index=False)
+    return path
+
+
+def test_train_sample_evaluate(call, units_csv):
+    """The run folder is complete, and its metrics are made again the same."""
+    said = call("train", "--flagfile=rbm_small.cfg", *TINY, f"--data_path={units_csv}")
+    assert said.status == 0, said.err
+    assert "units: a machine of 9 x 4 units" in said.out and "held-out likelihood" in said.err
+    assert "run folder runs/units-rbm-seed0" in said.out
+    run = units_csv.parent / "cwd" / "runs" / "units-rbm-seed0"
+    names = {path.name for path in run.iterdir()}
+    figures = {"training.png", "filters.png", "chain.png"}
+    assert names == {"checkpoints", "run.cfg", "metrics.json", "log.jsonl", *figures}
+
+    first = json.loads((run / "metrics.json").read_text())
+    assert first["is_exact"] and first["rows"] == {"train": 54, "held_out": 6}
+    assert first["likelihood"]["train"]["log_likelihood"] < 0
+    (run / "metrics.json").unlink()
+    assert call("evaluate", f"--workdir={run}").status == 0
+    again = json.loads((run / "metrics.json").read_text())
+    assert again["likelihood"] == first["likelihood"] and again["config"] == first["config"]
+
+    output = run.parent / "drawn.csv"
+    said = call("sample", f"--workdir={run}", f"--output={output}", "--num_samples=7")
+    assert said.out == f"7 rows by enumeration, exact and independent; wrote {output}\n"
+    drawn = pd.read_csv(output)
+    assert drawn.shape == (7, 9) and set(drawn.to_numpy().ravel()) <= {0, 1}
+
+
+def test_what_is_of_a_tilted_table_alone_is_refused(call, refused, units_csv):
+    """Flags of chains of tilts, and the command of sensitivity."""
+    call("train", "--flagfile=rbm_small.cfg", *TINY, f"--data_path={units_csv}", "--workdir=run")
+    told = refused("sample", "--workdir=run", "--output=x.csv", "--method=hmc")
+    assert "--method: expected some of --num_samples, --seed, --num_steps" in told
+    args = (f"--input={units_csv}", "--output=y.csv", "--column=u1", "--gamma=1")
+    told = refused("sensitivity", "--workdir=run", *args)
+    assert "expected a run of 'tilted', got 'rbm'" in told

@@ -1,41 +1,52 @@
 r"""log Z of a machine that cannot be enumerated, from below and from above.
 
-From independent bits with biases b_0, hidden units summed out, to the machine:
+Along a ladder of machines, from one without weights, whose log Z is a sum over its units, to the
+one that is asked for, with parameters that change linearly from rung to rung:
+
+    F_0, F_1, ..., F_T,      log Z_0 = Σ_i A(b_0i) + Σ_j softplus(c_0j),      Z_T = Z
+
+The plain ladder has two rungs, independent units with biases b_0 and the machine, and so is
 
     f_β(v) = exp((1 - β) b_0·v + β b·v) Π_j (1 + exp(β (c_j + (v W)_j))),   0 = β_0 < ... < β_T = 1
 
-so that Z_0 = 2^H Π_i (1 + exp(b_0i)) and Z_1 = Z. A sweep of Gibbs at the machine with biases
-(1 - β) b_0 + β b, β c and weights β W leaves f_β as it is. Forward from draws of the bits,
+A sweep of Gibbs at a machine leaves its law as it is. Upwards from draws of the first,
 
-    log w = Σ_t log f_(β_t)(v_(t-1)) - log f_(β_(t-1))(v_(t-1)),      E w = Z / Z_0
+    log w = Σ_t F_(t-1)(v_(t-1)) - F_t(v_(t-1)),      E w = Z / Z_0
 
-and backward from draws of the machine E 1/w = Z_0 / Z: of the logs, the first is below log Z in
+and downwards from draws of the machine E 1/w = Z_0 / Z: of the logs, the first is below log Z in
 expectation and the second above, so that together they bracket it. **The second holds only for
 exact draws of the machine**: from chains that have not crossed, it may be below log Z too.
 
-A likelihood by the forward estimate alone is too high. The path is not linear in β, and its kernel
-needs more than a log-density, so that it is not one of ``samplers.ais``.
+Paths may be resampled on the way, by their weights, whenever these have become uneven (``keep``).
+The mean weight is as unbiased as before, and paths that count for nothing give way to others.
+
+The rungs may also be checkpoints of the training that made the machine: a ladder that costs
+nothing, and that opens modes in the order in which they were learned.
+
+A likelihood by the estimate from below alone is too high. The path is not linear in β, and its
+kernel needs more than a log-density, so that it is not one of ``samplers.ais``.
 
 References:
     R. Salakhutdinov, I. Murray, "On the Quantitative Analysis of Deep Belief Networks", ICML 2008,
     https://doi.org/10.1145/1390156.1390266, sec. 4.
     R. Grosse, Z. Ghahramani, R. Adams, "Sandwiching the Marginal Likelihood Using Bidirectional
     Monte Carlo", 2015, https://arxiv.org/abs/1511.02543.
+    H. P. Chan, T. L. Lai, "A general theory of particle filters in hidden Markov models and some
+    applications", Annals of Statistics 41(6), 2013, https://doi.org/10.1214/13-AOS1172 (the error).
+    N. Béreux, A. Decelle, C. Furtlehner, L. Rosset, B. Seoane, "Fast training and sampling of
+    Restricted Boltzmann Machines", ICLR 2025, https://arxiv.org/abs/2405.15376 (checkpoints).
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from mnar_ebm.boltzmann import rbm as machines
-from mnar_ebm.boltzmann.rbm import RBM
-from mnar_ebm.samplers.importance import (
-    effective_sample_size,
-    log_mean_exp,
-    log_mean_exp_standard_error,
-)
+from mnar_ebm.boltzmann.visible import BINARY, RBM, Visible
+from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp, normalise, sir
 from mnar_ebm.types import Array, Key
 
 
@@ -45,7 +56,8 @@ class Side(NamedTuple):
     Attributes:
         log_z: the estimate, in nats. []
         standard_error: of it, as far as the paths reach. []
-        effective_sample_size: of the paths; if it is near 1, trust nothing. []
+        effective_sample_size: 1 / Σ_n S_n², S_n the share of the weight that the heirs of start n
+            have; if it is near 1, trust nothing. []
     """
 
     log_z: Array
@@ -57,7 +69,7 @@ class Bracket(NamedTuple):
     """log Z from below and from above, in expectation.
 
     Attributes:
-        lower: by paths from independent bits.
+        lower: by paths from independent units.
         upper: by paths from draws of the machine.
     """
 
@@ -72,60 +84,128 @@ def bracket(
     target_draws: Array,
     num_temperatures: int = 1000,
     num_paths: int = 100,
+    kind: Visible = BINARY,
+    keep: float = 0.0,
 ) -> Bracket:
     """Return log Z from below and from above.
 
     Args:
         key: random key.
         rbm: the machine.
-        base_bias: b_0, as the logits of the data's means. [V]
+        base_bias: b_0, as the logits of the data's means, of Gaussians the means. [V]
         target_draws: exact draws of the machine (``rbm.sample``), or of long chains, which is then
             to be said: what is above log Z with the former may not be with the latter. [N, V]
         num_temperatures: T.
         num_paths: paths from below; from above there is one for each draw.
+        kind: of the visible units.
+        keep: share of the paths that effectively count, below which they are resampled; 0: never.
+    """
+    ladder = stack([without_weights(rbm, base_bias), rbm])
+    return bracket_along(key, ladder, target_draws, num_temperatures, num_paths, kind, keep)
+
+
+def bracket_along(
+    key: Key,
+    ladder: RBM,
+    target_draws: Array,
+    num_temperatures: int = 1000,
+    num_paths: int = 100,
+    kind: Visible = BINARY,
+    keep: float = 0.0,
+) -> Bracket:
+    """Return log Z of the last machine of a ladder from below and from above.
+
+    Args:
+        key: random key.
+        ladder: machines (``stack``), the first ``without_weights``. Each leaf [R, ...]
+        target_draws: of the last, as in ``bracket``. [N, V]
+        num_temperatures: T, machines after the first that are walked along, spread evenly over the
+            R - 1 steps of the ladder.
+        num_paths: paths from below; from above there is one for each draw.
+        kind: of the visible units.
+        keep: as in ``bracket``.
     """
     key_start, key_up, key_down = jax.random.split(key, 3)
-    betas = jnp.linspace(0.0, 1.0, num_temperatures + 1)
-    logits = jnp.broadcast_to(base_bias, (num_paths, base_bias.shape[0]))
-    up = _log_weights(key_up, rbm, base_bias, machines.draw(key_start, logits), betas, True)
-    down = _log_weights(key_down, rbm, base_bias, target_draws, betas, False)
-    log_z_base = jax.nn.softplus(base_bias).sum() + rbm.hidden.shape[0] * jnp.log(2.0)
-    return Bracket(_side(up, log_z_base, 1.0), _side(-down, log_z_base, -1.0))
-
-
-def _side(log_w: Array, log_z_base: Array, sign: float) -> Side:
-    return Side(
-        log_z_base + sign * log_mean_exp(log_w),
-        log_mean_exp_standard_error(log_w),
-        effective_sample_size(log_w),
+    first = jax.tree.map(lambda leaf: leaf[0], ladder)
+    start = machines.sample_independent(key_start, first, num_paths, kind)
+    walk = functools.partial(_walk, ladder=ladder, num=num_temperatures, kind=kind, keep=keep)
+    log_z_first = machines.log_z_independent(first, kind)
+    up, down = walk(key_up, start, upwards=True), walk(key_down, target_draws, upwards=False)
+    return Bracket(
+        up._replace(log_z=log_z_first + up.log_z), down._replace(log_z=log_z_first - down.log_z)
     )
 
 
-@functools.partial(jax.jit, static_argnums=5)
-def _log_weights(
-    key: Key, rbm: RBM, base_bias: Array, start: Array, betas: Array, upwards: bool
-) -> Array:
-    """Return log w of each path, which begins at ``start`` [N, V]. [N]."""
+def without_weights(rbm: RBM, base_bias: Array) -> RBM:
+    """Return the machine of independent units with these biases, and of the same size."""
+    return RBM(base_bias, jnp.zeros_like(rbm.hidden), jnp.zeros_like(rbm.weights), rbm.log_scale)
 
-    def at(beta: Array) -> RBM:
-        visible = (1.0 - beta) * base_bias + beta * rbm.visible
-        return RBM(visible, beta * rbm.hidden, beta * rbm.weights)
 
-    def log_ratio(v: Array, below: Array, above: Array) -> Array:
-        return machines.free_energy(at(below), v) - machines.free_energy(at(above), v)
+def stack(machines: Sequence[RBM]) -> RBM:
+    """Return a ladder of machines of one size, such as checkpoints. Each leaf [R, ...]."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *machines)
 
-    def step(
-        carry: tuple[Array, Array], now: tuple[Key, Array, Array]
-    ) -> tuple[tuple[Array, Array], None]:
-        v, log_w = carry
-        key, below, above = now
+
+def rung(ladder: RBM, place: Array) -> RBM:
+    """Return the machine at a place from 0 to R - 1, between two rungs if it is no whole number."""
+    below = jnp.clip(jnp.floor(place).astype(int), 0, ladder.hidden.shape[0] - 2)
+    share = place - below
+    return jax.tree.map(lambda leaf: (1 - share) * leaf[below] + share * leaf[below + 1], ladder)
+
+
+class _Paths(NamedTuple):
+    """Where paths stand, what they weigh, and whose heirs they are."""
+
+    v: Array
+    log_w: Array
+    ancestor: Array
+    log_ratio: Array
+
+
+@functools.partial(jax.jit, static_argnames=("num", "kind", "keep", "upwards"))
+def _walk(
+    key: Key, start: Array, ladder: RBM, num: int, kind: Visible, keep: float, upwards: bool
+) -> Side:
+    """Return log of the mean weight of paths along a ladder, which begin at ``start`` [N, V]."""
+    size, top = start.shape[0], ladder.hidden.shape[0] - 1
+
+    def step(paths: _Paths, now: tuple[Key, Array]) -> tuple[_Paths, None]:
+        key, number = now
+        key_sweep, key_choice = jax.random.split(key)
+        below = rung(ladder, (number - 1) * top / num)
+        above = rung(ladder, number * top / num)
+        if not upwards:
+            paths = paths._replace(v=machines.sweep(key_sweep, above, paths.v, kind))
+        before, after = (below, above) if upwards else (above, below)
+        fall = machines.free_energy(before, paths.v, kind)
+        paths = paths._replace(
+            log_w=paths.log_w + fall - machines.free_energy(after, paths.v, kind)
+        )
+        paths = _resample(key_choice, paths, keep)
         if upwards:
-            log_w = log_w + log_ratio(v, below, above)
-            return (machines.sweep(key, at(above), v), log_w), None
-        v = machines.sweep(key, at(above), v)
-        return (v, log_w + log_ratio(v, below, above)), None
+            paths = paths._replace(v=machines.sweep(key_sweep, above, paths.v, kind))
+        return paths, None
 
-    keys = jax.random.split(key, betas.shape[0] - 1)
-    order = (keys, betas[:-1], betas[1:])
-    zeros = jnp.zeros(start.shape[0], start.dtype)
-    return jax.lax.scan(step, (start, zeros), order, reverse=not upwards)[0][1]
+    zero = jnp.zeros((), start.dtype)
+    paths = _Paths(start, jnp.zeros(size, start.dtype), jnp.arange(size), zero)
+    order = jax.random.split(key, num), jnp.arange(1, num + 1, dtype=start.dtype)
+    paths, _ = jax.lax.scan(step, paths, order, reverse=not upwards)
+    shares = jax.ops.segment_sum(jnp.exp(normalise(paths.log_w)), paths.ancestor, size)
+    error = jnp.sqrt(((shares - 1 / size) ** 2).sum() * size / max(size - 1, 1))
+    log_z = paths.log_ratio + log_mean_exp(paths.log_w)
+    return Side(log_z, jnp.where(size == 1, jnp.inf, error), 1 / (shares**2).sum())
+
+
+def _resample(key: Key, paths: _Paths, keep: float) -> _Paths:
+    """Return paths drawn by their weights, if too few of them count."""
+    if not keep:
+        return paths
+
+    def draw(paths: _Paths) -> _Paths:
+        chosen = sir(key, paths.log_w, paths.log_w.size, "systematic")
+        log_ratio = paths.log_ratio + log_mean_exp(paths.log_w)
+        log_w = jnp.zeros_like(paths.log_w)
+        return _Paths(paths.v[chosen], log_w, paths.ancestor[chosen], log_ratio)
+
+    is_uneven = effective_sample_size(paths.log_w) < keep * paths.log_w.size
+    return jax.lax.cond(is_uneven, draw, lambda paths: paths, paths)

@@ -38,7 +38,7 @@ class TrainState(NamedTuple):
     Attributes:
         step: steps taken in this stage. []
         trainable: the parameters that move.
-        opt_state: Adam's.
+        opt_state: the optimiser's.
         average: exponential moving average of ``trainable``; itself where the decay is 0.
         best: the average with the highest score of held-out rows so far.
         best_bound: that score. []
@@ -62,7 +62,7 @@ def init_state(stage: Stage, params: Any, key: Key) -> TrainState:
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         trainable=trainable,
-        opt_state=make_optimiser(stage.decayed).init(trainable),
+        opt_state=make_optimiser(stage.decayed, direct=stage.direct).init(trainable),
         average=jax.tree.map(jnp.array, trainable),
         best=jax.tree.map(jnp.array, trainable),
         best_bound=jnp.full((), -jnp.inf, float),  # float: not weakly typed
@@ -145,7 +145,7 @@ def _make_chunk(ema_decay: float, patience: int, stage: Stage, mesh: jax.shardin
             batch = jax.tree.map(lambda leaf: leaf[now.rows], rows)
             batch = jax.lax.with_sharding_constraint(batch, batch_sharding)
             refit = jax.tree.map(lambda leaf: leaf[now.held_out], held_out)
-            optimiser = make_optimiser(stage.decayed, decays, rates[index])
+            optimiser = make_optimiser(stage.decayed, decays, rates[index], stage.direct)
             return take_step(state, params, batch, refit, now.key, optimiser, precision)
 
         def add_step(

@@ -43,7 +43,10 @@ class Pace(NamedTuple):
 
 
 def make_optimiser(
-    decayed: Sequence[str], decays: Sequence[Array | float] = (), rate: Array | float = 0.0
+    decayed: Sequence[str],
+    decays: Sequence[Array | float] = (),
+    rate: Array | float = 0.0,
+    direct: Callable[[], optax.GradientTransformation] = optax.scale_by_adam,
 ) -> optax.GradientTransformation:
     """Return Adam with decoupled weight decay; its state has one structure whatever the rates.
 
@@ -51,12 +54,13 @@ def make_optimiser(
         decayed: patterns of the paths of the parameters that are shrunk.
         decays: their rates of decay; 0 if none is told.
         rate: the learning rate.
+        direct: makes what turns gradients into directions, in place of Adam.
     """
     shrunk = [
         optax.add_decayed_weights(decay, _is_on_path(pattern))
         for pattern, decay in zip(decayed, decays or (0.0,) * len(decayed), strict=True)
     ]
-    return optax.chain(optax.scale_by_adam(), *shrunk, optax.scale_by_learning_rate(rate))
+    return optax.chain(direct(), *shrunk, optax.scale_by_learning_rate(rate))
 
 
 def add_prior(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import optax
 
 from mnar_ebm.training.optimiser import Pace
 from mnar_ebm.types import Array, Key, PyTree
@@ -49,6 +50,7 @@ class Stage(NamedTuple):
         decayed: patterns of the paths of the parameters that weight decay shrinks, one for each
             of ``pace.decays``.
         penalised: pattern of the paths that have a normal prior, of ``pace.precision``.
+        direct: makes what turns gradients into directions: ``optax.trace(decay)`` for momentum.
         advice: what to try if the loss is not finite.
     """
 
@@ -61,6 +63,7 @@ class Stage(NamedTuple):
     init_memory: Callable[[Key], PyTree] = lambda key: ()
     decayed: tuple[str, ...] = ()
     penalised: str = ""
+    direct: Callable[[], optax.GradientTransformation] = optax.scale_by_adam
     advice: str = "try a lower learning rate"
 
 

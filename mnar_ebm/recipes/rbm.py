@@ -11,7 +11,7 @@ import numpy as np
 
 from mnar_ebm import _checks
 from mnar_ebm._settings import check_settings, setting
-from mnar_ebm.boltzmann import RBM, Bracket, ChainSettings, bracket, make_stage, rbm
+from mnar_ebm.boltzmann import RBM, Bracket, ChainSettings, bracket, clamp, make_stage, rbm
 from mnar_ebm.boltzmann.training import PHASES
 from mnar_ebm.data.table import Table
 from mnar_ebm.settings import SCHEDULES
@@ -23,6 +23,9 @@ SYSTEM = "rbm"
 
 FEW_UNITS = 12
 """Most units of the smaller side for which held-out rows are judged by the exact likelihood."""
+
+NUM_MEAN_DRAWS = 100
+"""Draws whose mean says how likely a missing unit is on, where that is not summed."""
 
 NUM_SWEEPS = 1000
 """Sweeps of the chains that stand for a machine that cannot be enumerated."""
@@ -110,6 +113,28 @@ class FittedMachine(NamedTuple):
         if self.is_exact:
             return np.asarray(rbm.sample(key, self.machine, num_samples))
         return np.asarray(_run_chains(key, self, num_samples, num_sweeps))
+
+    def impute(
+        self, x: np.ndarray, num_imputations: int, seed: int = 0, num_sweeps: int = NUM_SWEEPS
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows whose missing units are filled given the others, which are clamped.
+
+        Args:
+            x: rows, NaN where missing. [N, V]
+            num_imputations: M.
+            seed: of the draws.
+            num_sweeps: of chains, where there are too many hidden units to sum over.
+
+        Returns:
+            How likely each unit is on, [N, V], exact where hidden units are few and else the mean
+            of 100 draws at least; and M draws of the rows, [M, N, V]. Observed units as bits.
+        """
+        bits, mask = self.bits(x)
+        key, is_few = jax.random.key(seed), self.config.num_hidden <= rbm.MAX_UNITS
+        num_draws = num_imputations if is_few else max(num_imputations, NUM_MEAN_DRAWS)
+        draws = clamp.impute(key, self.machine, bits, mask, num_draws, num_sweeps)
+        mean = clamp.mean(self.machine, bits, mask) if is_few else draws.mean(axis=0)
+        return np.asarray(mean), np.asarray(draws[:num_imputations])
 
     def log_z(self, seed: int = 0, num_temperatures: int = 1000) -> Bracket | Array:
         """Return log Z, or a bracket where the machine cannot be enumerated.

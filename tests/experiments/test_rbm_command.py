@@ -46,6 +46,25 @@ def test_train_sample_evaluate(call, units_csv):
     assert drawn.shape == (7, 9) and set(drawn.to_numpy().ravel()) <= {0, 1}
 
 
+def test_gaps_of_other_rows_are_filled(call, refused, units_csv):
+    """By how likely a unit is on, or by bits; observed cells as they came."""
+    call("train", "--flagfile=rbm_small.cfg", *TINY, f"--data_path={units_csv}", "--workdir=run")
+    names = ",".join(f"u{unit}" for unit in range(9))
+    units_csv.with_name("gaps.csv").write_text(f"{names}\n1.0,,1,1,,1,1,1,1\n0,0,0,,0,0,0,0,0\n")
+    files = (f"--input={units_csv.with_name('gaps.csv')}", "--output=out.csv")
+    said = call("impute", "--workdir=run", *files)
+    assert "2 rows, 3 gaps filled; wrote out.csv" in said.out, said.err
+    assert "a unit is on where its value is above 0.5" in said.out
+    filled = pd.read_csv("out.csv", dtype=str)
+    assert filled["u0"].tolist() == ["1.0", "0"]
+    assert float(filled["u1"][0]) > 0.5 > float(filled["u3"][1])
+    assert call("impute", "--workdir=run", *files, "--num_imputations=3", "--overwrite").status == 0
+    draws = pd.read_csv("out.csv")
+    assert draws.shape == (6, 11) and set(draws["u1"]) <= {0, 1}
+    told = refused("impute", "--workdir=run", *files, "--overwrite", "--gaps_at_random")
+    assert "--gaps_at_random: expected some of --num_imputations, --seed" in told
+
+
 def test_what_is_of_a_tilted_table_alone_is_refused(call, refused, units_csv):
     """Flags of chains of tilts, and the command of sensitivity."""
     call("train", "--flagfile=rbm_small.cfg", *TINY, f"--data_path={units_csv}", "--workdir=run")

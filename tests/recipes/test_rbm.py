@@ -136,3 +136,17 @@ def test_gaps_are_refused_by_name():
         rbm.train(CONFIG, data.make_table("units", COLUMNS, x))
     known = data.make_table("units", COLUMNS, x, truth=table().x)
     np.testing.assert_array_equal(rbm.table_facts(CONFIG, known)[1], table().x)
+
+
+def test_gaps_are_filled_given_the_others(full):
+    """Means are exact conditionals, by all states that agree with what is observed."""
+    fitted, x = full[0], np.array([[1.0, np.nan, 0.0, np.nan, 1.0]])
+    states = full_states()
+    agrees = (states[:, [0, 2, 4]] == [1, 0, 1]).all(axis=1)
+    weights = np.exp(-np.array(machines.free_energy(fitted.machine, states), np.float64)) * agrees
+    exact = weights @ states / weights.sum()
+    mean, draws = fitted.impute(x, num_imputations=2000)
+    np.testing.assert_allclose(mean[0], exact, atol=1e-5)
+    assert set(np.unique(draws)) == {0.0, 1.0} and (draws[:, 0, [0, 2, 4]] == [1, 0, 1]).all()
+    error = np.sqrt(exact * (1 - exact) / 2000)
+    assert (abs(draws[:, 0].mean(axis=0) - exact) <= 5 * error).all()

@@ -129,7 +129,7 @@ class FittedMachine(NamedTuple):
             How likely each unit is on, [N, V], exact where hidden units are few and else the mean
             of 100 draws at least; and M draws of the rows, [M, N, V]. Observed units as bits.
         """
-        bits, mask = self.bits(x)
+        bits, mask = map(jnp.asarray, self.bits(x))
         key, is_few = jax.random.key(seed), self.config.num_hidden <= rbm.MAX_UNITS
         num_draws = num_imputations if is_few else max(num_imputations, NUM_MEAN_DRAWS)
         draws = clamp.impute(key, self.machine, bits, mask, num_draws, num_sweeps)

@@ -48,7 +48,8 @@ def test_train_sample_evaluate(call, units_csv):
 
 def test_gaps_of_other_rows_are_filled(call, refused, units_csv):
     """By how likely a unit is on, or by bits; observed cells as they came."""
-    call("train", "--flagfile=rbm_small.cfg", *TINY, f"--data_path={units_csv}", "--workdir=run")
+    args = (*TINY, "--num_steps=300", f"--data_path={units_csv}", "--workdir=run")
+    call("train", "--flagfile=rbm_small.cfg", *args)
     names = ",".join(f"u{unit}" for unit in range(9))
     units_csv.with_name("gaps.csv").write_text(f"{names}\n1.0,,1,1,,1,1,1,1\n0,0,0,,0,0,0,0,0\n")
     files = (f"--input={units_csv.with_name('gaps.csv')}", "--output=out.csv")

@@ -1,0 +1,108 @@
+r"""The law of one node given all others: what Gibbs draws and what the pseudo-likelihood scores.
+
+    log p(x_i = s|x_others) = -Σ_{c with i} E_c(s, x_c without i) - log Σ_s' exp(...)
+
+Every term of every node is a row of one table, energies of the node's states for a joint state of
+the others of the clique. So a conditional is a look-up for each of its D terms, whatever cliques
+and numbers of states there are, and nodes and chains are axes of one array operation.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnar_ebm.markov.graph import FactorGraph, Structure
+from mnar_ebm.types import Array
+
+
+class Terms(NamedTuple):
+    """Where the terms of V nodes are in the table of rows; nodes of fewer are padded.
+
+    Attributes:
+        first: row of a term where all others of its clique are 0; of padding, that of 0. [V, D]
+        others: nodes that the term reads. [V, D, K]
+        strides: how far each of these moves the row; of padding, 0. [V, D, K]
+        is_state: which states a node has. [S, V]
+    """
+
+    first: np.ndarray
+    others: np.ndarray
+    strides: np.ndarray
+    is_state: np.ndarray
+
+
+def energy_rows(graph: FactorGraph) -> Array:
+    """Return the table of rows, the last of which is 0: energies of a node's states. [S, R]."""
+    width = max(graph.structure.num_states)
+    rows = []
+    for table in graph.tables:
+        for axis in range(1, table.ndim):
+            of_node = jnp.moveaxis(table, axis, 0).reshape(table.shape[axis], -1)
+            rows.append(jnp.pad(of_node, ((0, width - table.shape[axis]), (0, 0))))
+    return jnp.concatenate([*rows, jnp.zeros((width, 1))], axis=1)
+
+
+def terms_of(structure: Structure, nodes: tuple[int, ...]) -> Terms:
+    """Return the terms of some nodes, in the order of ``energy_rows``."""
+    found: dict[int, list[tuple[int, tuple[int, ...], tuple[int, ...]]]] = {n: [] for n in nodes}
+    start = 0
+    for scopes in structure.scopes:
+        sizes = [structure.num_states[node] for node in scopes[0]]
+        for axis in range(len(sizes)):
+            rest = sizes[:axis] + sizes[axis + 1 :]
+            strides = tuple(int(np.prod(rest[place + 1 :])) for place in range(len(rest)))
+            num_rows = int(np.prod(rest))
+            for scope in scopes:
+                if scope[axis] in found:
+                    others = scope[:axis] + scope[axis + 1 :]
+                    found[scope[axis]].append((start, others, strides))
+                start += num_rows
+    depth = max(map(len, found.values()))
+    most = max((len(others) for each in found.values() for _, others, _ in each), default=0)
+    first = np.full((len(nodes), depth), start)
+    others, strides = np.zeros((2, len(nodes), depth, most), int)
+    for place, node in enumerate(nodes):
+        for index, (row, read, moves) in enumerate(found[node]):
+            first[place, index] = row
+            others[place, index, : len(read)] = read
+            strides[place, index, : len(read)] = moves
+    sizes = np.array(structure.num_states)[list(nodes)]
+    return Terms(first, others, strides, np.arange(max(structure.num_states))[:, None] < sizes)
+
+
+def logits(rows: Array, terms: Terms, x: Array) -> Array:
+    """Return log p(x_i = s|others) of V nodes up to a constant, with nodes before chains.
+
+    Args:
+        rows: as by ``energy_rows``. [S, R]
+        terms: of the nodes.
+        x: chains. [N, C]
+
+    Returns:
+        The logits, minus infinity of a state that a node has not. [S, V, C]
+    """
+    moves = (terms.strides[..., None] * x[terms.others]).sum(axis=2)
+    where = terms.first[..., None] + moves  # [V, D, C]
+    each = jnp.stack([-row[where].sum(axis=1) for row in rows])
+    return jnp.where(terms.is_state[..., None], each, -jnp.inf)
+
+
+def pseudo_log_likelihood(graph: FactorGraph, x: Array) -> Array:
+    """Return Σ_i log p(x_i|x_others), in nats, without log Z. [..., N] -> [...].
+
+    References:
+        J. Besag, "Statistical Analysis of Non-Lattice Data", The Statistician 24, 1975.
+    """
+    columns = x.reshape(-1, x.shape[-1]).T
+    each = logits(energy_rows(graph), _all_terms(graph.structure), columns)
+    log_p = jax.nn.log_softmax(each, axis=0)
+    own = jnp.take_along_axis(log_p, columns[None], axis=0)[0]
+    return own.sum(axis=0).reshape(x.shape[:-1])
+
+
+@functools.lru_cache(maxsize=32)
+def _all_terms(structure: Structure) -> Terms:
+    return terms_of(structure, tuple(range(len(structure.names))))

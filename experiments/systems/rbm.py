@@ -15,6 +15,7 @@ from experiments.systems import Completed, Drawn
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 from mnar_ebm.recipes import rbm as recipe
+from mnar_ebm.recipes import units
 from mnar_ebm.recipes.rbm import Config, FittedMachine
 
 UNDERSTOOD = {
@@ -33,7 +34,7 @@ def check(config: Config, given: Given) -> None:
     """Raise what training would raise of such arguments, before anything is written."""
     if given.unbiased is not None:
         raise ValueError("--unbiased: expected none with --system=rbm, which has no tilt")
-    recipe.table_facts(config, given.table)
+    units.table_facts(config.threshold, given.table)
 
 
 def train(config: Config, given: Given, workdir: pathlib.Path, **how: Any) -> FittedMachine:
@@ -56,9 +57,9 @@ def evaluate(fitted: FittedMachine, given: Given, workdir: pathlib.Path, started
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
     from experiments.systems import machine_figures as figures
 
-    _, bits = recipe.table_facts(fitted.config, given.table)
+    _, bits = units.table_facts(fitted.config.threshold, given.table)
     parts = dict(
-        zip(("train", "held_out"), recipe.split_rows(fitted.config, len(bits)), strict=True)
+        zip(("train", "held_out"), units.split_rows(fitted.config, len(bits)), strict=True)
     )
     log = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
     packages = ("mnar-ebm", "jax", "jaxlib", "numpy")

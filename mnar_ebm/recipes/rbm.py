@@ -2,21 +2,20 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import _checks
-from mnar_ebm._settings import check_settings, setting
+from mnar_ebm._settings import setting
 from mnar_ebm.boltzmann import RBM, Bracket, ChainSettings, bracket, clamp, make_stage, rbm
 from mnar_ebm.boltzmann.training import PHASES
 from mnar_ebm.data.table import Table
-from mnar_ebm.settings import SCHEDULES
-from mnar_ebm.training import Loop, Pace, Progress, Stage, pad_rows, run_folder, verdict
-from mnar_ebm.training.run_folder import Record, RunFolder
+from mnar_ebm.recipes import units
+from mnar_ebm.recipes.units import Facts, How, UnitsConfig
+from mnar_ebm.training import Progress, Stage, run_folder, verdict
+from mnar_ebm.training.run_folder import Record
 from mnar_ebm.types import Array, Key
 
 SYSTEM = "rbm"
@@ -32,8 +31,8 @@ NUM_SWEEPS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of a machine, of its training, and of what counts as on."""
+class Config(UnitsConfig):
+    """Settings of a machine and of its training."""
 
     num_hidden: int = setting(64, "Hidden units.", at_least=1)
     negative_phase: str = setting(
@@ -41,48 +40,6 @@ class Config:
     )
     num_chains: int = setting(100, "Chains that pcd carries along.", at_least=1)
     num_sweeps: int = setting(1, "Sweeps of Gibbs in a step.", at_least=1)
-    threshold: float = setting(
-        0.5,
-        "A unit is on where the value is above this share of the table's largest; 0: values are "
-        "taken as they are, 0 or 1.",
-        between=(0, 1),
-    )
-    batch_size: int = setting(100, "Rows in a step.", at_least=1)
-    learning_rate: float = setting(1e-2, "Peak of Adam's learning rates.", is_positive=True)
-    schedule: str = setting(
-        "cosine", "Learning rates warm up and decay to 0, or stay at their peak.", choices=SCHEDULES
-    )
-    num_steps: int = setting(4000, "Steps of training.", at_least=1)
-    weight_decay: float = setting(0.0, "Decoupled weight decay of the weights.", at_least=0)
-    validation_fraction: float = setting(
-        0.1, "Share of rows held out, which choose the step that is kept.", between=(0, 0.5)
-    )
-    patience: int = setting(
-        20, "Evaluations without a better score of held-out rows before training stops.", at_least=1
-    )
-    seed: int = setting(0, "Seed of everything random.", between=(0, 2**32 - 1))
-
-    def __post_init__(self) -> None:
-        """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
-        check_settings(self)
-
-    def flat(self) -> Record:
-        """Return every setting by its name."""
-        return dataclasses.asdict(self)
-
-
-class Facts(NamedTuple):
-    """What a machine must know of the table that it is fitted to.
-
-    Attributes:
-        columns: the V names.
-        cut: values above it are on; none if they are taken as they are.
-        rate: how often each unit is on, kept off 0 and 1. [V]
-    """
-
-    columns: tuple[str, ...]
-    cut: float | None
-    rate: tuple[float, ...]
 
 
 class FittedMachine(NamedTuple):
@@ -99,7 +56,7 @@ class FittedMachine(NamedTuple):
 
     def bits(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rows as bits, 0 in their gaps, and where they are observed. [N, V]."""
-        return to_bits(x, self.facts.cut, self.facts.columns)
+        return units.to_bits(x, self.facts.cut, self.facts.columns)
 
     def sample(self, num_samples: int, seed: int = 0, num_sweeps: int = NUM_SWEEPS) -> np.ndarray:
         """Return rows of bits: independent, where the machine can be enumerated. [N, V].
@@ -160,67 +117,11 @@ def _run_chains(key: Key, fitted: FittedMachine, num_chains: int, num_sweeps: in
 _gibbs = jax.jit(rbm.gibbs, static_argnums=3)
 
 
-def to_bits(
-    x: np.ndarray, cut: float | None, columns: tuple[str, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return values as bits, 0 in their gaps, and where they are observed. [N, V], [N, V].
-
-    Raises:
-        TypeError: a value is not a number.
-        ValueError: there are other columns, or no cut is told and a value is neither 0 nor 1.
-    """
-    x = _checks.check_table("x", x, len(columns), columns)
-    is_observed = ~np.isnan(x)
-    filled = np.where(is_observed, x, 0.0)
-    if cut is not None:
-        return (filled > cut).astype(np.float32) * is_observed, is_observed
-    outside = (filled != 0) & (filled != 1)
-    if outside.any():
-        row, column = np.argwhere(outside)[0]
-        raise ValueError(
-            f"x: expected 0 or 1 in a machine of binary units, got {x[row, column]:g} in row "
-            f"{row}, column {columns[column]!r}; threshold says what counts as on"
-        )
-    return filled.astype(np.float32), is_observed
-
-
-def table_facts(config: Config, table: Table) -> tuple[Facts, np.ndarray]:
-    """Return the facts of a table, and its rows as bits. [N, V].
-
-    The truth is read where it is known: what a benchmark hides is not hidden here.
-
-    Raises:
-        ValueError: the table has gaps, or values that are not told to be on or off.
-    """
-    x = table.x if table.truth is None else table.truth
-    has_gap = np.isnan(x).any(axis=0)
-    if has_gap.any():
-        raise ValueError(
-            f"{table.name}: expected complete rows to train a machine on, got gaps in column "
-            f"{table.columns[int(has_gap.argmax())]!r}; impute fills those of other rows"
-        )
-    cut = float(config.threshold * x.max()) if config.threshold > 0 else None
-    bits, _ = to_bits(x, cut, table.columns)
-    rate = (bits.sum(axis=0) + 1.0) / (len(bits) + 2.0)
-    return Facts(table.columns, cut, tuple(map(float, rate.astype(np.float32)))), bits
-
-
-def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows to train on and those held out, at random."""
-    order = np.random.default_rng((config.seed, num_rows)).permutation(num_rows)
-    num_held_out = round(config.validation_fraction * num_rows)
-    return order[num_held_out:], order[:num_held_out]
-
-
 def train(
     config: Config,
     table: Table,
     workdir: str | pathlib.Path | None = None,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    report: Callable[[Record], None] = lambda record: None,
-    should_stop: Callable[[], bool] = lambda: False,
+    **how: Any,
 ) -> FittedMachine:
     """Train a machine on the rows of a table; killed at any moment, it can go on.
 
@@ -228,58 +129,38 @@ def train(
         config: settings.
         table: complete rows, or rows whose truth is known.
         workdir: run folder for checkpoints and ``log.jsonl``; nothing is written without it.
-        resume: go on from the newest checkpoint of ``workdir``.
-        overwrite: drop the checkpoints of another run in ``workdir``.
-        report: called with a record after every chunk of steps.
-        should_stop: asked after every chunk; ``True`` saves and raises.
+        **how: resume, overwrite, report, should_stop (``units.How``).
 
     Raises:
         ValueError: settings, rows and checkpoint do not go together.
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         InterruptedTraining: ``should_stop`` said so; the state was saved first.
     """
-    workdir = pathlib.Path(workdir) if workdir is not None else None
-    run_folder.check_new(workdir, resume, overwrite)
-    facts, bits = table_facts(config, table)
-    key_init, key_steps = jax.random.split(jax.random.key(config.seed))
+    facts, bits = units.table_facts(config.threshold, table)
     rate = jnp.asarray(facts.rate)
-    start = rbm.init(key_init, rate, config.num_hidden)
-    stages = [_stage(config, rate)]
-    loop = Loop(config.batch_size, patience=config.patience)
-    rows, held_out = (bits[chosen] for chosen in split_rows(config, len(bits)))
-    about = (config.flat(), facts._asdict(), run_folder.digest(bits), SYSTEM)
-    with RunFolder(workdir, *about) as run:
-        params, first, state = start, 0, None
-        if resume:
-            params, first, state = run.restore(stages, start, Config().flat())
-            if workdir is not None and first == len(stages):
-                return load(workdir)
-        else:
-            run.start_log()
-        machine = run_folder.run_in_folder(
-            run,
-            loop,
-            stages,
-            params,
-            pad_rows(jnp.asarray(rows)),
-            pad_rows(jnp.asarray(held_out)),
-            run_folder.stage_keys(key_steps, len(stages)),
-            first,
-            state,
-            watch=lambda now: _watch(config, facts, jnp.asarray(held_out), now),
-            report=report,
-            should_stop=should_stop,
-        )
-        run.save_finished(stages, machine)
+    held_out = jnp.asarray(bits[units.split_rows(config, len(bits))[1]])
+    machine = units.train(
+        SYSTEM,
+        config,
+        facts,
+        bits,
+        _stage(config, rate),
+        _start(config, facts),
+        How(workdir, **how),
+        watch=lambda now: _watch(config, facts, held_out, now),
+    )
     return FittedMachine(config, facts, machine)
+
+
+def _start(config: Config, facts: Facts) -> RBM:
+    key = jax.random.fold_in(jax.random.key(config.seed), 0)
+    return rbm.init(key, jnp.asarray(facts.rate), config.num_hidden)
 
 
 def _stage(config: Config, rate: Array) -> Stage:
     """Return the stage that trains a machine, judged by its likelihood where that is cheap."""
-    decays = (config.weight_decay,) if config.weight_decay > 0 else ()
-    pace = Pace(config.num_steps, config.learning_rate, config.schedule, decays=decays)
     chains = ChainSettings(config.negative_phase, config.num_chains, config.num_sweeps)
-    stage = make_stage(chains, pace, rate)
+    stage = make_stage(chains, config.pace, rate)
     if min(config.num_hidden, rate.shape[0]) > FEW_UNITS:
         return stage
 
@@ -334,18 +215,11 @@ def load(workdir: str | pathlib.Path) -> FittedMachine:
             another system.
     """
 
+    def described(record: Record) -> tuple[Config, Facts]:
+        return Config(**record["config"]), Facts.from_json(record["facts"])
+
     def like(record: Record) -> RBM:
-        config, facts = _described(record)
-        return rbm.init(jax.random.key(0), jnp.asarray(facts.rate), config.num_hidden)
+        return _start(*described(record))
 
     record, machine = run_folder.load_finished(pathlib.Path(workdir), SYSTEM, like)
-    return FittedMachine(*_described(record), machine)
-
-
-def _described(record: Record) -> tuple[Config, Facts]:
-    """Return what a record says of its run."""
-    facts = record["facts"]
-    return (
-        Config(**record["config"]),
-        Facts(tuple(facts["columns"]), facts["cut"], tuple(facts["rate"])),
-    )
+    return FittedMachine(*described(record), machine)

@@ -1,5 +1,6 @@
 """Machines of a table: what counts as on, runs that go on bit for bit, answers that are exact."""
 
+import dataclasses
 import json
 
 import jax
@@ -9,7 +10,7 @@ import pytest
 
 from mnar_ebm import data
 from mnar_ebm.boltzmann import rbm as machines
-from mnar_ebm.recipes import rbm
+from mnar_ebm.recipes import rbm, units
 from mnar_ebm.training import InterruptedTraining, loop
 
 CONFIG = rbm.Config(num_hidden=3, num_chains=16, batch_size=16, num_steps=6)
@@ -68,7 +69,7 @@ def test_a_finished_run_is_found_again(full):
 @pytest.mark.parametrize(
     ("config", "rows", "message"),
     [
-        (rbm.Config(num_hidden=4), 80, "was started with num_hidden=3, got 4"),
+        (dataclasses.replace(CONFIG, num_hidden=4), 80, "was started with num_hidden=3, got 4"),
         (CONFIG, 79, "was started on another table"),
     ],
 )
@@ -119,13 +120,12 @@ def full_states():
 
 def test_what_counts_as_on():
     """Above the threshold's share of the largest value; or 0 and 1 alone."""
-    facts, bits = rbm.table_facts(CONFIG, table(top=16.0))
+    facts, bits = units.table_facts(0.5, table(top=16.0))
     assert facts.cut == 8.0
-    np.testing.assert_array_equal(bits, rbm.table_facts(CONFIG, table())[1])
-    as_they_are = rbm.Config(threshold=0.0)
-    assert rbm.table_facts(as_they_are, table())[0].cut is None
-    with pytest.raises(ValueError, match=r"expected 0 or 1 .*, got 16 in row \d+, column"):
-        rbm.table_facts(as_they_are, table(top=16.0))
+    np.testing.assert_array_equal(bits, units.table_facts(0.5, table())[1])
+    assert units.table_facts(0.0, table())[0].cut is None
+    with pytest.raises(ValueError, match=r"expected 0 or 1, .*, got 16 in row \d+, column"):
+        units.table_facts(0.0, table(top=16.0))
 
 
 def test_gaps_are_refused_by_name():
@@ -135,7 +135,7 @@ def test_gaps_are_refused_by_name():
     with pytest.raises(ValueError, match="units: expected complete rows .* in column 'b'"):
         rbm.train(CONFIG, data.make_table("units", COLUMNS, x))
     known = data.make_table("units", COLUMNS, x, truth=table().x)
-    np.testing.assert_array_equal(rbm.table_facts(CONFIG, known)[1], table().x)
+    np.testing.assert_array_equal(units.table_facts(0.5, known)[1], table().x)
 
 
 def test_gaps_are_filled_given_the_others(full):

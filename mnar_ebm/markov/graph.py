@@ -10,7 +10,7 @@ all else of it is static: ``jax.grad`` of a function of a graph is by its energi
 References:
     S. L. Lauritzen, "Graphical Models", Oxford University Press, 1996, section 3.2.1.
     F. R. Kschischang, B. J. Frey, H.-A. Loeliger, "Factor Graphs and the Sum-Product Algorithm",
-    IEEE Transactions on Information Theory 47, 2001, eq. 2.
+    IEEE Transactions on Information Theory 47, 2001, section II.
 """
 
 import itertools

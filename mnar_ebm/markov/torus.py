@@ -13,9 +13,9 @@ What has no closed form at finite size is the mean of |Σ s_i|; its square is a 
 
 References:
     B. Kaufman, "Crystal Statistics. II. Partition Function Evaluated by Spinor Analysis", Physical
-    Review 76, 1949, eq. 82.
+    Review 76, 1949.
     A. E. Ferdinand, M. E. Fisher, "Bounded and Inhomogeneous Ising Models. I. Specific-Heat Anomaly
-    of a Finite Lattice", Physical Review 185, 1969, eqs. 2.2 to 2.8.
+    of a Finite Lattice", Physical Review 185, 1969, section II.
 """
 
 import functools

@@ -14,8 +14,7 @@ References:
     J. Besag, "Statistical Analysis of Non-Lattice Data", The Statistician 24, 1975.
     L. Younes, "Estimation and Annealing for Gibbsian Fields", Annales de l'IHP B 24, 1988
     (persistent chains).
-    B. Lindsay, "Composite Likelihood Methods", Contemporary Mathematics 80, 1988, section 2 (the
-    sandwich).
+    B. Lindsay, "Composite Likelihood Methods", Contemporary Mathematics 80, 1988 (the sandwich).
 """
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ one of its edges.
 
 References:
     H. A. Kramers, G. H. Wannier, "Statistics of the Two-Dimensional Ferromagnet", Physical Review
-    60, 1941, eqs. 5 to 13.
+    60, 1941.
 """
 
 import jax

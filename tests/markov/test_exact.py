@@ -13,6 +13,17 @@ from mnar_ebm.markov import Clique, elimination, torus, transfer
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
 
+LOW = np.array(
+    [2048, 4096, 1057792, 4218880, 371621888, 2191790080, 100903637504, 768629792768]
+    + [22748079183872, 205394991329280, 4449893079195648],
+    float,
+)
+"""How many states of 32 x 32 spins are 2 k J above the lowest energy, k = 4, 6, ..., 24.
+
+P. D. Beale, "Exact Distribution of Energies in the Two-Dimensional Ising Model", Physical Review
+Letters 76, 1996.
+"""
+
 
 @pytest.fixture
 def double():
@@ -145,7 +156,7 @@ def test_the_torus_of_kaufman(double, shape, coupling):
 
 
 def test_published_values_of_a_torus(double):
-    """4 x 4 at J = .4, by three roads; and the energy of 32 x 32 at J_c nears Onsager's -√2."""
+    """4 x 4 at J = .4, by three roads; 32 x 32 by Beale's numbers of states, near Onsager's -√2."""
     graph = markov.ising(16, markov.lattice_edges(4, 4), 0.4)
     tables = jnp.tile(columns_of(4, 0.4), (4, 1, 1))
     for found in (
@@ -154,6 +165,9 @@ def test_published_values_of_a_torus(double):
         transfer.ring_log_z(tables),
     ):
         np.testing.assert_allclose(found, 14.561093023844, rtol=1e-12)
+    found = torus.torus_log_z(32, 32, 1.2)
+    at = np.exp(-2.4) ** np.arange(4, 26, 2)
+    np.testing.assert_allclose(found, 2048 * 1.2 + np.log(2 + LOW @ at), rtol=1e-13)
     mean, _ = torus.torus_energy(32, 32, torus.CRITICAL_COUPLING)
     per_spin = mean / (torus.CRITICAL_COUPLING * 32**2)
     assert -np.sqrt(2) - 0.03 < per_spin < -np.sqrt(2)  # the torus is a little lower

@@ -12,6 +12,8 @@ from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
 
 EDGES = [(0, 1), (1, 2), (2, 3), (3, 0), (0, 2)]
 
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
 
 def graph_of(params):
     """Return an Ising model of four nodes."""

@@ -11,6 +11,8 @@ from mnar_ebm.markov import Clique, sweeps
 
 SIZES = {"a": 2, "b": 3, "c": 2, "d": 4}
 
+pytestmark = pytest.mark.usefixtures("quick_compile_all")
+
 
 def mixed():
     """Return a graph of nodes with 2, 3, 2 and 4 states, with cliques of three, two and one."""

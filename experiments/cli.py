@@ -17,7 +17,7 @@ from mnar_ebm.training import InterruptedTraining, NonFiniteLossError, checkpoin
 RUN_FILES = (
     *("run.cfg", "log.jsonl", "metrics.json", "imputed.csv"),
     *("training.png", "densities.png", "marginals.png", "latent.png"),
-    *("filters.png", "chain.png"),
+    *("filters.png", "chain.png", "states.png", "statistics.png"),
 )
 """What a run writes into its folder, beside checkpoints."""
 

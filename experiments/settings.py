@@ -57,7 +57,13 @@ def define_config_flags(values: flags.FlagValues = flags.FLAGS) -> None:
         for name, field in fields.items():
             if name in values:
                 continue
-            default, choices = field.default, field.metadata["choices"]
+            default = field.default
+            choices = dict.fromkeys(
+                choice
+                for others in SETTINGS.values()
+                if name in others
+                for choice in others[name].metadata["choices"]
+            )
             text = field.metadata["help"]
             if system != SYSTEM.default:
                 text = f"{text.removesuffix('.')} (--system={system})."

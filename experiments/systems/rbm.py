@@ -1,28 +1,15 @@
 """A restricted Boltzmann machine of a table's rows, on the command line."""
 
-import importlib.metadata
-import json
 import pathlib
-import time
 from typing import Any
 
-import jax
-import numpy as np
 import pandas as pd
 
 from experiments.given import Given
-from experiments.systems import Completed, Drawn
-from mnar_ebm import data
-from mnar_ebm.files import replacing
+from experiments.systems import Completed, Drawn, machine_figures, units
 from mnar_ebm.recipes import rbm as recipe
-from mnar_ebm.recipes import units
 from mnar_ebm.recipes.rbm import Config, FittedMachine
-
-UNDERSTOOD = {
-    "sample": ("num_samples", "seed", "num_steps"),
-    "impute": ("num_imputations", "seed"),
-}
-"""Options of the commands that a machine has, too."""
+from mnar_ebm.recipes.units import table_facts
 
 
 def label(config: Config) -> str:
@@ -32,9 +19,8 @@ def label(config: Config) -> str:
 
 def check(config: Config, given: Given) -> None:
     """Raise what training would raise of such arguments, before anything is written."""
-    if given.unbiased is not None:
-        raise ValueError("--unbiased: expected none with --system=rbm, which has no tilt")
-    units.table_facts(config.threshold, given.table)
+    units.check(recipe.SYSTEM, given)
+    table_facts(config.threshold, given.table)
 
 
 def train(config: Config, given: Given, workdir: pathlib.Path, **how: Any) -> FittedMachine:
@@ -55,46 +41,20 @@ def headline(record: dict[str, Any]) -> str:
 
 def evaluate(fitted: FittedMachine, given: Given, workdir: pathlib.Path, started: float) -> None:
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
-    from experiments.systems import machine_figures as figures
-
-    _, bits = units.table_facts(fitted.config.threshold, given.table)
-    parts = dict(
-        zip(("train", "held_out"), units.split_rows(fitted.config, len(bits)), strict=True)
-    )
-    log = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
-    packages = ("mnar-ebm", "jax", "jaxlib", "numpy")
-    metrics = {
-        "dataset": given.table.name,
-        "system": recipe.SYSTEM,
-        "seed": fitted.config.seed,
-        "config": fitted.config.flat(),
+    parts = units.parts_of(fitted, given)
+    rate = fitted.facts.rate
+    found = {
         "rows": {name: len(rows) for name, rows in parts.items()},
-        "likelihood": {
-            name: recipe.likelihood(fitted, bits[rows]) for name, rows in parts.items() if len(rows)
-        },
-        "independent_units": {
-            name: float(_independent(bits[rows], fitted.facts.rate))
-            for name, rows in parts.items()
-            if len(rows)
-        },
+        "likelihood": {name: recipe.likelihood(fitted, rows) for name, rows in parts.items()},
+        "independent_units": {name: units.independent(rows, rate) for name, rows in parts.items()},
         "is_exact": fitted.is_exact,
-        "steps_per_second": float(np.median([record["steps_per_second"] for record in log])),
-        "versions": {package: importlib.metadata.version(package) for package in packages},
-        "device": jax.devices()[0].device_kind,
-        "wall_seconds": time.perf_counter() - started,
     }
-    figures.draw_training(log, workdir / "training.png")
-    figures.draw_filters(fitted, workdir / "filters.png")
-    figures.draw_chain(fitted, bits, workdir / "chain.png")
-    with replacing(workdir / "metrics.json") as part:
-        part.write_text(json.dumps(metrics, indent=2) + "\n")
+    log = units.read_log(workdir)
+    machine_figures.draw_training(log, workdir / "training.png")
+    machine_figures.draw_filters(fitted, workdir / "filters.png")
+    machine_figures.draw_chain(fitted, parts["train"], workdir / "chain.png")
+    metrics = units.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
     _print_report(metrics, fitted, workdir)
-
-
-def _independent(bits: np.ndarray, rate: tuple[float, ...]) -> np.floating[Any]:
-    """Return the mean log-likelihood of rows under independent units, which costs nothing."""
-    rate_of = np.asarray(rate)
-    return (bits * np.log(rate_of) + (1 - bits) * np.log1p(-rate_of)).sum(axis=1).mean()
 
 
 def _print_report(metrics: dict[str, Any], fitted: FittedMachine, workdir: pathlib.Path) -> None:
@@ -121,10 +81,7 @@ def _error(standard_error: float | None) -> str:
 
 def check_told(command: str, told: list[str]) -> None:
     """Raise ``ValueError`` for an option that is of a tilted table alone."""
-    for name in told:
-        if name not in UNDERSTOOD[command]:
-            known = ", ".join(f"--{one}" for one in UNDERSTOOD[command])
-            raise ValueError(f"--{name}: expected some of {known} for a run of 'rbm'")
+    units.check_told(recipe.SYSTEM, command, told)
 
 
 def sample(workdir: str, options: dict[str, Any]) -> Drawn:
@@ -140,13 +97,4 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
 
 def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a unit is on, draws hold bits."""
-    fitted = recipe.load(workdir)
-    csv = data.align(data.read_csv(path), fitted.facts.columns)
-    mean, draws = fitted.impute(csv.x, options["num_imputations"], options["seed"])
-    notes = []
-    if fitted.facts.cut is not None:
-        notes.append(f"note: a unit is on where its value is above {fitted.facts.cut:g}")
-    is_observed = ~np.isnan(csv.x)
-    return Completed(
-        csv, np.where(is_observed, csv.x, mean), np.where(is_observed, csv.x, draws), 0.0, notes
-    )
+    return units.impute(recipe.load(workdir), path, options)

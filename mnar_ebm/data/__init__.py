@@ -21,7 +21,7 @@ from mnar_ebm.data.csv_files import (
     to_text,
     write_completed,
 )
-from mnar_ebm.data.datasets import embedded, toys
+from mnar_ebm.data.datasets import embedded, spins, toys
 from mnar_ebm.data.masks import MASKS, hide, mask_above_mean
 from mnar_ebm.data.table import (
     Standardiser,
@@ -60,7 +60,7 @@ ON_DISK = ("banknote", "breast", "concrete", "fashion_mnist", "mnist", "red")
 
 def names() -> tuple[str, ...]:
     """Return the names that :func:`load` knows."""
-    return (*embedded.LOADERS, *toys.TOYS, *ON_DISK)
+    return (*embedded.LOADERS, *toys.TOYS, "ising", *ON_DISK)
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 0) -> Table:
@@ -79,6 +79,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 
         return embedded.load(name)
     if name in toys.TOYS:
         return toys.load(name, seed)
+    if name == "ising":
+        return spins.load(seed)
     if data_dir is None:
         raise ValueError(f"{name}: expected a folder of source files, got none; pass --data_dir")
     from mnar_ebm.data.datasets import builders  # imports TFDS

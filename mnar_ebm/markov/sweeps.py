@@ -70,6 +70,7 @@ def draw(
     x: Array,
     num_sweeps: int,
     colours: Sequence[Sequence[int]] | None = None,
+    mask: Array | None = None,
 ) -> Array:
     """Return chains after so many sweeps. [..., N] -> [..., N].
 
@@ -79,13 +80,18 @@ def draw(
         x: where the chains stand.
         num_sweeps: at least 1.
         colours: as for ``gibbs``.
+        mask: ``True`` where a node is observed and stays: what is drawn is the law of the others
+            given it; by default all move. [..., N]
 
     Raises:
-        ValueError: as for ``gibbs``, or there are no sweeps.
+        ValueError: as for ``gibbs``, or there are no sweeps, or ``mask`` has another shape.
     """
     _checks.check_whole("num_sweeps", num_sweeps, 1)
     chosen = colour(graph.structure) if colours is None else check_colours(graph, colours)
-    return _sweeps(key, graph, _as_states(graph, x), num_sweeps, chosen)
+    x = _as_states(graph, x)
+    if mask is not None and jnp.shape(mask) != x.shape:
+        raise ValueError(f"mask: expected shape {x.shape}, got {jnp.shape(mask)}")
+    return _sweeps(key, graph, x, num_sweeps, chosen, mask)
 
 
 def start(key: Key, graph: FactorGraph, num_chains: int) -> Array:
@@ -95,15 +101,26 @@ def start(key: Key, graph: FactorGraph, num_chains: int) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames=("num_sweeps", "colours"))
-def _sweeps(key: Key, graph: FactorGraph, x: Array, num_sweeps: int, colours: Colours) -> Array:
+def _sweeps(
+    key: Key,
+    graph: FactorGraph,
+    x: Array,
+    num_sweeps: int,
+    colours: Colours,
+    mask: Array | None = None,
+) -> Array:
     """Return chains after sweeps, with nodes in the order of their colours on the way."""
     order = np.concatenate(colours)
+    stays = None if mask is None else jnp.asarray(mask).reshape(-1, len(order)).T[order]
     plan, rows = _plan(graph.structure, colours), energy_rows(graph)
 
     def sweep(x: Array, key: Key) -> tuple[Array, None]:
         begin = 0
         for key_colour, terms in zip(jax.random.split(key, len(plan)), plan, strict=True):
             new = _categorical(key_colour, logits(rows, terms, x)).astype(x.dtype)
+            if stays is not None:
+                own = slice(begin, begin + len(new))
+                new = jnp.where(stays[own], x[own], new)
             x = jax.lax.dynamic_update_slice_in_dim(x, new, begin, axis=0)
             begin += len(new)
         return x, None

@@ -1,5 +1,5 @@
 """Systems that are no tilted table, from settings and rows to a fitted model in a run folder."""
 
-from mnar_ebm.recipes import rbm
+from mnar_ebm.recipes import ising, rbm
 
-__all__ = ["rbm"]
+__all__ = ["ising", "rbm"]

@@ -81,7 +81,7 @@ def test_a_file_that_includes_itself_is_refused(write, names):
 @pytest.mark.parametrize("args", [["--flagfile=nowhere.cfg"], ["--flagfile="], ["--flagfile"]])
 def test_a_file_that_is_not_found(write, args):
     """The message lists those that come with the commands."""
-    with pytest.raises(flags.Error, match="base.cfg, data.cfg, joint.cfg, latent.cfg, rbm.cfg, "):
+    with pytest.raises(flags.Error, match="base.cfg, data.cfg, ising.cfg, joint.cfg, latent.cfg"):
         cli.expand(args)
 
 
@@ -97,12 +97,19 @@ def test_the_files_that_come_along(load, name):
         assert config == Config()
 
 
-@pytest.mark.parametrize(("name", "num_hidden"), [("rbm", 64), ("rbm_small", 16)])
-def test_the_files_of_other_systems(load, name, num_hidden):
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("rbm", recipes.rbm.Config()),
+        ("rbm_small", recipes.rbm.Config(num_hidden=16)),
+        ("ising", recipes.ising.Config(num_steps=1000)),
+    ],
+)
+def test_the_files_of_other_systems(load, name, config):
     """Each is accepted by training and is of its system; what it does not tell is its default."""
     command = load("train")
     command.cli.parse(["train", f"--flagfile={name}.cfg"])
-    assert command.settings.config_from_flags() == recipes.rbm.Config(num_hidden=num_hidden)
+    assert command.settings.config_from_flags() == config
 
 
 @pytest.mark.parametrize(

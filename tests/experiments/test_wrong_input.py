@@ -54,7 +54,10 @@ def no_work(monkeypatch):
         (["--data_path=words.csv"], "line 3, column 'b'"),
         (["--data_path=empty_column.csv"], "b"),
         (["--data_path=PEOPLE", "--likelihood=bernoulli"], "bernoulli expects values from 0 to 1"),
-        (["--flagfile=nowhere.cfg"], "base.cfg, data.cfg, joint.cfg, latent.cfg, rbm.cfg"),
+        (
+            ["--flagfile=nowhere.cfg"],
+            "base.cfg, data.cfg, ising.cfg, joint.cfg, latent.cfg",
+        ),
         (["--flagfile=itself.cfg"], "includes itself"),
         (["--flagfile=not_text.cfg"], "not_text.cfg"),
         (["latent.cfg"], "expected --flag=value, got 'latent.cfg'"),

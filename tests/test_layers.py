@@ -22,7 +22,7 @@ LAYERS = (
     ("models",),
     ("objectives",),
     ("inference",),
-    ("metrics", "boltzmann"),
+    ("metrics", "boltzmann", "recipes"),
     ("tilted",),
     ("debiasing",),
     ("run",),

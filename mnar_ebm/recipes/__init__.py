@@ -1,0 +1,1 @@
+"""Systems put together: the stages that fit one, and what one asks of it."""

@@ -10,6 +10,9 @@ r"""Fitting an energy-based model by any objective, through the engine (``traini
 Chains are at temperature 1 and so is the model: p(x) = p_0(x) exp(-E(x)) / Z. Those of
 ``energy_matching`` fit V(x) = ε (E(x) - log p_0(x)), of which temperature ε is the model.
 
+No loss but that of ``nce`` minds a constant in E, and Adam lets it drift to the bound of a
+network: a small square of the mean energy holds it near 0, and leaves the density as it is.
+
 A gap is no objective. What it fits is judged by the likelihood of held-out rows, with log Z by
 draws of the reference: believable in few dimensions, as the share of them that carries it tells.
 The others are judged by their own loss.
@@ -27,6 +30,7 @@ from mnar_ebm.models.ebm import EBM, EBMParams, log_unnormalised
 from mnar_ebm.objectives.contrastive import contrast, nce_loss
 from mnar_ebm.objectives.score import score_denoising, score_exact, score_sliced
 from mnar_ebm.objectives.transport import Pairs, energy_matching, pair
+from mnar_ebm.programs import once
 from mnar_ebm.recipes import negatives
 from mnar_ebm.recipes.negatives import ChainSettings, Memory
 from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp
@@ -45,6 +49,9 @@ OBJECTIVES = (
     "energy_matching",
 )
 NUM_REFERENCE_DRAWS = 4096
+
+LEVEL_WEIGHT = 0.01
+"""Of the square of the mean energy, in nats, where nothing else minds a constant."""
 
 BatchLoss = Callable[[Key, EBMParams, Any], Array]
 
@@ -76,6 +83,7 @@ class Settings(NamedTuple):
     line_weight: float = 0.1
 
 
+@once
 def make_stages(name: str, ebm: EBM, settings: Settings, pace: Pace) -> tuple[Stage, ...]:
     """Return the stages of an objective: one, or the two of ``energy_matching``.
 
@@ -87,6 +95,9 @@ def make_stages(name: str, ebm: EBM, settings: Settings, pace: Pace) -> tuple[St
         settings: what the objectives read.
         pace: how long and how fast it goes, both stages together.
 
+    Returns:
+        The stages; always the same ones for equal arguments, so that jit knows them.
+
     Raises:
         TypeError: a setting is no whole number.
         ValueError: the name is unknown, or a setting may not be as it is.
@@ -97,13 +108,15 @@ def make_stages(name: str, ebm: EBM, settings: Settings, pace: Pace) -> tuple[St
     if name == "energy_matching":
         first = round(settings.warm_up * pace.num_steps)
         lines = functools.partial(line_loss, ebm, settings.temperature)
-        warm_up = _own_stage("warm_up", lines, pace._replace(num_steps=first))
+        warm_up = _own_stage("warm_up", ebm, lines, pace._replace(num_steps=first))
         rest = pace._replace(num_steps=pace.num_steps - first)
         return warm_up, _chain_stage(name, ebm, settings, rest, lines)
     if name == "nce":
-        stage = _own_stage(name, functools.partial(noise_loss, ebm, settings.noise_ratio), pace)
+        loss = functools.partial(noise_loss, ebm, settings.noise_ratio)
+        stage = _own_stage(name, ebm, loss, pace, minds_level=True)
         return (stage._replace(select=lambda params: params, merge=lambda params, new: new),)
-    return (_own_stage(name, functools.partial(score_loss, name, ebm, settings), pace),)
+    loss = functools.partial(score_loss, name, ebm, settings)
+    return (_own_stage(name, ebm, loss, pace),)
 
 
 def noise_loss(ebm: EBM, noise_ratio: int, key: Key, params: EBMParams, batch: Array) -> Array:
@@ -193,11 +206,20 @@ def fit(
     return Fitted(best, records, is_lost)
 
 
-def _own_stage(name: str, loss: BatchLoss, pace: Pace) -> Stage:
+def _level_loss(ebm: EBM, params: EBMParams, batch: Any) -> Array:
+    """Return what the mean energy of rows costs. []."""
+    rows = batch.data if isinstance(batch, Pairs) else batch
+    return LEVEL_WEIGHT * jax.vmap(ebm.energy, (None, 0))(params.energy, rows).mean() ** 2
+
+
+def _own_stage(
+    name: str, ebm: EBM, loss: BatchLoss, pace: Pace, minds_level: bool = False
+) -> Stage:
     """Return the stage of a loss by which it is also judged."""
 
     def stage_loss(key: Key, params: Any, batch: Any, held_out: Any, memory: PyTree) -> Loss:
-        return loss(key, params, batch), ({}, memory)
+        level = 0.0 if minds_level else _level_loss(ebm, params, batch)
+        return loss(key, params, batch) + level, ({}, memory)
 
     def evaluate(key: Key, params: Any, batch: Any, is_row: Array) -> Verdict:
         each = jax.vmap(lambda key, row: loss(key, params, jax.tree.map(lambda x: x[None], row)))
@@ -218,14 +240,15 @@ def _chain_stage(
         rows = batch.data if lines is not None else batch
         fixed = jax.lax.stop_gradient(params)
         drawn = negatives.draw_negatives(key_chains, ebm, fixed, rows, memory, settings.chains)
-        each = functools.partial(contrast, functools.partial(ebm.energy, params.energy))
-        gap = jax.vmap(each)(rows, drawn.negatives).mean()
+        energy_fn = functools.partial(ebm.energy, params.energy)
+        gap = jax.vmap(functools.partial(contrast, energy_fn))(rows, drawn.negatives).mean()
         info = {"energy_gap": gap, **drawn.info}
         kept = negatives.remember_gap(drawn.memory, jax.lax.stop_gradient(gap))
+        value = gap + _level_loss(ebm, params, rows)
         if lines is None:
-            return gap, (info, kept)
+            return value, (info, kept)
         along = lines(key_lines, params, batch)
-        return gap + settings.line_weight * along, ({**info, "lines": along}, kept)
+        return value + settings.line_weight * along, ({**info, "lines": along}, kept)
 
     return Stage(
         name,

@@ -184,10 +184,10 @@ class Wave(NamedTuple):
 
 
 def eight_gaussians() -> GaussianMixture:
-    """Return eight Gaussians on a circle of radius 3, of weights from 1 to 3."""
+    """Return eight Gaussians on a circle of radius 4, ten deviations apart, of unequal weights."""
     angle = 2 * np.pi * np.arange(8) / 8
     weights = np.array([1.0, 2.0, 1.0, 3.0, 1.0, 2.0, 1.0, 1.0])
-    means = 3.0 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    means = 4.0 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return GaussianMixture(
         weights / weights.sum(), means, np.broadcast_to(0.09 * np.eye(2), (8, 2, 2))
     )
@@ -207,7 +207,7 @@ def rings() -> Rings:
 
 def pinwheel() -> Pinwheel:
     """Return five arms."""
-    return Pinwheel(5, 2.2, (0.8, 0.25), 0.6)
+    return Pinwheel(5, 2.2, (0.7, 0.3), 0.5)
 
 
 def two_spirals() -> BlurredCurves:
@@ -222,8 +222,8 @@ def swiss_roll() -> BlurredCurves:
 
 
 def checkerboard() -> Checkerboard:
-    """Return squares of width 2 with edges blurred by 0.15."""
-    return Checkerboard(2.0, 0.15)
+    """Return squares of width 2 with edges blurred by 0.25."""
+    return Checkerboard(2.0, 0.25)
 
 
 def cosine() -> Wave:

@@ -109,7 +109,7 @@ def test_quadrature_is_of_the_plane():
         density.quadrature_log_z(lambda x: x.sum(), 0.0, 1.0, 3)
 
 
-@pytest.mark.parametrize("is_observed", [[True, False], [False, True], [False, False]], ids=str)
+@pytest.mark.parametrize("is_observed", [[True, False], [False, False]], ids=str)
 def test_gaps_are_drawn_from_their_conditional_law(is_observed):
     """Of the Gaussian; what the missing cell holds is not read, and observed ones stay."""
     ebm, params = model()
@@ -124,6 +124,7 @@ def test_gaps_are_drawn_from_their_conditional_law(is_observed):
     assert 0.3 < found.acceptance_rate < 0.9 and 0 < found.ess_share <= 1
 
 
+@pytest.mark.slow
 def test_gaps_with_two_modes_have_their_weights():
     """A mixture of two Gaussians apart in x_2, three to one given x_1: chains alone would not."""
     means = np.array([[0.0, -4.0], [0.0, 4.0]])

@@ -6,6 +6,7 @@ import pathlib
 import re
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import mnar_ebm
@@ -57,6 +58,23 @@ def test_the_page_of_boltzmann_machines_runs():
     assert names["after"] > names["before"] + 3
     for side in names["found"]:
         assert abs(side.log_z - names["log_z"]) < 4 * side.standard_error
+
+
+@pytest.mark.slow
+def test_the_page_of_energies_runs():
+    """Its model has the law of the moons, and what it is asked is answered within its errors."""
+    names = {}
+    page = (ROOT / "docs/energies.md").read_text(encoding="utf-8")
+    for block in python_blocks(page):
+        exec(compile(block, "docs/energies.md", "exec"), names)
+    log_z, fresh = names["log_z"], names["fresh"]
+    assert abs(names["learned"] - log_z) < 0.1
+    for side in names["between"]:
+        assert abs(side.log_z - log_z) < 5 * side.log_z_standard_error
+    truth = names["truth"].log_prob(np.asarray(fresh, float)).mean()
+    assert abs(names["scores"].mean() - truth) < 0.1
+    assert names["share"] < 0.05 + 5 * 0.007 and names["is_outlier"].all()
+    assert names["filled"].draws.shape == (100, 2) and names["filled"].ess_share > 0.01
 
 
 def test_the_samplers_of_the_readme_run():

@@ -1,13 +1,23 @@
-"""Noise-contrastive estimation of the tilt: tell data from base draws, and learn log Z on the way.
+"""Losses that hold data against something else: draws of the base, or chains of the model.
+
+Noise contrast tells data from draws of a known law, and learns log Z on the way. Contrast with
+chains has the gradient of the likelihood while they are at the model, and is no objective.
 
 References:
     M. Gutmann, A. Hyvärinen, "Noise-contrastive estimation of unnormalized statistical models,
     with applications to natural image statistics", JMLR 13, 2012, eq. 10.
     J. Aneja, A. Schwing, J. Kautz, A. Vahdat, "A Contrastive Learning Approach for Training
     Variational Autoencoder Priors", NeurIPS 2021, https://arxiv.org/abs/2010.02917, eq. 5.
+    G. E. Hinton, "Training Products of Experts by Minimizing Contrastive Divergence", Neural
+    Computation 14(8), 2002, https://doi.org/10.1162/089976602760128018.
+    W. Grathwohl et al., "Your Classifier is Secretly an Energy Based Model and You Should Treat it
+    Like One", ICLR 2020, https://arxiv.org/abs/1912.03263, eqs. 5 to 8.
 """
 
+from collections.abc import Callable
+
 import chex
+import jax
 import jax.numpy as jnp
 
 from mnar_ebm.numerics.logistic import softplus
@@ -37,3 +47,49 @@ def nce_loss(
     data_term = jnp.sum(weights_data * softplus(log_nu - log_ratio_data))
     noise_term = jnp.mean(softplus(log_ratio_noise - log_nu))
     return data_term + noise_ratio * noise_term
+
+
+def contrast(energy_fn: Callable[[Array], Array], data: Array, negative: Array) -> Array:
+    """Return the energy gap E(x) - E(x') of an example and a draw of the model.
+
+        ∇ -log p(x) = ∇E(x) - E_model ∇E(x')
+
+    is its gradient in expectation; x' is held fixed. At the optimum it is 0, whatever the energy.
+
+    Args:
+        energy_fn: E, of one position. []
+        data: an example. [...]
+        negative: where a chain stands. [...]
+
+    Returns:
+        The gap, in nats. []
+    """
+    return energy_fn(data) - energy_fn(jax.lax.stop_gradient(negative))
+
+
+def jem(
+    logits_fn: Callable[[Array], Array],
+    data: Array,
+    label: Array,
+    negative: Array,
+    weight: float = 1.0,
+) -> Array:
+    """Return the loss of a classifier that is a density too: -log p(y|x), and the gap of log p(x).
+
+        p(y|x) = softmax_y f(x),      E(x) = -log sum_y exp(f_y(x))
+
+    Args:
+        logits_fn: f, of one position. [Y]
+        data: an example. [...]
+        label: its class; negative if it is not known, which leaves the density. []
+        negative: where a chain of p(x) stands. [...]
+        weight: of the gap.
+
+    Returns:
+        The loss. []
+    """
+    logits = logits_fn(data)
+    cross_entropy = jax.nn.logsumexp(logits) - logits[jnp.maximum(label, 0)]
+    is_labelled = label >= 0
+    gap = contrast(lambda x: -jax.nn.logsumexp(logits_fn(x)), data, negative)
+    return jnp.where(is_labelled, cross_entropy, 0.0) + weight * gap

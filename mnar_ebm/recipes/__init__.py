@@ -1,4 +1,7 @@
-"""Systems that are no tilted table, from settings and rows to a fitted model in a run folder."""
+"""Systems that are no tilted table: the stages that fit one, and what one asks of it.
+
+``rbm`` and ``ising`` go from settings and a table to a fitted model in a run folder.
+"""
 
 from mnar_ebm.recipes import ising, rbm
 

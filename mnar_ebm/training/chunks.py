@@ -166,7 +166,8 @@ def _make_chunk(ema_decay: float, patience: int, stage: Stage, mesh: jax.shardin
     ) -> tuple[TrainState, dict[str, Array]]:
         is_row = jnp.arange(jax.tree.leaves(batch)[0].shape[0]) < num_real
         verdict = stage.evaluate(key, stage.merge(params, state.average), batch, is_row)
-        better = verdict.score > state.best_bound
+        is_lost = stage.is_lost(state.chains)
+        better = (verdict.score > state.best_bound) & ~is_lost
         num_stale = jnp.where(better, 0, state.num_stale + 1)
 
         def keep(new: Array, old: Array) -> Array:
@@ -175,7 +176,7 @@ def _make_chunk(ema_decay: float, patience: int, stage: Stage, mesh: jax.shardin
         return state._replace(
             best=jax.tree.map(keep, state.average, state.best),
             best_bound=keep(verdict.score, state.best_bound),
-            num_stale=jnp.where(verdict.gives_up, patience, num_stale),
+            num_stale=jnp.where(verdict.gives_up | is_lost, patience, num_stale),
         ), verdict.info
 
     return Chunk(run, evaluate)

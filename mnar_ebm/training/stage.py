@@ -47,6 +47,8 @@ class Stage(NamedTuple):
         select: ``(params) -> trainable``, the part that moves.
         merge: ``(params, trainable) -> params``.
         init_memory: ``(key) -> memory``, what is carried from step to step, as chains are.
+        is_lost: ``(memory) -> []``, whether what is carried tells that the stage should end where
+            it is looked at, as chains do that have run away from the data.
         decayed: patterns of the paths of the parameters that weight decay shrinks, one for each
             of ``pace.decays``.
         penalised: pattern of the paths that have a normal prior, of ``pace.precision``.
@@ -61,6 +63,7 @@ class Stage(NamedTuple):
     select: Callable[[Any], PyTree] = lambda params: params
     merge: Callable[[Any, PyTree], Any] = lambda params, trainable: trainable
     init_memory: Callable[[Key], PyTree] = lambda key: ()
+    is_lost: Callable[[PyTree], Array] = lambda memory: jnp.zeros((), bool)
     decayed: tuple[str, ...] = ()
     penalised: str = ""
     direct: Callable[[], optax.GradientTransformation] = optax.scale_by_adam

@@ -141,7 +141,7 @@ def _load_unbiased(name: str, table: data.Table) -> data.Table:
 
 def to_flagfile() -> str:
     """Return a flag file that repeats the run, whatever the defaults will be by then."""
-    names = ["dataset", "data_path", "data_dir", "unbiased", *SETTINGS]
+    names = ["dataset", "data_path", "data_dir", "unbiased", cli.MATMUL_PRECISION.name, *SETTINGS]
     lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
     for name in names:
         value = flags.FLAGS[name].value

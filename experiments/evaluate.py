@@ -12,6 +12,7 @@ from absl import flags
 import mnar_ebm
 from experiments import cli, report, settings
 
+flags.adopt_module_key_flags(cli)
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 
 

@@ -47,7 +47,7 @@ def test_metrics(metrics):
     assert np.isfinite([metrics[name] for name in NUMBERS]).all()
     assert np.isfinite([metrics["bound"][name] for name in ("base", "tilted")]).all()
     assert metrics["bound"]["tilted"] >= metrics["bound"]["base"]
-    assert metrics["device"]
+    assert metrics["device"] and metrics["matmul_precision"] == "float32"
     assert {"python", "mnar-ebm", "jax", "jaxlib"} <= metrics["versions"].keys()
 
 
@@ -87,6 +87,7 @@ def test_run_cfg_says_everything(load, trained, metrics, tmp_path, monkeypatch):
     assert table.x.shape == (60, 4) and table.name == "people"
     every = {name for name in flags.FLAGS.flags_by_module_dict()["experiments.settings"]}
     text = (trained.workdir / "run.cfg").read_text()
+    assert "--matmul_precision=float32\n" in text
     assert {flag.name for flag in every if f"--{flag.name}=" not in text} == {
         "data_dir",
         "unbiased",

@@ -190,12 +190,12 @@ import jax, numpy as np
 import test_devices
 assert jax.device_count() == int(sys.argv[3])
 jax.config.update("jax_disable_most_optimizations", True)
-np.savez(sys.argv[2], **test_devices.on_all_devices())
+np.savez(sys.argv[2], **test_devices.on_all_devices(sys.argv[4]))
 """
 
 
-def on_all_devices():
-    """Return chains, weights, chains of a model, and parameters trained by chains."""
+def on_all_devices(workdir):
+    """Return chains, weights, chains of a model; and of one trained by chains, what it gives."""
     num_devices = jax.device_count()
     starts = devices.split(jax.random.normal(jax.random.key(1), (16, 2)))
 
@@ -220,7 +220,9 @@ def on_all_devices():
         assert leaf.sharding.is_fully_replicated == (num_devices == 1), name
     rows = dataclasses.replace(TABLE, x=TABLE.x[:60], mask=TABLE.mask[:60], truth=None)
     config = CONFIG.replace(negative_phase="cd", num_chain_steps=2, mechanism="none")
-    trained, _ = mnar_ebm.train(config, rows)
+    trained, _ = mnar_ebm.train(config, rows, workdir)
+    found["imputed"] = trained.impute(rows.x, num_samples=20).mean
+    found["of_a_folder"] = mnar_ebm.load(workdir).sample(8, method="mala", **settings).z
     leaves = jax.tree_util.tree_leaves_with_path(trained.params.energy)
     return found | {f"energy{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
 
@@ -232,7 +234,13 @@ def test_eight_devices_give_what_one_gives(tmp_path):
     for count in (1, 8):
         path = tmp_path / f"{count}.npz"
         result = subprocess.run(
-            [sys.executable, "-c", ON_DEVICES, tests, str(path), str(count)],
+            [
+                sys.executable,
+                "-c",
+                ON_DEVICES,
+                tests,
+                *map(str, (path, count, tmp_path / f"run{count}")),
+            ],
             env=os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"},
             capture_output=True,
             text=True,

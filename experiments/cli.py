@@ -9,10 +9,19 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+import jax
 from absl import app, flags, logging
 
 from mnar_ebm import cache_compilations
 from mnar_ebm.training import InterruptedTraining, NonFiniteLossError, checkpoints
+
+MATMUL_PRECISION = flags.DEFINE_enum(
+    "matmul_precision",
+    "float32",
+    ["default", "bfloat16", "tensorfloat32", "float32"],
+    "What matrix products of float32 read: all of it; or less, which is faster on a TPU or a GPU "
+    "and shows in energies and weights; or the device's own default. A CPU reads all of it anyway.",
+)
 
 RUN_FILES = (
     *("run.cfg", "log.jsonl", "metrics.json", "imputed.csv"),
@@ -30,6 +39,7 @@ def main(run: Callable[[], int | None]) -> None:
 
     def guarded(_: Sequence[str]) -> int | None:
         logging.set_verbosity(logging.ERROR)  # the libraries below tell every step they take
+        jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION.value)
         with contextlib.suppress(OSError):  # without the folder, all is compiled
             cache_compilations()
         try:

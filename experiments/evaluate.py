@@ -12,6 +12,7 @@ from absl import flags
 from experiments import cli, settings, systems
 from mnar_ebm.training import run_folder
 
+flags.adopt_module_key_flags(cli)
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 
 

@@ -13,6 +13,7 @@ from experiments import cli, systems
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 
+flags.adopt_module_key_flags(cli)
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 INPUT = flags.DEFINE_string("input", None, "CSV file with empty cells.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)

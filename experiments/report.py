@@ -102,6 +102,7 @@ def _settings(config: Config, name: str) -> dict[str, Any]:
         "config": config.flat(),
         "versions": {"python": platform.python_version(), **versions},
         "device": jax.devices()[0].device_kind,
+        "matmul_precision": jax.config.jax_default_matmul_precision,
     }
 
 

@@ -11,6 +11,7 @@ from experiments import cli, systems
 from mnar_ebm import inference as sampling
 from mnar_ebm.files import replacing
 
+flags.adopt_module_key_flags(cli)
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
 METHOD = flags.DEFINE_enum(

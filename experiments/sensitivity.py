@@ -18,6 +18,7 @@ from mnar_ebm.estimator.ensemble import Ensemble
 from mnar_ebm.files import replacing
 from mnar_ebm.kinds import Block
 
+flags.adopt_module_key_flags(cli)
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
 INPUT = flags.DEFINE_string("input", None, "CSV file with empty cells.", required=True)
 OUTPUT = flags.DEFINE_string(

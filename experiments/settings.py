@@ -170,6 +170,7 @@ def to_flagfile(config: Any) -> str:
         source[name] = source[name] and pathlib.Path(source[name]).absolute()
     unbiased = UNBIASED.value
     source["unbiased"] = pathlib.Path(unbiased).absolute() if _is_file(unbiased) else unbiased
+    source[cli.MATMUL_PRECISION.name] = cli.MATMUL_PRECISION.value
     told = {"system": SYSTEM.value, **source, **config.flat()}
     lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
     for name, value in told.items():

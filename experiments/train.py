@@ -23,6 +23,7 @@ WORKDIR = flags.DEFINE_string(
 RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint of the run folder.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the run in the folder if there is one.")
 flags.adopt_module_key_flags(settings)
+flags.adopt_module_key_flags(cli)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.debiasing.unbiased import check_unbiased, debias
+from mnar_ebm.devices import warn_of_rounding
 from mnar_ebm.tilted.facts import TableFacts, table_facts
 from mnar_ebm.tilted.fitted import FittedModel, make_batch, make_fitted
 from mnar_ebm.tilted.held_out import impute_held_out, split_rows
@@ -83,6 +84,7 @@ def train(
         InterruptedTraining: ``should_stop`` said so; the state was saved first.
     """
     _check_types(config, table, unbiased)
+    warn_of_rounding()
     workdir = pathlib.Path(workdir) if workdir is not None else None
     run_folder.check_new(workdir, resume, overwrite)
     resumed = workdir if resume else None

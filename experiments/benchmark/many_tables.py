@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm import Config, data, models, tilted
+from mnar_ebm import Config, data, devices, models, tilted
 from mnar_ebm.inference import imputation
 from mnar_ebm.tilted import stages
 from mnar_ebm.training import chunks
@@ -47,7 +47,7 @@ class Fitter:
         (stage,) = stages.make_stages(config, self._model)
         steps = jnp.arange(num_steps)
         settings = stages.make_loop(config)
-        chunk = chunks.make_chunk(settings, stage, chunks.data_mesh())
+        chunk = chunks.make_chunk(settings, stage, devices.data_mesh())
 
         def fit_one(key: Key, params: models.Params, x: Array, mask: Array) -> models.Params:
             state = chunks.init_state(stage, params, key)

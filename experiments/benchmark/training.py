@@ -21,7 +21,7 @@ import numpy as np
 from absl import flags
 
 from experiments import cli
-from mnar_ebm import Config, data, tilted
+from mnar_ebm import Config, data, devices, tilted
 from mnar_ebm.tilted import stages
 from mnar_ebm.training import chunks
 from mnar_ebm.training.plan import pad_rows
@@ -119,14 +119,14 @@ def make_ours(table: data.Table, batch_size: int) -> Runner:
     held_out = Batch(x[:num_held_out], mask[:num_held_out])
     rows = Batch(x[num_held_out:], mask[num_held_out:])
     stage = stages.make_stages(config, fitted.model)[0]
-    mesh, settings = chunks.data_mesh(), stages.make_loop(config)
+    mesh, settings = devices.data_mesh(), stages.make_loop(config)
     chunk = chunks.make_chunk(settings, stage, mesh)
     key = jax.random.key(0)
     num_steps = NUM_STEPS.value
     rates = stage.pace.rates(jnp.arange(num_steps))
     state = chunks.init_state(stage, fitted.params, key)
     steps, num_rows = jnp.arange(num_steps), len(rows.x)
-    state, params, rows, held_out = chunks.replicate(
+    state, params, rows, held_out = devices.replicate(
         mesh, (state, fitted.params, pad_rows(rows).batch, pad_rows(held_out).batch)
     )
 

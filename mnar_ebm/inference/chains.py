@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm import _checks, models, samplers
+from mnar_ebm import _checks, devices, models, samplers
 from mnar_ebm.inference import targets
 from mnar_ebm.inference.targets import LogDensity
 from mnar_ebm.models import Model, Params, posterior
@@ -105,7 +105,8 @@ def sample_by_chains(
             temperature=temperature,
         )
 
-    position, info, step_sizes = jax.vmap(run)(jax.random.split(key_chains, num_chains), start)
+    chains = devices.split((jax.random.split(key_chains, num_chains), start))
+    position, info, step_sizes = jax.vmap(run)(*chains)
     if space == "latent":
         z = position
         x = model.vae.likelihood.sample(key_x, model.vae.decode(params.base, z))

@@ -6,6 +6,7 @@ from typing import NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
+from mnar_ebm import devices
 from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods import Likelihood, make_likelihood
 from mnar_ebm.nets.autoencoder import Decoder, Encoder
@@ -87,7 +88,7 @@ def make_vae(
 
 
 def sample_base(key: Key, vae: VAE, params: PyTree, num_samples: int) -> tuple[Array, Array]:
-    """Draw (x, z) from p(z) p(x|z). Returns x [N, D] and z [N, L]."""
+    """Draw (x, z) from p(z) p(x|z), over all devices. Returns x [N, D] and z [N, L]."""
     key_z, key_x = jax.random.split(key)
-    z = jax.random.normal(key_z, (num_samples, vae.latent_dim))
+    z = devices.split(jax.random.normal(key_z, (num_samples, vae.latent_dim)))
     return vae.likelihood.sample(key_x, vae.decode(params, z)), z

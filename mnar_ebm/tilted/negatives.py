@@ -24,7 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm import models, samplers
+from mnar_ebm import devices, models, samplers
 from mnar_ebm.inference import targets
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import negative_phase
@@ -143,8 +143,8 @@ def advance(
         )
         return state.position, acceptance_rate
 
-    keys = jax.random.split(key, settings.num_negatives)
-    positions, acceptance_rates = jax.vmap(run)(keys, positions)
+    chains = devices.split((jax.random.split(key, settings.num_negatives), positions))
+    positions, acceptance_rates = jax.vmap(run)(*chains)
     return positions, {"acceptance_rate": acceptance_rates.mean()}
 
 

@@ -71,16 +71,6 @@ def init_state(stage: Stage, params: Any, key: Key) -> TrainState:
     )
 
 
-def data_mesh() -> jax.sharding.Mesh:
-    """Return the mesh of all devices, with one axis ``data``."""
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-
-
-def replicate(mesh: jax.sharding.Mesh, tree: PyTree) -> PyTree:
-    """Return the arrays with a copy on every device of the mesh."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
-
-
 class Chunk(NamedTuple):
     """The jitted functions of one stage."""
 

@@ -20,14 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mnar_ebm.devices import data_mesh, replicate
 from mnar_ebm.training.chunks import (
     Loop,
     TrainState,
-    data_mesh,
     init_state,
     make_chunk,
     plan_steps,
-    replicate,
 )
 from mnar_ebm.training.plan import Rows, pad_rows, some_rows
 from mnar_ebm.training.stage import Stage

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pytest
 from absl import app, flags, logging
@@ -166,7 +167,9 @@ def call(load, quick_compile, monkeypatch, capsys, tmp_path):
             results.append(end.code)
         return Said(results[0] or 0, *capsys.readouterr())
 
-    return call
+    precision = jax.config.jax_default_matmul_precision
+    yield call
+    jax.config.update("jax_default_matmul_precision", precision)
 
 
 @pytest.fixture

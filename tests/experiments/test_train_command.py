@@ -47,7 +47,7 @@ def test_metrics(metrics):
     assert np.isfinite([metrics[name] for name in NUMBERS]).all()
     assert np.isfinite([metrics["bound"][name] for name in ("base", "tilted")]).all()
     assert metrics["bound"]["tilted"] >= metrics["bound"]["base"]
-    assert metrics["device"]
+    assert metrics["device"] and metrics["matmul_precision"] == "float32"
     assert {"python", "mnar-ebm", "jax", "jaxlib"} <= metrics["versions"].keys()
 
 
@@ -88,5 +88,6 @@ def test_run_cfg_says_everything(load, trained, metrics, tmp_path, monkeypatch):
     every = {flag.name for flag in flags.FLAGS.flags_by_module_dict()["experiments.settings"]}
     others = set().union(*command.settings.SETTINGS.values()) - set(config.flat())
     text = (trained.workdir / "run.cfg").read_text()
+    assert "--matmul_precision=float32\n" in text
     untold = {name for name in every - others if f"--{name}=" not in text}
     assert untold == {"data_dir", "unbiased"}

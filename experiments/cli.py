@@ -26,7 +26,7 @@ MATMUL_PRECISION = flags.DEFINE_enum(
 RUN_FILES = (
     *("run.cfg", "log.jsonl", "metrics.json", "imputed.csv"),
     *("training.png", "densities.png", "marginals.png", "latent.png"),
-    *("filters.png", "chain.png", "states.png", "statistics.png"),
+    *("filters.png", "chain.png", "states.png", "statistics.png", "draws.png"),
 )
 """What a run writes into its folder, beside checkpoints."""
 

@@ -15,10 +15,15 @@ import pandas as pd
 from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config
-from mnar_ebm.recipes import ising, rbm
+from mnar_ebm.recipes import ising, points, rbm
 from mnar_ebm.training import run_folder
 
-SYSTEMS: dict[str, Any] = {"tilted": Config, "rbm": rbm.Config, "ising": ising.Config}
+SYSTEMS: dict[str, Any] = {
+    "tilted": Config,
+    "rbm": rbm.Config,
+    "ising": ising.Config,
+    "ebm": points.Config,
+}
 """Settings of each system, by the name of its module here."""
 
 

@@ -14,6 +14,7 @@ from experiments.systems import Completed
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 from mnar_ebm.recipes import units
+from mnar_ebm.recipes.run import split_rows
 
 UNDERSTOOD = {
     "sample": ("num_samples", "seed", "num_steps"),
@@ -31,7 +32,7 @@ def check(system: str, given: Given) -> None:
 def parts_of(fitted: Any, given: Given) -> dict[str, np.ndarray]:
     """Return the rows trained on and those held out, if there are any, as bits."""
     _, bits = units.table_facts(fitted.config.threshold, given.table)
-    train, held_out = units.split_rows(fitted.config, len(bits))
+    train, held_out = split_rows(fitted.config, len(bits))
     parts = {"train": bits[train], "held_out": bits[held_out]}
     return {name: rows for name, rows in parts.items() if len(rows)}
 

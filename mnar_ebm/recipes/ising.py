@@ -13,7 +13,8 @@ from mnar_ebm._settings import setting
 from mnar_ebm.data.table import Table
 from mnar_ebm.markov.training import PHASES
 from mnar_ebm.recipes import units
-from mnar_ebm.recipes.units import Facts, How, UnitsConfig
+from mnar_ebm.recipes.run import How
+from mnar_ebm.recipes.units import Facts, UnitsConfig
 from mnar_ebm.training import run_folder
 from mnar_ebm.training.run_folder import Record
 from mnar_ebm.types import Array
@@ -188,7 +189,7 @@ def train(
         config: settings.
         table: complete rows, or rows whose truth is known.
         workdir: run folder for checkpoints and ``log.jsonl``; nothing is written without it.
-        **how: resume, overwrite, report, should_stop (``units.How``).
+        **how: resume, overwrite, report, should_stop (``run.How``).
 
     Raises:
         ValueError: settings, rows and checkpoint do not go together.

@@ -13,7 +13,8 @@ from mnar_ebm.boltzmann import RBM, Bracket, ChainSettings, bracket, clamp, make
 from mnar_ebm.boltzmann.training import PHASES
 from mnar_ebm.data.table import Table
 from mnar_ebm.recipes import units
-from mnar_ebm.recipes.units import Facts, How, UnitsConfig
+from mnar_ebm.recipes.run import How, split_rows
+from mnar_ebm.recipes.units import Facts, UnitsConfig
 from mnar_ebm.training import Progress, Stage, run_folder, verdict
 from mnar_ebm.training.run_folder import Record
 from mnar_ebm.types import Array, Key
@@ -129,7 +130,7 @@ def train(
         config: settings.
         table: complete rows, or rows whose truth is known.
         workdir: run folder for checkpoints and ``log.jsonl``; nothing is written without it.
-        **how: resume, overwrite, report, should_stop (``units.How``).
+        **how: resume, overwrite, report, should_stop (``run.How``).
 
     Raises:
         ValueError: settings, rows and checkpoint do not go together.
@@ -138,7 +139,7 @@ def train(
     """
     facts, bits = units.table_facts(config.threshold, table)
     rate = jnp.asarray(facts.rate)
-    held_out = jnp.asarray(bits[units.split_rows(config, len(bits))[1]])
+    held_out = jnp.asarray(bits[split_rows(config, len(bits))[1]])
     machine = units.train(
         SYSTEM,
         config,

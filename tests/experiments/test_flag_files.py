@@ -81,7 +81,7 @@ def test_a_file_that_includes_itself_is_refused(write, names):
 @pytest.mark.parametrize("args", [["--flagfile=nowhere.cfg"], ["--flagfile="], ["--flagfile"]])
 def test_a_file_that_is_not_found(write, args):
     """The message lists those that come with the commands."""
-    with pytest.raises(flags.Error, match="base.cfg, data.cfg, ising.cfg, joint.cfg, latent.cfg"):
+    with pytest.raises(flags.Error, match="base.cfg, data.cfg, ebm.cfg, energy_matching.cfg"):
         cli.expand(args)
 
 
@@ -103,6 +103,7 @@ def test_the_files_that_come_along(load, name):
         ("rbm", recipes.rbm.Config()),
         ("rbm_small", recipes.rbm.Config(num_hidden=16)),
         ("ising", recipes.ising.Config(num_steps=1000)),
+        ("ebm", recipes.points.Config(jitter=1.0, num_steps=2000, patience=5)),
     ],
 )
 def test_the_files_of_other_systems(load, name, config):

@@ -56,7 +56,7 @@ def no_work(monkeypatch):
         (["--data_path=PEOPLE", "--likelihood=bernoulli"], "bernoulli expects values from 0 to 1"),
         (
             ["--flagfile=nowhere.cfg"],
-            "base.cfg, data.cfg, ising.cfg, joint.cfg, latent.cfg",
+            "base.cfg, data.cfg, ebm.cfg, energy_matching.cfg",
         ),
         (["--flagfile=itself.cfg"], "includes itself"),
         (["--flagfile=not_text.cfg"], "not_text.cfg"),

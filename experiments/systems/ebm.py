@@ -1,0 +1,143 @@
+"""An energy-based model of a table's rows, as points, on the command line."""
+
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from experiments.given import Given
+from experiments.systems import Completed, Drawn, ebm_figures, units
+from mnar_ebm import data
+from mnar_ebm.recipes import points as recipe
+from mnar_ebm.recipes.points import Config, FittedDensity
+from mnar_ebm.recipes.run import split_rows
+
+NUM_DRAWS = 100
+"""Draws that a bracket starts from, and chains of the long-run check."""
+
+
+def label(config: Config) -> str:
+    """Return the objective, for a run folder."""
+    return f"ebm-{config.objective}"
+
+
+def check(config: Config, given: Given) -> None:
+    """Raise what training would raise of such arguments, before anything is written."""
+    units.check(recipe.SYSTEM, given)
+    recipe.table_facts(config, given.table)
+
+
+def train(config: Config, given: Given, workdir: pathlib.Path, **how: Any) -> FittedDensity:
+    """Return the fitted density."""
+    return recipe.train(config, given.table, workdir, **how)
+
+
+def headline(record: dict[str, Any]) -> str:
+    """Return the score of held-out rows, and the gap where there are chains."""
+    gap = f", energy gap {record['energy_gap']:.2f}" if "energy_gap" in record else ""
+    held_out = f", held-out score {record['held_out']:.2f}" if "held_out" in record else ""
+    return f"loss {record['loss']:.2f}{held_out}{gap}"
+
+
+def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started: float) -> None:
+    """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
+    _, rows = recipe.table_facts(fitted.config, given.table)
+    chosen = split_rows(fitted.config, len(rows))
+    parts = dict(zip(("train", "held_out"), (rows[part] for part in chosen), strict=True))
+    parts = {name: part for name, part in parts.items() if len(part)}
+    crowd = fitted.sample(NUM_DRAWS, fitted.config.seed)
+    draws = crowd.draws[jax.random.permutation(jax.random.key(0), len(crowd.draws))[:NUM_DRAWS]]
+    sides = fitted.bracket(draws, fitted.config.seed)
+    found = {
+        "rows": {name: len(part) for name, part in parts.items()},
+        "log_likelihood": {name: _sides(fitted, part, sides) for name, part in parts.items()},
+        "gaussian": {name: gaussian(parts["train"], part) for name, part in parts.items()},
+        "long_run": fitted.long_run(draws, fitted.config.seed),
+        "energy_of_rows": {name: fitted.mean_energy(part) for name, part in parts.items()},
+    }
+    ebm_figures.draw_training(units.read_log(workdir), workdir / "training.png")
+    ebm_figures.draw_rows(fitted, parts["train"], np.asarray(draws), workdir / "draws.png")
+    metrics = units.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
+    _print_report(metrics, fitted, workdir)
+
+
+def _sides(fitted: FittedDensity, rows: np.ndarray, found: Any) -> dict[str, float]:
+    """Return the mean log p of rows from below and from above, and the errors of log Z."""
+    mean = fitted.mean_log_unnormalised(rows)
+    return {
+        "lower": mean - float(found.upper.log_z),
+        "lower_error": float(found.upper.log_z_standard_error),
+        "upper": mean - float(found.lower.log_z),
+        "upper_error": float(found.lower.log_z_standard_error),
+    }
+
+
+def gaussian(train: np.ndarray, rows: np.ndarray) -> float:
+    """Return the mean log-likelihood of rows [N, D] under the Gaussian that fits others best."""
+    covariance = np.cov(train, rowvar=False) + 1e-6 * np.eye(train.shape[1])
+    law = stats.multivariate_normal(train.mean(axis=0), covariance)
+    return float(np.mean(law.logpdf(rows)))
+
+
+def _print_report(metrics: dict[str, Any], fitted: FittedDensity, workdir: pathlib.Path) -> None:
+    print(f"\n{metrics['dataset']}: an energy on {len(fitted.facts.columns)} columns")
+    print("log-likelihood, nats a row in standard units; beside it that of a Gaussian")
+    for name, one in metrics["log_likelihood"].items():
+        low, high = (f"{one[s]:.2f} +- {one[f'{s}_error']:.2f}" for s in ("lower", "upper"))
+        rows = f"{name.replace('_', '-')} ({metrics['rows'][name]} rows)"
+        print(f"  {rows:24}{low} to {high}{metrics['gaussian'][name]:12.2f}")
+    told = ", ".join(f"{steps}: {energy:.2f}" for steps, energy in metrics["long_run"].items())
+    print(f"mean energy of draws after so many steps of MALA {told}")
+    print(f"{metrics['wall_seconds']:.0f} seconds; run folder {workdir}")
+
+
+def check_told(command: str, told: list[str]) -> None:
+    """Raise ``ValueError`` for an option that is of a tilted table alone."""
+    understood = {
+        "sample": ("num_samples", "seed"),
+        "impute": ("num_imputations", "seed"),
+    }
+    for name in told:
+        if name not in understood[command]:
+            known = ", ".join(f"--{one}" for one in understood[command])
+            raise ValueError(f"--{name}: expected some of {known} for a run of 'ebm'")
+
+
+def sample(workdir: str, options: dict[str, Any]) -> Drawn:
+    """Return rows in their own units, from a crowd of particles."""
+    fitted = recipe.load(workdir)
+    crowd = fitted.sample(options["num_samples"], options["seed"])
+    order = jax.random.permutation(jax.random.key(options["seed"]), len(crowd.draws))
+    x = fitted.original(crowd.draws[order[: options["num_samples"]]])
+    frame = pd.DataFrame(x, columns=list(fitted.facts.columns))
+    for name, scale in zip(frame, fitted.facts.standardiser.scale, strict=True):
+        frame[name] = [data.to_text(value, scale) for value in frame[name]]
+    last = int(crowd.num_temperatures)
+    rate = float(crowd.acceptance_rate[last - 1])
+    notes = [] if bool(crowd.is_finished) else ["warning: the particles did not reach the model"]
+    words = f"sequential Monte Carlo: {last} temperatures, last acceptance rate {rate:.2f}"
+    return Drawn(frame, words, notes)
+
+
+def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
+    """Return the rows of a CSV file, completed by chains on what is missing of each."""
+    fitted = recipe.load(workdir)
+    csv = data.align(data.read_csv(path), fitted.facts.columns)
+    num_draws = max(options["num_imputations"], NUM_DRAWS)
+    filled = fitted.inpaint(csv.x, num_draws, options["seed"])
+    shape = filled.draws.shape
+    draws = fitted.original(filled.draws.reshape(-1, shape[-1])).reshape(shape)
+    is_observed = ~np.isnan(csv.x)
+    draws = np.where(is_observed[:, None], csv.x[:, None], draws)
+    notes = []
+    if len(csv.x) and (share := float(np.median(filled.ess_share))) < 0.01:
+        notes.append(
+            f"warning: chains of half of the rows started at fewer than {share:.2%} of the "
+            "candidates; some modes may be missing"
+        )
+    mean = np.where(is_observed, csv.x, draws.mean(axis=1))
+    imputed = np.moveaxis(draws[:, : options["num_imputations"]], 1, 0)
+    return Completed(csv, mean, imputed, fitted.facts.standardiser.scale, notes)

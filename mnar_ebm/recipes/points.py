@@ -1,0 +1,296 @@
+"""An energy-based model of a table's rows, as points: settings, training, and what is made of it.
+
+Columns are brought to mean 0 and sd 1; numbers that are whole are spread by uniform noise first, so
+that they have a density. What is fitted is the density of rows in these units.
+"""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnar_ebm import _checks
+from mnar_ebm._settings import setting
+from mnar_ebm.data.table import Standardiser, Table
+from mnar_ebm.models import ebm as models
+from mnar_ebm.models.ebm import EBM, EBMParams
+from mnar_ebm.objectives.score import score_sliced
+from mnar_ebm.recipes import density, ebm, negatives, run
+from mnar_ebm.recipes.density import Inpainted
+from mnar_ebm.recipes.negatives import ChainSettings
+from mnar_ebm.recipes.run import About, How, RunConfig
+from mnar_ebm.samplers.smc import SMCEstimate
+from mnar_ebm.training import Stage, Verdict, pad_rows, run_folder, verdict
+from mnar_ebm.training.run_folder import Record
+from mnar_ebm.types import Array, Key
+
+SYSTEM = "ebm"
+
+FEW_COLUMNS = 4
+"""Most columns for which draws of the reference tell log Z well enough to judge by."""
+
+NUM_DIRECTIONS = 4
+"""Random directions of each held-out row that judge where there are more."""
+
+NUM_PARTICLES, MOVES, STEP_SIZE = 1000, 30, 0.01
+"""Particles that draws are taken from, steps of MALA at each temperature, and their size."""
+
+
+LONG_RUN = (100, 1000, 10_000)
+"""Steps after which chains are looked at."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(RunConfig):
+    """Settings of an energy and of its training."""
+
+    objective: str = setting("pcd", "What is minimised.", choices=ebm.OBJECTIVES)
+    energy_dim: int = setting(128, "Units in each of the energy's two hidden layers.", at_least=1)
+    energy_bound: float = setting(200.0, "Largest absolute energy, in nats.", is_positive=True)
+    reference_scale: float = setting(
+        1.5, "Standard deviation of the reference, in those of the columns.", is_positive=True
+    )
+    jitter: float = setting(
+        0.0,
+        "Width of uniform noise added to values, in their own units: 1 for whole numbers, so that "
+        "they have a density.",
+        at_least=0,
+    )
+    num_chains: int = setting(1000, "Chains that pcd and energy_matching carry along.", at_least=1)
+    num_chain_steps: int = setting(10, "MALA steps of a chain in a step.", at_least=1)
+    noise_ratio: int = setting(4, "Draws of the reference for each row, of nce.", at_least=1)
+    noise: float = setting(
+        0.3, "Standard deviation of the noise of score_denoising.", is_positive=True
+    )
+    average_decay: float = setting(
+        0.99, "Decay of the running mean of parameters that is kept; 0: none.", between=(0, 0.9999)
+    )
+
+    @property
+    def settings(self) -> ebm.Settings:
+        """What the objectives read."""
+        chains = ChainSettings("mala", self.num_chains, self.num_chain_steps)
+        return ebm.Settings(chains=chains, noise_ratio=self.noise_ratio, noise=(self.noise,))
+
+
+class Facts(NamedTuple):
+    """What a density must know of the table that it is fitted to.
+
+    Attributes:
+        columns: the D names.
+        standardiser: the map to standard units.
+        lowest: least value of each column. [D]
+        highest: largest. [D]
+    """
+
+    columns: tuple[str, ...]
+    standardiser: Standardiser
+    lowest: tuple[float, ...]
+    highest: tuple[float, ...]
+
+    def to_json(self) -> Record:
+        """Return plain lists."""
+        return self._asdict() | {"standardiser": self.standardiser.to_json()}
+
+    @classmethod
+    def from_json(cls, fields: Record) -> "Facts":
+        """Return the facts that ``to_json`` described."""
+        standardiser = Standardiser.from_json(fields["standardiser"])
+        ends = (tuple(fields[name]) for name in ("lowest", "highest"))
+        return cls(tuple(fields["columns"]), standardiser, *ends)
+
+
+class FittedDensity(NamedTuple):
+    """A trained density, and what it knows of its table."""
+
+    config: Config
+    facts: Facts
+    params: EBMParams
+
+    @property
+    def ebm(self) -> EBM:
+        """The functions of the model."""
+        return make_model(self.config, len(self.facts.columns))
+
+    def standardise(self, x: np.ndarray) -> np.ndarray:
+        """Return rows in standard units, NaN in their gaps. [N, D]."""
+        x = _checks.check_table("x", x, len(self.facts.columns), self.facts.columns)
+        return self.facts.standardiser.apply(x).astype(np.float32)
+
+    def original(self, standard: Array | np.ndarray) -> np.ndarray:
+        """Return rows in their own units; without the jitter, that is as whole numbers. [N, D]."""
+        x = self.facts.standardiser.invert(np.asarray(standard, np.float64))
+        if self.config.jitter == 0:
+            return x
+        whole = np.round(x / self.config.jitter) * self.config.jitter
+        return np.clip(whole, self.facts.lowest, self.facts.highest)
+
+    def sample(self, num_samples: int, seed: int = 0) -> SMCEstimate:
+        """Return draws in standard units, by a crowd of particles, and log Z from below."""
+        key, num_particles = jax.random.key(seed), max(num_samples, NUM_PARTICLES)
+        return density.sample(key, self.ebm, self.params, num_particles, STEP_SIZE, MOVES)
+
+    def bracket(self, draws: Array, seed: int = 0, num_temperatures: int = 200) -> density.Bracket:
+        """Return log Z from below and, as far as the draws are the model's, from above."""
+        key = jax.random.key(seed)
+        sizes = num_temperatures, STEP_SIZE, MOVES
+        return density.bracket(key, self.ebm, self.params, draws, *sizes)
+
+    def mean_log_unnormalised(self, standard: np.ndarray) -> float:
+        """Return the mean of log p + log Z of rows in standard units."""
+        each = functools.partial(models.log_unnormalised, self.ebm, self.params)
+        return float(jax.lax.map(each, jnp.asarray(standard), batch_size=256).mean())
+
+    def mean_energy(self, standard: np.ndarray | Array) -> float:
+        """Return the mean energy of rows in standard units, in nats."""
+        each = functools.partial(self.ebm.energy, self.params.energy)
+        return float(jax.lax.map(each, jnp.asarray(standard), batch_size=256).mean())
+
+    def long_run(self, draws: Array, seed: int = 0) -> dict[str, float]:
+        """Return the mean energy of chains from draws, after steps of MALA by their number.
+
+        What drifts for ever is no density of the data, but one that short chains do not reach.
+        """
+        chains = ChainSettings("mala", len(draws), LONG_RUN[0])
+        found, done, x = {"0": self.mean_energy(draws)}, 0, draws
+        for number, steps in enumerate(LONG_RUN):
+            key = jax.random.fold_in(jax.random.key(seed), number)
+            chains = chains._replace(num_steps=steps - done)
+            x, _ = negatives.advance(key, self.ebm, self.params, x, jnp.asarray(STEP_SIZE), chains)
+            found[str(steps)], done = self.mean_energy(x), steps
+        return found
+
+    def inpaint(self, x: np.ndarray, num_draws: int, seed: int = 0) -> Inpainted:
+        """Return draws of each row's missing values given the others, in standard units. [N, M, D].
+
+        Args:
+            x: rows in their own units, NaN where missing. [N, D]
+            num_draws: M.
+            seed: of the chains.
+        """
+        standard = self.standardise(x)
+        keys = jax.random.split(jax.random.key(seed), len(x))
+        rows = [
+            density.inpaint(
+                key, self.ebm, self.params, np.nan_to_num(row), ~np.isnan(row), num_draws
+            )
+            for key, row in zip(keys, standard, strict=True)
+        ]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+
+
+def make_model(config: Config, num_features: int) -> EBM:
+    """Return the functions of the model of so many columns."""
+    reference = models.normal_reference((num_features,), config.reference_scale)
+    return models.make_ebm(num_features, reference, config.energy_dim, config.energy_bound)
+
+
+def table_facts(config: Config, table: Table) -> tuple[Facts, np.ndarray]:
+    """Return the facts of a table, and its rows in standard units. [N, D].
+
+    The truth is read where it is known: what a benchmark hides is not hidden here.
+
+    Raises:
+        ValueError: the table has gaps, or discrete columns.
+    """
+    x = table.x if table.truth is None else table.truth
+    has_gap = np.isnan(x).any(axis=0)
+    if has_gap.any():
+        raise ValueError(
+            f"{table.name}: expected complete rows to train on, got gaps in column "
+            f"{table.columns[int(has_gap.argmax())]!r}; impute fills those of other rows"
+        )
+    if table.blocks:
+        raise ValueError(f"{table.name}: expected numeric columns, got encoded levels")
+    noise = np.random.default_rng((config.seed, len(x))).uniform(-0.5, 0.5, x.shape)
+    spread = x + config.jitter * noise
+    standardiser = Standardiser.fit(spread, np.ones(x.shape, bool))
+    ends = (tuple(map(float, end)) for end in (x.min(axis=0), x.max(axis=0)))
+    rows = standardiser.apply(spread).astype(np.float32)
+    return Facts(table.columns, standardiser, *ends), rows
+
+
+def train(
+    config: Config, table: Table, workdir: str | pathlib.Path | None = None, **how: Any
+) -> FittedDensity:
+    """Train a density on the rows of a table; killed at any moment, it can go on.
+
+    Args:
+        config: settings.
+        table: complete rows, or rows whose truth is known.
+        workdir: run folder for checkpoints and ``log.jsonl``; nothing is written without it.
+        **how: resume, overwrite, report, should_stop (``run.How``).
+
+    Raises:
+        ValueError: settings, rows and checkpoint do not go together.
+        NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
+        InterruptedTraining: ``should_stop`` said so; the state was saved first.
+    """
+    facts, rows = table_facts(config, table)
+    model = make_model(config, len(facts.columns))
+    stages = ebm.make_stages(config.objective, model, config.settings, config.pace)
+    parts: list[Any] = [jnp.asarray(rows[chosen]) for chosen in run.split_rows(config, len(rows))]
+    if config.objective == "energy_matching":
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1))
+        parts = [
+            ebm.pair_with_reference(key, model, part) if len(part) else part
+            for key, part in zip(keys, parts, strict=True)
+        ]
+    if len(facts.columns) > FEW_COLUMNS:
+        stages = tuple(map(functools.partial(_judged_by_score, model), stages))
+    rows_train, held_out = map(pad_rows, parts)
+    params = run.train(
+        About(SYSTEM, config, facts.to_json(), run_folder.digest(rows)),
+        stages,
+        _start(config, facts),
+        rows_train,
+        held_out,
+        How(workdir, **how),
+        ema_decay=config.average_decay,
+    )
+    return FittedDensity(config, facts, params)
+
+
+def _judged_by_score(model: EBM, stage: Stage) -> Stage:
+    """Return a stage of chains judged by score matching: few draws of p_0 reach far columns.
+
+    A score does not see the weights of modes that are apart.
+    """
+    if stage.name not in ("cd", "pcd", "energy_matching"):
+        return stage
+
+    def evaluate(key: Key, params: Any, batch: Any, is_row: Array) -> Verdict:
+        rows = getattr(batch, "data", batch)
+        logdensity_fn = functools.partial(models.log_unnormalised, model, params)
+        each = jax.vmap(lambda key, x: score_sliced(key, logdensity_fn, x, NUM_DIRECTIONS, True))
+        values = each(jax.random.split(key, len(rows)), rows)
+        return verdict(-jnp.mean(values, where=is_row))
+
+    return stage._replace(evaluate=evaluate)
+
+
+def _start(config: Config, facts: Facts) -> EBMParams:
+    key = jax.random.fold_in(jax.random.key(config.seed), 0)
+    return models.init_params(key, make_model(config, len(facts.columns)))
+
+
+def load(workdir: str | pathlib.Path) -> FittedDensity:
+    """Return the density of a finished run.
+
+    Raises:
+        ValueError: the folder has no checkpoint, an unfinished or a damaged one, or one of
+            another system.
+    """
+
+    def described(record: Record) -> tuple[Config, Facts]:
+        return Config(**record["config"]), Facts.from_json(record["facts"])
+
+    def like(record: Record) -> EBMParams:
+        return _start(*described(record))
+
+    record, params = run_folder.load_finished(pathlib.Path(workdir), SYSTEM, like)
+    return FittedDensity(*described(record), params)

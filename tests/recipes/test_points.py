@@ -2,13 +2,12 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import oracles
 import pytest
 
 from mnar_ebm import data
-from mnar_ebm.recipes import ebm, points
+from mnar_ebm.recipes import points
 from mnar_ebm.training import InterruptedTraining, loop
 
 COVARIANCE = np.array([[1.0, 0.8], [0.8, 1.0]])
@@ -92,13 +91,3 @@ def test_many_columns_are_judged_by_their_score():
 def test_gaps_are_refused_by_name(x, message):
     with pytest.raises(ValueError, match=message):
         points.train(CONFIG, data.make_table("pair", ("a", "b"), np.array(x)))
-
-
-def test_every_objective_has_its_stages():
-    """What the recipe of energies knows, the settings know."""
-    for objective in ebm.OBJECTIVES:
-        config = dataclasses.replace(CONFIG, objective=objective)
-        assert ebm.make_stages(
-            objective, points.make_model(config, 2), config.settings, config.pace
-        )
-    assert jax.tree.leaves(config.settings)

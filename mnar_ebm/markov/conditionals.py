@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm.markov.graph import FactorGraph, Structure
+from mnar_ebm.markov.graph import FactorGraph, Structure, as_states
 from mnar_ebm.types import Array
 
 
@@ -93,9 +93,13 @@ def logits(rows: Array, terms: Terms, x: Array) -> Array:
 def pseudo_log_likelihood(graph: FactorGraph, x: Array) -> Array:
     """Return Σ_i log p(x_i|x_others), in nats, without log Z. [..., N] -> [...].
 
+    Raises:
+        ValueError: as for ``as_states``.
+
     References:
         J. Besag, "Statistical Analysis of Non-Lattice Data", The Statistician 24, 1975.
     """
+    x = as_states(graph.structure, x)
     columns = x.reshape(-1, x.shape[-1]).T
     each = logits(energy_rows(graph), _all_terms(graph.structure), columns)
     log_p = jax.nn.log_softmax(each, axis=0)

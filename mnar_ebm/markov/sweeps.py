@@ -24,7 +24,7 @@ import numpy as np
 from mnar_ebm import _checks
 from mnar_ebm.markov.cliques import Colours, check_colours, colour
 from mnar_ebm.markov.conditionals import Terms, energy_rows, logits, terms_of
-from mnar_ebm.markov.graph import FactorGraph, Structure
+from mnar_ebm.markov.graph import FactorGraph, Structure, as_states
 from mnar_ebm.samplers import SamplingAlgorithm
 from mnar_ebm.types import Array, Key
 
@@ -56,7 +56,7 @@ def gibbs(graph: FactorGraph, colours: Sequence[Sequence[int]] | None = None) ->
 
     def init(position: Array, key: Key | None = None) -> ColourState:
         del key
-        return ColourState(_as_states(graph, position))
+        return ColourState(as_states(graph.structure, position))
 
     def step(key: Key, state: ColourState) -> tuple[ColourState, tuple[()]]:
         return ColourState(_sweeps(key, graph, state.position, 1, chosen)), ()
@@ -85,7 +85,7 @@ def draw(
     """
     _checks.check_whole("num_sweeps", num_sweeps, 1)
     chosen = colour(graph.structure) if colours is None else check_colours(graph, colours)
-    return _sweeps(key, graph, _as_states(graph, x), num_sweeps, chosen)
+    return _sweeps(key, graph, as_states(graph.structure, x), num_sweeps, chosen)
 
 
 def start(key: Key, graph: FactorGraph, num_chains: int) -> Array:
@@ -127,14 +127,3 @@ def _categorical(key: Key, each: Array) -> Array:
     below = jnp.cumsum(weights, axis=0)
     level = jax.random.uniform(key, each.shape[1:]) * below[-1]
     return (level >= below[:-1]).sum(axis=0)
-
-
-def _as_states(graph: FactorGraph, x: Array) -> Array:
-    x = jnp.asarray(x)
-    num_nodes = len(graph.structure.names)
-    if x.shape[-1:] != (num_nodes,) or not jnp.issubdtype(x.dtype, jnp.integer):
-        raise ValueError(
-            f"position: expected whole numbers of shape [..., {num_nodes}], got {x.dtype} of "
-            f"shape {x.shape}"
-        )
-    return x

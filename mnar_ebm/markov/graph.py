@@ -226,12 +226,13 @@ def as_states(structure: Structure, x: Any) -> Array:
         )
     if isinstance(x, jax.core.Tracer):
         return x
-    wrong = np.argwhere(np.array((x < 0) | (x >= np.array(structure.num_states))))
+    values = np.asarray(x)
+    wrong = np.argwhere((values < 0) | (values >= np.array(structure.num_states)))
     if len(wrong):
         node = wrong[0][-1]
         raise ValueError(
             f"states of {structure.names[node]!r}: expected 0 to {structure.num_states[node] - 1}, "
-            f"got {x[tuple(wrong[0])]}"
+            f"got {values[tuple(wrong[0])]}"
         )
     return x
 

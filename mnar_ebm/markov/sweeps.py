@@ -14,6 +14,7 @@ References:
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from mnar_ebm import _checks
 from mnar_ebm.markov.cliques import Colours, check_colours, colour
-from mnar_ebm.markov.conditionals import Terms, energy_rows, logits, terms_of
+from mnar_ebm.markov.conditionals import Terms, log_odds, odds_rows, terms_of
 from mnar_ebm.markov.graph import FactorGraph, Structure, as_states
 from mnar_ebm.samplers import SamplingAlgorithm
 from mnar_ebm.types import Array, Key
@@ -98,12 +99,12 @@ def start(key: Key, graph: FactorGraph, num_chains: int) -> Array:
 def _sweeps(key: Key, graph: FactorGraph, x: Array, num_sweeps: int, colours: Colours) -> Array:
     """Return chains after sweeps, with nodes in the order of their colours on the way."""
     order = np.concatenate(colours)
-    plan, rows = _plan(graph.structure, colours), energy_rows(graph)
+    plan, rows = _plan(graph.structure, colours), odds_rows(graph)
 
     def sweep(x: Array, key: Key) -> tuple[Array, None]:
         begin = 0
         for key_colour, terms in zip(jax.random.split(key, len(plan)), plan, strict=True):
-            new = _categorical(key_colour, logits(rows, terms, x)).astype(x.dtype)
+            new = _categorical(key_colour, log_odds(rows, terms, x)).astype(x.dtype)
             x = jax.lax.dynamic_update_slice_in_dim(x, new, begin, axis=0)
             begin += len(new)
         return x, None
@@ -121,9 +122,11 @@ def _plan(structure: Structure, colours: Colours) -> tuple[Terms, ...]:
     return tuple(terms._replace(others=place[terms.others]) for terms in found)
 
 
-def _categorical(key: Key, each: Array) -> Array:
-    """Return states drawn by inversion, one uniform number each: logits [S, ...] -> [...]."""
-    weights = jnp.exp(each - each.max(axis=0))
-    below = jnp.cumsum(weights, axis=0)
-    level = jax.random.uniform(key, each.shape[1:]) * below[-1]
-    return (level >= below[:-1]).sum(axis=0)
+def _categorical(key: Key, odds: list[Array]) -> Array:
+    """Return states drawn by inversion, one uniform number each, of log-odds to state 0. [V, C]."""
+    uniform = jax.random.uniform(key, odds[0].shape)
+    largest = functools.reduce(jnp.maximum, odds, jnp.zeros_like(uniform))
+    weights = [jnp.exp(-largest), *(jnp.exp(each - largest) for each in odds)]
+    *below, total = itertools.accumulate(weights)
+    states = [uniform * total >= bound for bound in below]
+    return functools.reduce(jnp.add, (state.astype(int) for state in states))

@@ -77,6 +77,23 @@ def test_the_page_of_energies_runs():
     assert names["filled"].draws.shape == (100, 2) and names["filled"].ess_share > 0.01
 
 
+@pytest.mark.slow
+def test_the_page_of_markov_fields_runs(quick_compile):
+    """Its graph has four cliques; draws of both kinds have its law, and couplings are found."""
+    names = {}
+    page = (ROOT / "docs/markov.md").read_text(encoding="utf-8")
+    for block in python_blocks(page):
+        exec(compile(block, "docs/markov.md", "exec"), names)
+    assert names["cliques"] == [(1, 2, 3), (3, 4), (4, 5, 6), (6, 7)]
+    table = names["table"]
+    assert abs(table.sum() - 1) < 1e-5
+    assert jnp.allclose(names["on"], table @ names["states"], atol=1e-5)
+    for draws in (names["independent"], names["chains"]):
+        far = names["shares"](draws) - table
+        assert (abs(far) < 5 * jnp.sqrt(table / len(draws)) + 1e-4).all()
+    assert (abs(names["learned"] - names["truth"]) < 4 * names["errors"]).all()
+
+
 def test_the_samplers_of_the_readme_run():
     """The block that the README shows for samplers gives draws of the shape that it says."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -34,7 +34,7 @@ from mnar_ebm.markov import torus
 from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
 from mnar_ebm.types import Array, Key, PyTree
 
-NUM_SEEDS = flags.DEFINE_integer("num_seeds", 3, "Seeds, from 0.", lower_bound=1)
+NUM_SEEDS = flags.DEFINE_integer("num_seeds", 1, "Seeds, from 0.", lower_bound=1)
 SIZE = flags.DEFINE_integer("size", 32, "Rows and columns of the torus.", lower_bound=3)
 NUM_CHAINS = flags.DEFINE_integer("num_chains", 64, "Chains on the torus.", lower_bound=2)
 NUM_DRAWS = flags.DEFINE_integer("num_draws", 1000, "Draws of each chain.", lower_bound=4)

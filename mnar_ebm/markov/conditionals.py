@@ -2,9 +2,9 @@ r"""The law of one node given all others: what Gibbs draws and what the pseudo-l
 
     log p(x_i = s|x_others) = -Σ_{c with i} E_c(s, x_c without i) - log Σ_s' exp(...)
 
-Every term of every node is a row of one table, energies of the node's states for a joint state of
-the others of the clique. So a conditional is a look-up for each of its D terms, whatever cliques
-and numbers of states there are, and nodes and chains are axes of one array operation.
+Every term of every node is a row of one table: what its energy adds to the log-odds of the node's
+states, for a joint state of the others of its clique. So a conditional is a look-up for each of D
+terms, whatever cliques and numbers of states there are; nodes and chains are axes of arrays.
 """
 
 import functools
@@ -14,8 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnar_ebm.markov.graph import FactorGraph, Structure
+from mnar_ebm.markov.graph import FactorGraph, Structure, as_states
 from mnar_ebm.types import Array
+
+MAX_PARTS = 8
+"""Most operations that the terms of a colour are added by."""
 
 
 class Terms(NamedTuple):
@@ -34,19 +37,20 @@ class Terms(NamedTuple):
     is_state: np.ndarray
 
 
-def energy_rows(graph: FactorGraph) -> Array:
-    """Return the table of rows, the last of which is 0: energies of a node's states. [S, R]."""
+def odds_rows(graph: FactorGraph) -> Array:
+    """Return the table of rows, E_c of state 0 less E_c of the others; the last is 0. [S-1, R]."""
     width = max(graph.structure.num_states)
     rows = []
     for table in graph.tables:
         for axis in range(1, table.ndim):
             of_node = jnp.moveaxis(table, axis, 0).reshape(table.shape[axis], -1)
-            rows.append(jnp.pad(of_node, ((0, width - table.shape[axis]), (0, 0))))
-    return jnp.concatenate([*rows, jnp.zeros((width, 1))], axis=1)
+            odds = of_node[0] - of_node[1:]
+            rows.append(jnp.pad(odds, ((0, width - table.shape[axis]), (0, 0))))
+    return jnp.concatenate([*rows, jnp.zeros((width - 1, 1))], axis=1)
 
 
 def terms_of(structure: Structure, nodes: tuple[int, ...]) -> Terms:
-    """Return the terms of some nodes, in the order of ``energy_rows``."""
+    """Return the terms of some nodes, in the order of ``odds_rows``."""
     found: dict[int, list[tuple[int, tuple[int, ...], tuple[int, ...]]]] = {n: [] for n in nodes}
     start = 0
     for scopes in structure.scopes:
@@ -73,32 +77,42 @@ def terms_of(structure: Structure, nodes: tuple[int, ...]) -> Terms:
     return Terms(first, others, strides, np.arange(max(structure.num_states))[:, None] < sizes)
 
 
-def logits(rows: Array, terms: Terms, x: Array) -> Array:
-    """Return log p(x_i = s|others) of V nodes up to a constant, with nodes before chains.
+def log_odds(rows: Array, terms: Terms, x: Array) -> list[Array]:
+    """Return log p(x_i = s|others) - log p(x_i = 0|others) of V nodes, for s = 1, ..., S - 1.
+
+    A few terms at a time are looked up and added: on a CPU one at a time is fastest.
 
     Args:
-        rows: as by ``energy_rows``. [S, R]
+        rows: as by ``odds_rows``. [S-1, R]
         terms: of the nodes.
-        x: chains. [N, C]
+        x: chains, after nodes. [N, C]
 
     Returns:
-        The logits, minus infinity of a state that a node has not. [S, V, C]
+        Of each state, minus infinity of a node that has it not. [V, C]
     """
-    moves = (terms.strides[..., None] * x[terms.others]).sum(axis=2)
-    where = terms.first[..., None] + moves  # [V, D, C]
-    each = jnp.stack([-row[where].sum(axis=1) for row in rows])
-    return jnp.where(terms.is_state[..., None], each, -jnp.inf)
+    depth = terms.first.shape[1]
+    odds = [jnp.zeros((len(terms.first), x.shape[1]), rows.dtype) for _ in rows]
+    for part in np.array_split(np.arange(depth), min(depth, MAX_PARTS)):
+        moves = (terms.strides[:, part, :, None] * x[terms.others[:, part]]).sum(axis=2)
+        where = terms.first[:, part, None] + moves  # [V, terms, C]
+        odds = [sum_ + row[where].sum(axis=1) for sum_, row in zip(odds, rows, strict=True)]
+    pairs = zip(odds, terms.is_state[1:], strict=True)
+    return [each if has.all() else jnp.where(has[:, None], each, -jnp.inf) for each, has in pairs]
 
 
 def pseudo_log_likelihood(graph: FactorGraph, x: Array) -> Array:
     """Return Σ_i log p(x_i|x_others), in nats, without log Z. [..., N] -> [...].
 
+    Raises:
+        ValueError: as for ``as_states``.
+
     References:
         J. Besag, "Statistical Analysis of Non-Lattice Data", The Statistician 24, 1975.
     """
+    x = as_states(graph.structure, x)
     columns = x.reshape(-1, x.shape[-1]).T
-    each = logits(energy_rows(graph), _all_terms(graph.structure), columns)
-    log_p = jax.nn.log_softmax(each, axis=0)
+    odds = log_odds(odds_rows(graph), _all_terms(graph.structure), columns)
+    log_p = jax.nn.log_softmax(jnp.stack([jnp.zeros(columns.shape), *odds]), axis=0)
     own = jnp.take_along_axis(log_p, columns[None], axis=0)[0]
     return own.sum(axis=0).reshape(x.shape[:-1])
 

@@ -15,7 +15,7 @@ References:
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -197,12 +197,44 @@ def lattice_edges(num_rows: int, num_columns: int, wraps: bool = True) -> list[t
 
 
 def energy(graph: FactorGraph, x: Array) -> Array:
-    """Return E(x), in nats. [..., N] -> [...]."""
+    """Return E(x), in nats. [..., N] -> [...].
+
+    Raises:
+        ValueError: as for ``as_states``.
+    """
+    x = as_states(graph.structure, x)
     total = jnp.zeros(x.shape[:-1])
     for scopes, table in zip(graph.structure.scopes, graph.tables, strict=True):
         states = jnp.moveaxis(x[..., np.array(scopes)], -1, 0)  # [k, ..., G]
         total = total + table[(np.arange(len(scopes)), *states)].sum(axis=-1)
     return total
+
+
+def as_states(structure: Structure, x: Any) -> Array:
+    """Return states of a graph's nodes, [..., N].
+
+    Raises:
+        ValueError: they are not whole, not of so many nodes, or, unless they are traced, a node has
+            no such state.
+    """
+    x = jnp.asarray(x)
+    num_nodes = len(structure.names)
+    if x.shape[-1:] != (num_nodes,) or not jnp.issubdtype(x.dtype, jnp.integer):
+        raise ValueError(
+            f"states: expected whole numbers of shape [..., {num_nodes}], got {x.dtype} of shape "
+            f"{x.shape}"
+        )
+    if isinstance(x, jax.core.Tracer):
+        return x
+    values = np.asarray(x)
+    wrong = np.argwhere((values < 0) | (values >= np.array(structure.num_states)))
+    if len(wrong):
+        node = wrong[0][-1]
+        raise ValueError(
+            f"states of {structure.names[node]!r}: expected 0 to {structure.num_states[node] - 1}, "
+            f"got {values[tuple(wrong[0])]}"
+        )
+    return x
 
 
 def enumerate_states(graph: FactorGraph) -> Array:
@@ -276,13 +308,13 @@ def _scope(nodes: tuple[Hashable, ...], position: Mapping[Hashable, int]) -> tup
 
 def _table(
     nodes: tuple[Hashable, ...],
-    values: Array | Callable[..., Any],
+    values: Any,
     shape: tuple[int, ...],
 ) -> Array:
     """Return the energies of a clique as an array of the shape, or raise ``ValueError``."""
     if callable(values):
-        values = [values(*states) for states in itertools.product(*map(range, shape))]
-        table = jnp.asarray(values, float).reshape(shape)
+        each = [values(*states) for states in itertools.product(*map(range, shape))]
+        table = jnp.asarray(each, float).reshape(shape)
     else:
         table = jnp.asarray(values, float)
     if table.shape != shape:

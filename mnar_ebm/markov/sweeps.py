@@ -14,6 +14,7 @@ References:
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,8 +24,8 @@ import numpy as np
 
 from mnar_ebm import _checks
 from mnar_ebm.markov.cliques import Colours, check_colours, colour
-from mnar_ebm.markov.conditionals import Terms, energy_rows, logits, terms_of
-from mnar_ebm.markov.graph import FactorGraph, Structure
+from mnar_ebm.markov.conditionals import Terms, log_odds, odds_rows, terms_of
+from mnar_ebm.markov.graph import FactorGraph, Structure, as_states
 from mnar_ebm.samplers import SamplingAlgorithm
 from mnar_ebm.types import Array, Key
 
@@ -56,7 +57,7 @@ def gibbs(graph: FactorGraph, colours: Sequence[Sequence[int]] | None = None) ->
 
     def init(position: Array, key: Key | None = None) -> ColourState:
         del key
-        return ColourState(_as_states(graph, position))
+        return ColourState(as_states(graph.structure, position))
 
     def step(key: Key, state: ColourState) -> tuple[ColourState, tuple[()]]:
         return ColourState(_sweeps(key, graph, state.position, 1, chosen)), ()
@@ -88,7 +89,7 @@ def draw(
     """
     _checks.check_whole("num_sweeps", num_sweeps, 1)
     chosen = colour(graph.structure) if colours is None else check_colours(graph, colours)
-    x = _as_states(graph, x)
+    x = as_states(graph.structure, x)
     if mask is not None and jnp.shape(mask) != x.shape:
         raise ValueError(f"mask: expected shape {x.shape}, got {jnp.shape(mask)}")
     return _sweeps(key, graph, x, num_sweeps, chosen, mask)
@@ -112,12 +113,12 @@ def _sweeps(
     """Return chains after sweeps, with nodes in the order of their colours on the way."""
     order = np.concatenate(colours)
     stays = None if mask is None else jnp.asarray(mask).reshape(-1, len(order)).T[order]
-    plan, rows = _plan(graph.structure, colours), energy_rows(graph)
+    plan, rows = _plan(graph.structure, colours), odds_rows(graph)
 
     def sweep(x: Array, key: Key) -> tuple[Array, None]:
         begin = 0
         for key_colour, terms in zip(jax.random.split(key, len(plan)), plan, strict=True):
-            new = _categorical(key_colour, logits(rows, terms, x)).astype(x.dtype)
+            new = _categorical(key_colour, log_odds(rows, terms, x)).astype(x.dtype)
             if stays is not None:
                 own = slice(begin, begin + len(new))
                 new = jnp.where(stays[own], x[own], new)
@@ -138,20 +139,11 @@ def _plan(structure: Structure, colours: Colours) -> tuple[Terms, ...]:
     return tuple(terms._replace(others=place[terms.others]) for terms in found)
 
 
-def _categorical(key: Key, each: Array) -> Array:
-    """Return states drawn by inversion, one uniform number each: logits [S, ...] -> [...]."""
-    weights = jnp.exp(each - each.max(axis=0))
-    below = jnp.cumsum(weights, axis=0)
-    level = jax.random.uniform(key, each.shape[1:]) * below[-1]
-    return (level >= below[:-1]).sum(axis=0)
-
-
-def _as_states(graph: FactorGraph, x: Array) -> Array:
-    x = jnp.asarray(x)
-    num_nodes = len(graph.structure.names)
-    if x.shape[-1:] != (num_nodes,) or not jnp.issubdtype(x.dtype, jnp.integer):
-        raise ValueError(
-            f"position: expected whole numbers of shape [..., {num_nodes}], got {x.dtype} of "
-            f"shape {x.shape}"
-        )
-    return x
+def _categorical(key: Key, odds: list[Array]) -> Array:
+    """Return states drawn by inversion, one uniform number each, of log-odds to state 0. [V, C]."""
+    uniform = jax.random.uniform(key, odds[0].shape)
+    largest = functools.reduce(jnp.maximum, odds, jnp.zeros_like(uniform))
+    weights = [jnp.exp(-largest), *(jnp.exp(each - largest) for each in odds)]
+    *below, total = itertools.accumulate(weights)
+    states = [uniform * total >= bound for bound in below]
+    return functools.reduce(jnp.add, (state.astype(int) for state in states))

@@ -86,10 +86,10 @@ def make_stage(
         del key, held_out
         return -pseudo_log_likelihood(graph_of(params), batch).mean(), ({}, memory)
 
-    def pcd(key: Key, params: PyTree, batch: Array, held_out: Array, chains: PyTree) -> Loss:
+    def pcd(key: Key, params: PyTree, batch: Array, held_out: Array, memory: PyTree) -> Loss:
         del held_out
         graph = graph_of(params)
-        chains = draw(key, jax.lax.stop_gradient(graph), chains, settings.num_sweeps)
+        chains = draw(key, jax.lax.stop_gradient(graph), memory, settings.num_sweeps)
         gap = energy(graph, batch).mean() - energy(graph, chains).mean()
         return gap, ({"energy_gap": gap}, chains)
 

@@ -138,9 +138,7 @@ def columns_of(num_rows, coupling):
     return -coupling * (s @ s.T + inside[:, None])
 
 
-@pytest.mark.parametrize(
-    ("shape", "coupling"), [((3, 4), 0.2), ((3, 4), 0.8), ((4, 4), torus.CRITICAL_COUPLING)]
-)
+@pytest.mark.parametrize(("shape", "coupling"), [((3, 4), 0.2), ((4, 4), torus.CRITICAL_COUPLING)])
 def test_the_torus_of_kaufman(double, shape, coupling):
     """Log Z, mean and deviation of the energy by enumeration, and log Z by columns of spins."""
     num = shape[0] * shape[1]

@@ -78,6 +78,7 @@ def test_the_true_law_is_where_pseudo_likelihood_is_stationary():
     assert max(float(abs(own).max()) for own in jax.tree.leaves(jax.grad(expected)(away))) > 0.02
 
 
+@pytest.mark.slow
 def test_chains_that_stand_for_the_model_have_its_gradient():
     """With chains at exact draws of it the slope of the gap is that of the likelihood."""
     params, num = truth(), 40_000
@@ -95,6 +96,7 @@ def test_chains_that_stand_for_the_model_have_its_gradient():
         np.testing.assert_allclose(own, other, atol=5 / np.sqrt(num))
 
 
+@pytest.mark.slow
 def test_the_standard_error_of_a_field_has_its_closed_form():
     """It is atanh of the mean spin m, with variance 1 / (N (1 - m²)), by either loss."""
     rows = jnp.array([[0]] * 30 + [[1]] * 70)

@@ -114,6 +114,11 @@ def test_two_neighbours_in_a_colour_have_another_law(monkeypatch):
         (lambda g: markov.gibbs(g, [[0, 1], [2, 3], [0]]), "expected each of 4 nodes in one"),
         (lambda g: markov.gibbs(g, [[0], [1, 3], [2]]).init(jnp.zeros(4)), "whole numbers of sh"),
         (lambda g: markov.gibbs(g).init(jnp.zeros(3, int)), r"of shape \[..., 4\], got"),
+        (
+            lambda g: markov.energy(g, jnp.array([1, 2, 2, 0])),
+            "states of 'c': expected 0 to 1, got 2",
+        ),
+        (lambda g: markov.gibbs(g).init(jnp.array([0, -1, 0, 0])), "'b': expected 0 to 2, got -1"),
         (lambda g: markov.draw(jax.random.key(0), g, jnp.zeros(4, int), 0), "num_sweeps"),
     ],
 )

@@ -43,7 +43,7 @@ class Pairs(NamedTuple):
     data: Any
 
 
-def pair(noise: np.ndarray, data: np.ndarray, batch_size: int = BATCH_SIZE) -> Pairs:
+def pair(noise: Any, data: Any, batch_size: int = BATCH_SIZE) -> Pairs:
     """Return the pairs whose squared distances have the least sum, within batches of rows.
 
     The rows of data stay where they are, those of noise are put beside them. It is exact if one

@@ -10,9 +10,9 @@ from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.debiasing.unbiased import check_unbiased, debias
 from mnar_ebm.tilted.facts import TableFacts, table_facts
-from mnar_ebm.tilted.fitted import FittedModel, make_batch, make_fitted
+from mnar_ebm.tilted.fitted import FittedModel, check_sizes, make_batch, make_fitted
 from mnar_ebm.tilted.held_out import impute_held_out, split_rows
-from mnar_ebm.tilted.run_folder import Record, RunFolder, rows_digest
+from mnar_ebm.tilted.run_folder import Record, RunFolder, check_is_of_run, rows_digest
 from mnar_ebm.tilted.stages import make_loop, make_stages
 from mnar_ebm.tilted.start import CHOSEN, choose_start
 from mnar_ebm.tilted.tilt_scale import TiltReport, choose_tilt_scale
@@ -26,6 +26,7 @@ def check(config: Config, table: Table, unbiased: Table | None = None) -> None:
     """Raise now what ``train`` would raise of such arguments, before anything is written."""
     _check_types(config, table, unbiased)
     facts = table_facts(config, table)
+    check_sizes(config, facts)
     make_fitted(config, facts)
     split_rows(config, len(table.x))
     if unbiased is not None:
@@ -88,6 +89,7 @@ def train(
     resumed = workdir if resume else None
     config = with_start(config, table, unbiased, resumed, report, should_stop)
     facts = table_facts(config, table)
+    check_sizes(config, facts)
     if unbiased is not None:
         check_unbiased(config, facts, unbiased)
     with RunFolder(config, facts, rows_digest(table, unbiased), workdir) as run:
@@ -192,7 +194,8 @@ def load(workdir: str | pathlib.Path) -> FittedModel:
     """Return the fitted model of a finished run.
 
     Raises:
-        ValueError: the folder has no checkpoint, an unfinished or a damaged one.
+        ValueError: the folder has no checkpoint, an unfinished or a damaged one, or one of another
+            run than its ``run.cfg`` tells.
     """
     workdir = pathlib.Path(workdir)
     if not checkpoints.has_checkpoint(workdir):
@@ -204,6 +207,8 @@ def load(workdir: str | pathlib.Path) -> FittedModel:
                 f"{workdir}: expected a finished run, got one in stage {record['stage']}; "
                 "finish it with experiments.train --resume"
             )
-        fitted = make_fitted(Config(**record["config"]), TableFacts.from_json(record["facts"]))
+        config = Config(**record["config"])
+        check_is_of_run(workdir, config)
+        fitted = make_fitted(config, TableFacts.from_json(record["facts"]))
         arrays = checkpoints.load_arrays(manager, workdir, {"params": fitted.params})
     return fitted._replace(params=arrays["params"])

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(mnar_ebm.__file__).parent
 
 LAYERS = (
     ("types", "_checks", "kinds", "numerics", "programs", "moved"),
-    ("compilation", "files"),
+    ("compilation", "files", "memory"),
     ("samplers", "nets", "likelihoods", "data", "diagnostics"),
     ("missingness", "training"),
     ("_settings", "settings", "config"),

@@ -17,6 +17,7 @@ from mnar_ebm.data.table import Table
 from mnar_ebm.files import replacing
 from mnar_ebm.tilted.facts import TableFacts
 from mnar_ebm.tilted.fitted import FittedModel, make_fitted
+from mnar_ebm.tilted.start import CHOSEN
 from mnar_ebm.training import checkpoints, chunks, loop
 from mnar_ebm.training.stage import Stage
 from mnar_ebm.types import PyTree
@@ -32,6 +33,38 @@ def rows_digest(table: Table, unbiased: Table | None) -> str:
     if unbiased is not None:
         digest.update(b"unbiased" + np.ascontiguousarray(unbiased.x).tobytes())
     return digest.hexdigest()
+
+
+def check_is_of_run(workdir: pathlib.Path, config: Config) -> None:
+    """Raise ``ValueError`` if a checkpoint's settings are not those that ``run.cfg`` tells.
+
+    Each is whole, and they are of two runs. Settings that a run chooses for itself may differ.
+    """
+    path = workdir / "run.cfg"
+    if not path.is_file():
+        return
+    lines = [line[2:].partition("=") for line in path.read_text().splitlines() if line[:2] == "--"]
+    told = {name: value for name, equals, value in lines if equals}
+    chosen = CHOSEN if told.get("slope_start") == "best" else ()
+    for name, value in config.flat().items():
+        if name in told and name not in chosen and _parts(told[name]) != _parts(value):
+            raise ValueError(
+                f"{workdir}: the checkpoint is of another run: it has {name}={value}, and run.cfg "
+                f"{name}={told[name]}"
+            )
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return what a setting or its text holds, as numbers where they are."""
+    parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    return [_number(str(part)) for part in parts if str(part)]
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 class RunFolder:

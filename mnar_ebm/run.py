@@ -11,7 +11,7 @@ from mnar_ebm.data.table import Table
 from mnar_ebm.debiasing.unbiased import check_unbiased, debias
 from mnar_ebm.devices import warn_of_rounding
 from mnar_ebm.tilted.facts import TableFacts, table_facts
-from mnar_ebm.tilted.fitted import FittedModel, make_batch, make_fitted
+from mnar_ebm.tilted.fitted import FittedModel, check_sizes, make_batch, make_fitted
 from mnar_ebm.tilted.held_out import impute_held_out, split_rows
 from mnar_ebm.tilted.stages import make_loop, make_stages
 from mnar_ebm.tilted.start import CHOSEN, choose_start
@@ -28,6 +28,7 @@ def check(config: Config, table: Table, unbiased: Table | None = None) -> None:
     """Raise now what ``train`` would raise of such arguments, before anything is written."""
     _check_types(config, table, unbiased)
     facts = table_facts(config, table)
+    check_sizes(config, facts)
     make_fitted(config, facts)
     split_rows(config, len(table.x))
     if unbiased is not None:
@@ -90,6 +91,7 @@ def train(
     resumed = workdir if resume else None
     config = with_start(config, table, unbiased, resumed, report, should_stop)
     facts = table_facts(config, table)
+    check_sizes(config, facts)
     if unbiased is not None:
         check_unbiased(config, facts, unbiased)
     rows = run_folder.digest(table.x, *([] if unbiased is None else [unbiased.x]))
@@ -182,13 +184,18 @@ def load(workdir: str | pathlib.Path) -> FittedModel:
     """Return the fitted model of a finished run.
 
     Raises:
-        ValueError: the folder has no checkpoint, an unfinished or a damaged one, or one of
-            another system (``mnar_ebm.recipes``).
+        ValueError: the folder has no checkpoint, an unfinished or a damaged one, one of another
+            system (``mnar_ebm.recipes``), or of another run than its ``run.cfg`` tells.
     """
     record, params = run_folder.load_finished(
-        pathlib.Path(workdir), SYSTEM, lambda record: _start_of(record).params
+        pathlib.Path(workdir), SYSTEM, lambda record: _start_of(record).params, _chosen
     )
     return _start_of(record)._replace(params=params)
+
+
+def _chosen(told: dict[str, str]) -> tuple[str, ...]:
+    """Return the settings that a run chose for itself, by what it was told."""
+    return CHOSEN if told.get("slope_start") == "best" else ()
 
 
 def _start_of(record: Record) -> FittedModel:

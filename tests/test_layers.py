@@ -15,7 +15,7 @@ ROOT = pathlib.Path(mnar_ebm.__file__).parent
 
 LAYERS = (
     ("types", "_checks", "kinds", "numerics", "programs", "moved"),
-    ("compilation", "devices", "files"),
+    ("compilation", "devices", "files", "memory"),
     ("samplers", "nets", "likelihoods", "data", "diagnostics"),
     ("missingness", "training"),
     ("_settings", "settings", "config"),

@@ -137,3 +137,18 @@ def test_a_group_is_what_it_is_said_to_be():
     assert mnar_ebm.Config(config.model, latent_dim=4).model.tilt == "none"
     assert mnar_ebm.Config(config.model, latent_dim=4).model.latent_dim == 4
     assert mnar_ebm.Config(**config.flat()) == config
+
+
+@pytest.mark.filterwarnings("default:mnar_ebm.* has moved:DeprecationWarning")
+def test_a_checkpoint_of_another_run_is_told(tmp_path):
+    """Whole, but with other settings than the run's own; those that it chooses may differ."""
+    folder = tmp_path / "run"
+    shutil.copytree(FOLDER / "run", folder)
+    config = mnar_ebm.load(folder).config.flat()
+    own = [f"--{name}={value}" for name, value in config.items() if not isinstance(value, tuple)]
+    own += [f"--{k}={','.join(map(str, v))}" for k, v in config.items() if isinstance(v, tuple)]
+    (folder / "run.cfg").write_text("# replays the run\n--dataset=wine\n" + "\n".join(own))
+    assert mnar_ebm.load(folder).config.flat() == config
+    (folder / "run.cfg").write_text("\n".join(own).replace("--seed=", "--seed=9"))
+    with pytest.raises(ValueError, match=r"of another run: it has seed=\d+, and run.cfg seed=9"):
+        mnar_ebm.load(folder)

@@ -26,6 +26,9 @@ DOTS = (".", *("." + letter for letter in string.ascii_lowercase))
 MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?", *DOTS})
 """Marks of a missing value, in lower case."""
 
+FEW_CELLS = 10
+"""Cells of a column below which their range says little of where others may lie."""
+
 Path = str | os.PathLike[str]
 Names = tuple[str, ...]
 Scale = np.ndarray | float
@@ -95,7 +98,9 @@ def read_text(path: Path) -> tuple[Names, list[int], np.ndarray]:
             raise ValueError(f"{path}, line {line}: expected {len(columns)} cells, got {len(row)}")
     if not numbered:
         raise ValueError(f"{path}: expected at least one row below the header, got none")
-    return columns, [line for line, _ in numbered], np.array([row for _, row in numbered], object)
+    text = np.array([row for _, row in numbered], object)
+    _check_is_no_row(path, columns, text)
+    return columns, [line for line, _ in numbered], text
 
 
 def _without_blank_lines(
@@ -240,10 +245,7 @@ def _check_one_column(path: Path, cells: list[str]) -> None:
 
 
 def _check_header(path: Path, header: list[str]) -> Names:
-    """Return the names in the header; raise ``ValueError`` unless they are distinct names.
-
-    Numbers are names if they go up or down, as years and wavelengths do, and as rows do not.
-    """
+    """Return the names in the header; raise ``ValueError`` unless they are distinct names."""
     unnamed = [place for place, name in enumerate(header, start=1) if not name.strip()]
     if len(header) > 1 and unnamed:
         raise ValueError(
@@ -253,12 +255,51 @@ def _check_header(path: Path, header: list[str]) -> Names:
     numbers = np.array([_number(name) for name in header])
     is_ordered = any((sign * numbers[1:] > sign * numbers[:-1]).all() for sign in (1, -1))
     if np.isfinite(numbers).any() and not (np.isinf(numbers).any() or is_ordered):
-        given = textwrap.shorten(", ".join(header), 60, placeholder=" ...")
-        raise ValueError(f"{path}: expected a header line of column names, got numbers: {given}")
+        raise _no_header(path, header, "numbers")
     name, count = Counter(header).most_common(1)[0]
     if count > 1:
         raise ValueError(f"{path}: expected distinct column names, got {name!r} {count} times")
     return tuple(header)
+
+
+def _check_is_no_row(path: Path, header: Names, text: np.ndarray) -> None:
+    """Raise ``ValueError`` if the header may be a row, which would be lost.
+
+    Numbers are names, as years and wavelengths are, if they go up or down and cannot be cells of
+    most of their columns: they lie far from what these hold, or are whole where no cell is. From
+    three columns on, 0, 1, 2 and so on are names, as pandas gives them.
+    """
+    numbers = np.array([_number(name) for name in header])
+    if len(header) == 1 and np.isnan(numbers[0]):
+        raise _no_header(path, header, "a mark of a missing value")
+    is_count = len(header) >= 3 and [name.strip() for name in header] == [
+        str(place) for place in range(len(header))
+    ]
+    if not np.isfinite(numbers).all() or is_count:
+        return
+    may_be_cell = [_may_be_cell(*pair) for pair in zip(header, text.T, strict=True)]
+    if 2 * sum(may_be_cell) >= len(header):
+        raise _no_header(path, header, "numbers that may be a row")
+
+
+def _may_be_cell(name: str, cells: np.ndarray) -> bool:
+    """Return whether a number may stand among the cells of its column."""
+    values = np.array([_number(cell) for cell in cells])
+    seen = np.isfinite(values)
+    if not seen.any():
+        return True
+    if name.strip().lstrip("+-").isdecimal() and all("." in cell for cell in cells[seen]):
+        return False
+    low, high = values[seen].min(), values[seen].max()
+    spread = high - low
+    if seen.sum() < FEW_CELLS:  # which may all be near to each other by chance
+        spread = max(spread, abs(low), abs(high))
+    return bool(low - 3 * spread <= float(name) <= high + 3 * spread)
+
+
+def _no_header(path: Path, header: Iterable[str], got: str) -> ValueError:
+    given = textwrap.shorten(", ".join(header), 60, placeholder=" ...")
+    return ValueError(f"{path}: expected a header line of column names, got {got}: {given}")
 
 
 def _number(cell: str) -> float:

@@ -13,69 +13,35 @@ the level in any other, NaN where missing. The model sees *encoded* columns (``k
 | text, object of text or truth | categorical, binary if two            | it was        |
 | object of numbers             | numeric                               | float64       |
 
-(1) What is imputed is rounded, within the range of the dtype. Where a new row has an observed value
+(1) What is imputed is rounded, within what was seen. Where a new row has an observed value
 that the dtype cannot hold, the column comes back as float64.
+
+Numbers of only two values, whatever their dtype, are binary, unless they are asked to be numeric.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from pandas.api import types
 
 from mnar_ebm.data.csv_files import DOTS
+from mnar_ebm.estimator.column_type import ColumnType, dense, is_number
+from mnar_ebm.estimator.two_valued import as_levels, number_codes, unknown_level
 from mnar_ebm.kinds import Block, make_blocks
 
 MAX_LEVELS = 200
 """Most levels of a column; one with more is a name or an identifier."""
 
 
-class ColumnType(NamedTuple):
-    """What is known of a column of the table.
-
-    Attributes:
-        name: its name.
-        kind: as in ``kinds.KINDS``.
-        levels: those seen in ``fit``, in order; none if numeric.
-        dtype: of the column as it comes back.
-    """
-
-    name: Any
-    kind: str = "numeric"
-    levels: tuple[Any, ...] = ()
-    dtype: Any = np.dtype(np.float64)
-
-    @property
-    def block(self) -> tuple[str, int]:
-        """Kind and number of levels of its block; a column with one level counts as binary."""
-        return self.kind, max(len(self.levels), 2) if self.kind != "numeric" else 0
-
-    @property
-    def integer_range(self) -> tuple[float, float] | None:
-        """Least and largest value of its dtype that float64 holds, or ``None`` if not integer."""
-        if self.kind != "numeric" or not types.is_integer_dtype(self.dtype):
-            return None
-        dtype = _dense(self.dtype)
-        info = np.iinfo(getattr(dtype, "numpy_dtype", dtype))
-        high = np.float64(info.max)
-        return float(info.min), float(high if int(high) <= info.max else np.nextafter(high, 0.0))
-
-    @property
-    def encoded_names(self) -> list[str]:
-        """Names of its encoded columns."""
-        if self.kind == "numeric":
-            return [str(self.name)]
-        levels = self.levels[-1:] if self.kind == "binary" else self.levels
-        return [f"{self.name}={level}" for level in levels]
-
-
-def learn(X: Any, missing_values: float) -> tuple[ColumnType, ...]:
-    """Return the columns of a data frame, or none if X is another table or all are numeric.
+def learn(X: Any, missing_values: float, two_valued: str = "binary") -> tuple[ColumnType, ...]:
+    """Return the columns of a data frame, or none if X is another table or all hold numbers.
 
     Args:
         X: any table.
         missing_values: a number that marks a missing cell, or NaN.
+        two_valued: what numbers of only two values are, ``binary`` or ``numeric``.
 
     Raises:
         TypeError: columns hold neither numbers, truth values, categories nor text, or several of
@@ -87,7 +53,7 @@ def learn(X: Any, missing_values: float) -> tuple[ColumnType, ...]:
     if not X.columns.is_unique:
         name = X.columns[X.columns.duplicated()][0]
         raise ValueError(f"X: expected distinct column names, got {name!r} more than once")
-    if all(_is_number(X.iloc[:, i].dtype) for i in range(X.shape[1])):
+    if all(is_number(X.iloc[:, i].dtype) for i in range(X.shape[1])):
         return ()
     frame = hide_marked(X, missing_values)
     found = [_learn_column(name, frame.iloc[:, i]) for i, name in enumerate(X.columns)]
@@ -97,16 +63,11 @@ def learn(X: Any, missing_values: float) -> tuple[ColumnType, ...]:
             f"X: expected columns of numbers, truth values or levels, got {'; '.join(refused)}"
         )
     columns = tuple(one for one in found if isinstance(one, ColumnType))
-    return columns if any(column.kind != "numeric" for column in columns) else ()
-
-
-def _dense(dtype: Any) -> Any:
-    """Return the dtype, or that of what a sparse one holds."""
-    return dtype.subtype if isinstance(dtype, pd.SparseDtype) else dtype
-
-
-def _is_number(dtype: Any) -> bool:
-    return types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype)
+    if all(column.kind == "numeric" for column in columns):
+        return ()
+    if two_valued == "numeric":
+        return columns
+    return tuple(as_levels(column, frame.iloc[:, i]) for i, column in enumerate(columns))
 
 
 def _learn_column(name: Any, series: pd.Series) -> ColumnType | str:
@@ -118,7 +79,7 @@ def _learn_column(name: Any, series: pd.Series) -> ColumnType | str:
         return _discrete(name, "ordinal" if dtype.ordered else "categorical", levels, dtype)
     if types.is_bool_dtype(dtype):
         return ColumnType(name, "binary", (False, True) if len(seen) else (), dtype)
-    if _is_number(dtype) and not types.is_complex_dtype(dtype):
+    if is_number(dtype) and not types.is_complex_dtype(dtype):
         has_gap = len(seen) < len(series)
         is_kept = not (types.is_integer_dtype(dtype) and has_gap)
         return ColumnType(name, dtype=dtype) if is_kept else ColumnType(name)
@@ -165,7 +126,7 @@ def hide_marked(frame: pd.DataFrame, missing_values: float) -> pd.DataFrame:
 
     A dot, alone or with a letter, is how SAS and Stata write a gap (``data.csv.DOTS``).
     """
-    is_text = [not _is_number(dtype) for dtype in frame.dtypes]
+    is_text = [not is_number(dtype) for dtype in frame.dtypes]
     if any(is_text):
         frame = frame.mask(frame.isin(DOTS) & is_text)
     if missing_values != missing_values:
@@ -222,23 +183,27 @@ def to_codes(
 
 def _codes_of(series: pd.Series, column: ColumnType, handle_unknown: str) -> np.ndarray:
     if column.kind == "numeric":
-        try:
-            return series.to_numpy(np.float64, na_value=np.nan)
-        except (TypeError, ValueError, OverflowError):
-            raise TypeError(
-                f"X: expected numbers in column {column.name!r}, got {series.dtype}"
-            ) from None
+        return _numbers(column, series)
     is_missing = series.isna().to_numpy(bool)
     values = series.to_numpy(object)
-    codes = pd.Index(column.levels, dtype=object).get_indexer(values)
+    if column.is_two_valued:
+        values = _numbers(column, series)
+        codes = number_codes(values, column)
+    else:
+        codes = pd.Index(column.levels, dtype=object).get_indexer(values)
     is_unknown = (codes < 0) & ~is_missing
     if handle_unknown == "error" and is_unknown.any():
-        row = int(np.argmax(is_unknown))
-        raise ValueError(
-            f"X: expected one of the levels seen in fit in column {column.name!r}, "
-            f"got {values[row]!r} in row {row}; handle_unknown='missing' takes it as missing"
-        )
+        raise unknown_level(column, values, is_unknown)
     return np.where(is_missing | is_unknown, np.nan, codes)
+
+
+def _numbers(column: ColumnType, series: pd.Series) -> np.ndarray:
+    try:
+        return series.to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(
+            f"X: expected numbers in column {column.name!r}, got {series.dtype}"
+        ) from None
 
 
 def blocks_of(columns: tuple[ColumnType, ...]) -> tuple[Block, ...]:
@@ -305,7 +270,7 @@ def _to_series(
             return series.astype(column.dtype)
         if not ((codes == np.round(codes)) & series.between(*limits)).all():
             return series
-        dtype, rows = _dense(column.dtype), np.flatnonzero(is_observed)
+        dtype, rows = dense(column.dtype), np.flatnonzero(is_observed)
         series = series.astype(dtype)
         series.iloc[rows] = given.iloc[rows].astype(dtype).array  # beyond 2**53 a code is rounded
         return series.astype(column.dtype)

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mnar_ebm import _checks
 from mnar_ebm.data.table import make_table
-from mnar_ebm.estimator import columns, validation
+from mnar_ebm.estimator import columns, two_valued, validation
 from mnar_ebm.estimator.analysis import analyse_imputer
 from mnar_ebm.estimator.columns import ColumnType
 from mnar_ebm.estimator.ensemble import Ensemble
@@ -59,8 +59,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         max_value: largest imputed value, as ``min_value``.
         keep_empty_features: whether columns without a value in ``fit`` are kept, as zeros, or
             without a value where they are not numeric.
-        handle_unknown: what to make of a level that ``fit`` has not seen: an ``error``, or a
-            ``missing`` cell.
+        two_valued: what numbers of only two values are: ``binary``, or ``numeric``.
+        handle_unknown: a level that ``fit`` has not seen is an ``error``, or a ``missing`` cell.
         add_indicator: whether columns that mark the missing cells are appended.
         random_state: of everything random; drawn from in ``fit`` alone.
         verbose: 0 is silent; 1 tells which mechanism was taken; 2 tells how training goes.
@@ -72,8 +72,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             ``report_`` tells of the first.
         n_iter_: steps of training of the first, with those that chose its start.
         indicator_: the ``MissingIndicator``, or ``None``.
-        n_features_in_: number of columns.
-        feature_names_in_: their names, if they have any.
+        n_features_in_, feature_names_in_: number of columns, and their names if they have any.
 
     Example:
         >>> import numpy as np
@@ -97,6 +96,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     _constant: np.ndarray
     _columns: tuple[ColumnType, ...]
     _is_mixed: bool
+    _validate = validation.validate
 
     def __init__(  # noqa: D107 (the class tells what the parameters are)
         self,
@@ -112,6 +112,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         min_value: Any = -np.inf,
         max_value: Any = np.inf,
         keep_empty_features: bool = False,
+        two_valued: str = "binary",
         handle_unknown: str = "error",
         add_indicator: bool = False,
         random_state: Any = None,
@@ -128,6 +129,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.min_value = min_value
         self.max_value = max_value
         self.keep_empty_features = keep_empty_features
+        self.two_valued = two_valued
         self.handle_unknown = handle_unknown
         self.add_indicator = add_indicator
         self.random_state = random_state
@@ -158,7 +160,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         check_parameters(self)
         x, mask = self._validate(X, is_fit=True)
-        self._limits = make_limits(self.min_value, self.max_value, self._columns)
+        self._limits = make_limits(self.min_value, self.max_value, self._columns, x, mask)
         self._has_value = np.any(mask, axis=0)
         if not self._has_value.any():
             raise ValueError("X: expected an observed value in some column, got none")
@@ -230,8 +232,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             An array, or a list of data frames where some columns hold levels.
 
         Raises:
-            ValueError: M is below 1, or ``X`` has other columns than the table of ``fit``, or a new
-                level.
+            ValueError: M is below 1, or ``X`` has other columns or levels than that of ``fit``.
         """
         check_is_fitted(self)
         _checks.check_whole("num_imputations", num_imputations, 1)
@@ -328,22 +329,21 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             np.isnan(self._constant), columns.contract(tables, self._kept), self._constant
         )
         filled = np.where(self._has_value, np.clip(filled, *self._limits), 0.0)
+        filled = filled if self._is_mixed else two_valued.decoded(filled, self._columns)
         filled = np.where(mask, x, filled.astype(x.dtype))
         return filled if self.keep_empty_features else filled[:, :, self._has_value]
 
     def _encode(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Return the encoded columns that are modelled, NaN where missing. [N, D']."""
-        return columns.expand(np.where(mask, x, np.nan)[:, self._has_value], self._kept)
+        x = np.where(mask, x, np.nan)
+        x = x if self._is_mixed else two_valued.coded(x, self._columns)
+        return columns.expand(x[:, self._has_value], self._kept)
 
     def _to_frame(self, codes: np.ndarray, mask: np.ndarray, X: Any) -> pd.DataFrame:
         """Return what ``_fill`` gave as a data frame with the index of X."""
         kept = np.flatnonzero(self._has_value | self.keep_empty_features)
         given = columns.as_frame(X).iloc[:, kept]
         return columns.to_frame(codes, [self._columns[i] for i in kept], given, mask[:, kept])
-
-    def _validate(self, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the table in its own precision, levels as codes, and its mask. [N, D]."""
-        return validation.validate(self, X, is_fit=is_fit)
 
     def _tell(self, level: int, line: str) -> None:
         if self.verbose >= level:

@@ -9,16 +9,19 @@ from mnar_ebm.estimator.columns import ColumnType
 
 
 def make_limits(
-    min_value: Any, max_value: Any, columns: Sequence[ColumnType]
+    min_value: Any, max_value: Any, columns: Sequence[ColumnType], x: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the least and the largest imputed value of each column; levels have none. [D] each.
 
-    Those of an integer column are whole, and within the range of its dtype.
+    Those of an integer column are whole, and within the range of its dtype; where none is given,
+    within what was seen.
 
     Args:
         min_value: a number, or one for each column; ``None``: there is none.
         max_value: as ``min_value``.
         columns: what the D columns are.
+        x: rows with these columns. [N, D]
+        mask: ``True`` where they were observed. [N, D]
 
     Raises:
         ValueError: a limit has another shape, or the least is not below the largest.
@@ -32,6 +35,7 @@ def make_limits(
             )
         is_numeric = [column.kind == "numeric" for column in columns]
         limits.append(np.where(is_numeric, limit, none))
+    is_open = np.isinf(limits)
     for index, one in enumerate(columns):
         if one.integer_range is not None:
             low, high = one.integer_range
@@ -43,4 +47,11 @@ def make_limits(
             f"min_value: expected below max_value in every column, got {limits[0][column]} and "
             f"{limits[1][column]} in column {column}"
         )
+    for index, one in enumerate(columns):
+        seen = x[mask[:, index], index]
+        if one.integer_range is not None and len(seen):
+            if is_open[0][index]:
+                limits[0][index] = min(seen.min(), limits[1][index])
+            if is_open[1][index]:
+                limits[1][index] = max(seen.max(), limits[0][index])
     return limits[0], limits[1]

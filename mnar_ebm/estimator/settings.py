@@ -40,6 +40,7 @@ def check_parameters(imputer: Any) -> None:
     _checks.check_choice("mechanism", imputer.mechanism, ("auto", *MECHANISMS))
     _checks.check_choice("tilt", imputer.tilt, TILTS)
     _checks.check_choice("handle_unknown", imputer.handle_unknown, ("error", "missing"))
+    _checks.check_choice("two_valued", imputer.two_valued, ("binary", "numeric"))
     for name in ("max_iter", "num_models", "num_samples"):
         _checks.check_whole(name, getattr(imputer, name), 1)
 

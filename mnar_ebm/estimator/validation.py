@@ -10,8 +10,8 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils.validation import check_array, validate_data
 
-from mnar_ebm.estimator import columns
-from mnar_ebm.estimator.columns import ColumnType
+from mnar_ebm.data.codes import warn_of_codes
+from mnar_ebm.estimator import columns, two_valued
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -41,10 +41,20 @@ def validate(imputer: Any, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndar
         is_fit: whether the columns are to be learned.
     """
     if is_fit:
-        imputer._columns = columns.learn(X, imputer.missing_values)
+        imputer._columns = columns.learn(X, imputer.missing_values, imputer.two_valued)
         imputer._is_mixed = bool(imputer._columns)
-    if imputer._is_mixed:
-        return _validate_frame(imputer, X, is_fit=is_fit)
+    read = _validate_frame if imputer._is_mixed else _validate_numbers
+    x, mask = read(imputer, X, is_fit=is_fit)
+    if is_fit:
+        numeric = [i for i, one in enumerate(imputer._columns) if one.kind == "numeric"]
+        names = [str(imputer._columns[i].name) for i in numeric]
+        hint = "missing_values=NUMBER makes one a gap, NaN in their place makes all gaps"
+        warn_of_codes(np.where(mask, x, np.nan)[:, numeric], names, hint, stacklevel=4)
+    return x, mask
+
+
+def _validate_numbers(imputer: Any, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return a table of numbers in its own precision, and its mask. [N, D]."""
     is_nan_marked = marks_by_nan(imputer)
     x = validate_data(
         imputer,
@@ -54,18 +64,18 @@ def validate(imputer: Any, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndar
         ensure_all_finite="allow-nan" if is_nan_marked else True,
         ensure_min_samples=2 if is_fit else 1,
     )
-    if is_fit:
-        names = OneToOneFeatureMixin.get_feature_names_out(imputer)
-        imputer._columns = tuple(ColumnType(name) for name in names)
-    if is_nan_marked:
-        return x, ~np.isnan(x)
-    is_marked = columns.is_marked(x, imputer.missing_values)
-    if is_fit and not is_marked.any():
+    is_marked = np.isnan(x) if is_nan_marked else columns.is_marked(x, imputer.missing_values)
+    if is_fit and not is_nan_marked and not is_marked.any():
         warnings.warn(
             f"missing_values: expected {imputer.missing_values:g} in some cell of X, got none",
-            stacklevel=4,
+            stacklevel=5,
         )
-    return np.where(is_marked, imputer.missing_values, x).astype(x.dtype), ~is_marked
+    if is_fit:
+        names = OneToOneFeatureMixin.get_feature_names_out(imputer)
+        kind = imputer.two_valued
+        imputer._columns = two_valued.learn_numbers(names, x, ~is_marked, kind)
+    mask = two_valued.known_numbers(x, ~is_marked, imputer._columns, imputer.handle_unknown)
+    return np.where(mask, x, imputer.missing_values).astype(x.dtype), mask
 
 
 def _validate_frame(imputer: Any, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:

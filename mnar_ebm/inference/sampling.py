@@ -8,6 +8,7 @@ import numpy as np
 from mnar_ebm import _checks, diagnostics, models, samplers
 from mnar_ebm.inference import chains
 from mnar_ebm.inference.weights import sample_by_weights
+from mnar_ebm.memory import check_memory
 from mnar_ebm.models import Model, Params
 from mnar_ebm.types import Array, Key
 
@@ -74,6 +75,10 @@ def sample(
     _checks.check_choice("method", method, ("auto", "snis", *chains.METHODS))
     _checks.check_at_least("num_samples", num_samples, 1)
     _checks.check_at_least("num_chains", num_chains, 1)
+    width = 4.0 * (model.vae.latent_dim + model.vae.num_features)  # bytes of a draw
+    check_memory({"num_samples": width * num_samples})
+    if method in ("auto", "snis"):
+        check_memory({"num_proposals": width * num_proposals})
     if method in ("auto", "snis") and temperature != 1.0:
         raise ValueError(f"temperature: expected 1 for {method}, got {temperature}")
     warnings = []

@@ -39,12 +39,14 @@ from mnar_ebm.samplers.langevin import mala, ula
 from mnar_ebm.samplers.laplace import Laplace, laplace
 from mnar_ebm.samplers.smc import smc
 from mnar_ebm.samplers.tempering import parallel_tempering
+from mnar_ebm.samplers.trajectory import adapt_trajectory
 from mnar_ebm.samplers.windows import window_adaptation
 
 __all__ = [
     "Laplace",
     "SamplingAlgorithm",
     "adapt_step_size",
+    "adapt_trajectory",
     "adjusted_langevin",
     "ais",
     "bridge",

@@ -33,6 +33,7 @@ from mnar_ebm.samplers.adaptation import adapt_step_size
 from mnar_ebm.samplers.base import LogDensityFn, check_at_least, check_positive, sample
 from mnar_ebm.samplers.hmc import hmc
 from mnar_ebm.samplers.langevin import mala, ula
+from mnar_ebm.samplers.trajectory import adapt_trajectory
 from mnar_ebm.samplers.windows import window_adaptation
 from mnar_ebm.types import Array, Key, PyTree
 
@@ -180,19 +181,21 @@ def hamiltonian(
     num_steps: int,
     *,
     num_adaptation_steps: int = 1000,
-    num_integration_steps: int = 10,
+    num_integration_steps: int | None = None,
     thin: int = 1,
     batch_size: int | None = None,
 ) -> Chains:
-    """Draw by Hamiltonian chains (``hmc``), each with its own step size and mass matrix.
+    """Draw by Hamiltonian chains (``hmc``), each with its own step size, mass matrix and length.
 
     Args:
         key: a random key.
         logdensity_fn: log p up to a constant, of one position; a ``Partial`` if it has parameters.
         x0: where each chain starts, each leaf [C, ...].
         num_steps: N, kept draws of each chain.
-        num_adaptation_steps: steps of ``window_adaptation``, which are not kept; at least 20.
-        num_integration_steps: leapfrog steps of a trajectory.
+        num_adaptation_steps: steps that are not kept, at least 30: of ``window_adaptation`` and,
+            a third of them, of ``adapt_trajectory``.
+        num_integration_steps: leapfrog steps of every trajectory, in place of the length that
+            adapts. Where their number is fixed, chains may come back to where they were.
         thin: steps from one kept draw to the next.
         batch_size: chains that run side by side, the next when they are done; all by default.
 
@@ -217,19 +220,26 @@ def _hamiltonian(
     x0: PyTree,
     num_steps: int,
     num_adaptation_steps: int,
-    num_integration_steps: int,
+    num_integration_steps: int | None,
     thin: int,
     batch_size: int | None,
 ) -> Chains:
     make_algorithm = functools.partial(
         hmc, logdensity_fn, num_integration_steps=num_integration_steps
     )
+    is_free = num_integration_steps is None
+    num_last = num_adaptation_steps // 3 if is_free else 0
 
     def run(key: Key, position: PyTree) -> Chains:
         key_adapt, key_sample = jax.random.split(key)
         settings, state = window_adaptation(
-            key_adapt, make_algorithm, position, num_adaptation_steps
+            key_adapt, make_algorithm, position, num_adaptation_steps - num_last
         )
+        if is_free:
+            key_length = jax.random.fold_in(key_adapt, 1)
+            settings, state = adapt_trajectory(
+                key_length, logdensity_fn, state.position, num_last, **settings
+            )
         algorithm = make_algorithm(**settings)
         _, (draws, info) = sample(key_sample, algorithm, state.position, num_steps, thin=thin)
         return Chains(draws, info, settings)

@@ -17,13 +17,19 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm.numerics.uniform import positive_uniform
-from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, check_positive
+from mnar_ebm.samplers.base import (
+    LogDensityFn,
+    SamplingAlgorithm,
+    check_at_least,
+    check_positive,
+)
 from mnar_ebm.samplers.trees import broadcast_to, check_all_positive, normal_like
 from mnar_ebm.types import Array, Key, PyTree
 
 __all__ = ["HMCInfo", "HMCState", "energy_error", "hmc", "leapfrog"]
 
 _DIVERGENCE = 1000.0
+_STEPS, _MAX_STEPS = 10, 1024
 
 
 class HMCState(NamedTuple):
@@ -48,19 +54,22 @@ class HMCInfo(NamedTuple):
         is_accepted: whether it was accepted. []
         energy_error: ΔH, infinite where it is NaN; in equilibrium E[exp(-ΔH)] = 1. []
         is_divergent: whether ΔH is above 1000: the step is too long for the place. []
+        num_integration_steps: L, the gradients that the step cost. []
     """
 
     acceptance_rate: Array
     is_accepted: Array
     energy_error: Array
     is_divergent: Array
+    num_integration_steps: Array
 
 
 def hmc(
     logdensity_fn: LogDensityFn,
     step_size: float | Array,
     inverse_mass_matrix: PyTree = 1.0,
-    num_integration_steps: int = 10,
+    num_integration_steps: int | None = None,
+    trajectory_length: float | Array | None = None,
 ) -> SamplingAlgorithm:
     """Build Hamiltonian Monte Carlo, which leaves p invariant exactly.
 
@@ -69,21 +78,25 @@ def hmc(
 
     Start where p > 0: an end of density zero, or with a ΔH that is NaN, is rejected. For a Gaussian
     the trajectory is stable while ``step_size`` is below 2 / √(w λ) for every precision λ; with w
-    of 1/λ a length ε L near π/2 is best, and one of 2π comes back to where it began.
+    of 1/λ a length ε L near π/2 is best, and one of 2π comes back to where it began: chains whose
+    ε adapts to a fixed L may settle there and hardly move. So lengths vary, by default,
+
+        L = ⌈u T / ε⌉,    u uniform on (0, 1],    T = 10 ε,    at most 1024.
 
     Args:
         logdensity_fn: log p up to a constant, of one position. []
         step_size: ε, of a leapfrog step; a number or a scalar array. []
         inverse_mass_matrix: w, shaped as the position, or a scalar for all coordinates.
-        num_integration_steps: L.
+        num_integration_steps: L, if it is to be the same in every step.
+        trajectory_length: T, or else T; ``adapt_trajectory`` finds it. []
 
     Returns:
         The sampler.
 
     Raises:
-        ValueError: ``step_size`` or ``inverse_mass_matrix`` is a number and not positive,
-            ``num_integration_steps`` is below 1, or, from ``step``, ``inverse_mass_matrix`` is not
-            shaped as the position.
+        ValueError: ``step_size``, ``inverse_mass_matrix`` or ``trajectory_length`` is a number and
+            not positive, ``num_integration_steps`` is below 1 or is given beside it, or, from
+            ``step``, ``inverse_mass_matrix`` is not shaped as the position.
 
     Example:
         >>> import jax
@@ -94,29 +107,80 @@ def hmc(
 
     References:
         Radford M. Neal, "MCMC using Hamiltonian dynamics", Handbook of Markov Chain Monte Carlo,
-        2011, https://arxiv.org/abs/1206.1901, sections 2.3 and 3.2.
+        2011, https://arxiv.org/abs/1206.1901, sections 2.3, 3.2 and 3.3 (lengths that vary).
     """
     check_positive("step_size", step_size)
     check_all_positive("inverse_mass_matrix", inverse_mass_matrix)
-    if num_integration_steps < 1:
-        raise ValueError(f"num_integration_steps: expected at least 1, got {num_integration_steps}")
+    if num_integration_steps is not None:
+        check_at_least("num_integration_steps", num_integration_steps)
+        if trajectory_length is not None:
+            raise ValueError("expected num_integration_steps or trajectory_length, got both")
+    if trajectory_length is not None:
+        check_positive("trajectory_length", trajectory_length)
     init = functools.partial(_init, logdensity_fn)
 
+    def draw_length(key: Key) -> int | Array:
+        if num_integration_steps is not None:
+            return num_integration_steps
+        ratio = _STEPS if trajectory_length is None else trajectory_length / step_size
+        return draw_num_steps(key, ratio)
+
     def step(key: Key, state: HMCState) -> tuple[HMCState, HMCInfo]:
-        key_momentum, key_accept = jax.random.split(key)
+        key_momentum, key_accept, key_length = jax.random.split(key, 3)
+        num_steps = draw_length(key_length)
         weights = broadcast_to(state.position, "inverse_mass_matrix", inverse_mass_matrix)
-        momentum = _draw_momentum(key_momentum, state.position, weights)
-        proposal, proposal_momentum = leapfrog(
-            logdensity_fn, state, momentum, step_size, weights, num_integration_steps
+        proposal, _, error = propose(
+            key_momentum, logdensity_fn, state, step_size, weights, num_steps
         )
-        error = energy_error(state, momentum, proposal, proposal_momentum, weights)
-        error = jnp.where(jnp.isnan(error), jnp.inf, error)
         acceptance_rate = jnp.exp(-jnp.maximum(error, 0))
         is_accepted = positive_uniform(key_accept, dtype=error.dtype) < acceptance_rate
         new_state = jax.tree.map(functools.partial(jnp.where, is_accepted), proposal, state)
-        return new_state, HMCInfo(acceptance_rate, is_accepted, error, error > _DIVERGENCE)
+        info = (acceptance_rate, is_accepted, error, error > _DIVERGENCE, jnp.asarray(num_steps))
+        return new_state, HMCInfo(*info)
 
     return SamplingAlgorithm(init, step)
+
+
+def propose(
+    key: Key,
+    logdensity_fn: LogDensityFn,
+    state: HMCState,
+    step_size: float | Array,
+    inverse_mass_matrix: PyTree,
+    num_integration_steps: int | Array,
+) -> tuple[HMCState, PyTree, Array]:
+    """Draw a momentum and follow the trajectory.
+
+    Args:
+        key: a random key.
+        logdensity_fn: log p up to a constant, of one position. []
+        state: the chain at x.
+        step_size: ε. []
+        inverse_mass_matrix: w, with the structure of the position; a leaf may be a scalar.
+        num_integration_steps: L.
+
+    Returns:
+        The state at the end, the momentum there, and ΔH, infinite where it is NaN. []
+
+    References:
+        As for ``hmc``.
+    """
+    momentum = _draw_momentum(key, state.position, inverse_mass_matrix)
+    settings = (step_size, inverse_mass_matrix, num_integration_steps)
+    end, end_momentum = leapfrog(logdensity_fn, state, momentum, *settings)
+    error = energy_error(state, momentum, end, end_momentum, inverse_mass_matrix)
+    return end, end_momentum, jnp.where(jnp.isnan(error), jnp.inf, error)
+
+
+def draw_num_steps(key: Key, ratio: float | Array) -> Array:
+    """Draw how many leapfrog steps a trajectory has, ⌈u T / ε⌉ with u uniform on (0, 1].
+
+    Args:
+        key: a random key.
+        ratio: T / ε. []
+    """
+    u = 1 - jax.random.uniform(key)
+    return jnp.clip(jnp.ceil(u * ratio), 1, _MAX_STEPS).astype(int)
 
 
 def leapfrog(
@@ -125,7 +189,7 @@ def leapfrog(
     momentum: PyTree,
     step_size: float | Array,
     inverse_mass_matrix: PyTree,
-    num_integration_steps: int,
+    num_integration_steps: int | Array,
 ) -> tuple[HMCState, PyTree]:
     """Follow Hamilton's equations for L leapfrog steps (velocity Verlet).
 

@@ -26,6 +26,9 @@ __all__ = [
 ]
 
 
+_UNITS = 2.0**31  # into which the weights are divided
+
+
 class SNISInfo(NamedTuple):
     """What a set of weighted draws tells of itself.
 
@@ -160,6 +163,7 @@ def sir(key: Key, log_w: Array, num_draws: int, method: str = "multinomial") -> 
     The distribution function of the weights is inverted at M points of [0, 1): independent ones
     (multinomial), or a comb (m + u) / M, m = 0..M-1, with one u (systematic). Index n is expected
     M w̃_n times from both, and comes that often, rounded up or down, from the comb, in order.
+    Sums are of whole numbers, with 31 bits: single precision would skew draws of a million.
 
     Args:
         key: a random key.
@@ -187,13 +191,37 @@ def sir(key: Key, log_w: Array, num_draws: int, method: str = "multinomial") -> 
     chex.assert_rank(log_w, 1)
     if num_draws < 1:
         raise ValueError(f"num_draws: expected at least 1, got {num_draws}")
+    weights = jnp.exp(normalise(log_w))
     if method == "multinomial":
-        points = jax.random.uniform(key, (num_draws,))
+        whole, _ = _cumulative(_UNITS * weights)
+        points = _points(key, num_draws, whole[-1])
     elif method == "systematic":
-        points = (jnp.arange(num_draws) + jax.random.uniform(key)) / num_draws
+        whole, part = _cumulative(num_draws * (weights / jnp.maximum(jnp.sum(weights), 1e-30)))
+        whole = whole + (part > jax.random.uniform(key)).astype(whole.dtype)
+        points = jnp.arange(num_draws, dtype=whole.dtype)
     else:
         raise ValueError(f"method: expected multinomial or systematic, got {method!r}")
-    cumulative = jnp.cumsum(jnp.exp(normalise(log_w)))
-    indices = jnp.searchsorted(cumulative, points * cumulative[-1], side="right")
-    # A point may be rounded up to 1: it then belongs to the last index of positive weight.
-    return jnp.minimum(indices, jnp.searchsorted(cumulative, cumulative[-1]))
+    indices = jnp.searchsorted(whole, points, side="right")
+    # A point may be rounded beyond all: it then belongs to the last index of positive weight.
+    return jnp.minimum(indices, jnp.searchsorted(whole, whole[-1]))
+
+
+def _cumulative(terms: Array) -> tuple[Array, Array]:
+    """Return the cumulative sums of positive terms, as whole numbers and what is beyond. [N] each.
+
+    Whole numbers add up exactly, and of the rest only what is below 1 is rounded.
+    """
+    floor = jnp.floor(terms)
+    part = jnp.cumsum(terms - floor)
+    whole = jnp.cumsum(floor.astype(jnp.uint32)) + jnp.floor(part).astype(jnp.uint32)
+    return whole, part - jnp.floor(part)
+
+
+def _points(key: Key, num_draws: int, total: Array) -> Array:
+    """Draw whole numbers from 0 to ``total`` - 1, which is about 2^31. [M]."""
+    coarse = (2**23 * jax.random.uniform(key, (num_draws,))).astype(jnp.uint32)
+    fine = jax.random.bits(jax.random.fold_in(key, 1), (num_draws,), jnp.uint8)
+    points = coarse * 2**8 + fine
+    excess = jax.lax.bitcast_convert_type(total - jnp.uint32(2**31), jnp.int32)
+    shift = jnp.floor(points.astype(float) / _UNITS * excess).astype(jnp.int32)
+    return points + jax.lax.bitcast_convert_type(shift, jnp.uint32)

@@ -62,6 +62,17 @@ class TableFacts(NamedTuple):
             "second_energy": self.second_energy,
         }
 
+    def beside_atoms(self, x: np.ndarray) -> np.ndarray:
+        """Return values in original units, those beyond the atom of their column at it. [..., D].
+
+        Its Gaussian reaches beyond the atom, where no value is: to the model, what lies there is
+        what was cut off at it.
+        """
+        if not self.atom_side:
+            return x
+        side, atom = np.array(self.atom_side), self.standardiser.mean
+        return np.clip(x, np.where(side > 0, atom, -np.inf), np.where(side < 0, atom, np.inf))
+
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "TableFacts":
         """Return the facts that ``to_json`` described; before it knew of kinds and atoms, too."""

@@ -11,6 +11,7 @@ from mnar_ebm import _checks, inference, kinds
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.inference import Imputation, Samples
+from mnar_ebm.memory import check_memory
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
 from mnar_ebm.settings import SLOPES
 from mnar_ebm.tilted.facts import TableFacts
@@ -97,6 +98,7 @@ class FittedModel(NamedTuple):
         """
         x = _checks.check_table("x", x, len(self.facts.columns), self.facts.columns)
         kinds.check_encoded("x", x, self.facts.columns, self.facts.blocks)
+        check_memory({"num_imputations": 8.0 * x.size * num_imputations})
         standard, mask = self.standardise(x)
         imputed = inference.impute(
             jax.random.key(seed),
@@ -109,10 +111,14 @@ class FittedModel(NamedTuple):
             bend=self.facts.standardiser.bend,
         )
         self._check_bounds(imputed.bound, x, standard)
-        standardiser = self.facts.standardiser
+        standardiser, cut = self.facts.standardiser, self.facts.beside_atoms
+        mean, draws = (
+            standardiser.straight().invert(imputed.mean),
+            standardiser.invert(imputed.draws),
+        )
         return imputed._replace(
-            mean=np.where(mask, x, standardiser.straight().invert(imputed.mean)),
-            draws=np.where(mask[:, None], x[:, None], standardiser.invert(imputed.draws)),
+            mean=np.where(mask, x, cut(mean)),
+            draws=np.where(mask[:, None], x[:, None], cut(draws)),
         )
 
     def _check_bounds(self, bound: np.ndarray, x: np.ndarray, standard: np.ndarray) -> None:
@@ -143,7 +149,32 @@ class FittedModel(NamedTuple):
         key = jax.random.key(seed)
         samples = inference.sample(key, self.model, self.params, num_samples, **settings)
         x = self.facts.standardiser.invert(np.asarray(samples.x, np.float64))
-        return samples._replace(x=x)
+        return samples._replace(x=self.facts.beside_atoms(x))
+
+
+def check_sizes(config: Config, facts: TableFacts) -> None:
+    """Raise ``ValueError`` if a setting is of a size that no memory here has room for.
+
+    Of each the least that it takes is counted, in float32: parameters with their gradient and the
+    optimiser's two moments, and what importance samples, negatives and a replay buffer hold.
+    """
+    settings, num_columns = config.model, len(facts.columns)
+    sizes, negatives = config.optimisation, config.negatives
+    width = settings.latent_dim + num_columns
+    has_negatives = settings.tilt != "none"
+    is_linear = settings.decoder == "linear" and settings.proposal == "laplace"
+    has_hidden = has_negatives or not is_linear
+    has_buffer = has_negatives and negatives.negative_phase == "pcd"
+    rows = sizes.batch_size * width
+    floats = {
+        "latent_dim": 4.0 * settings.latent_dim * min(num_columns, settings.hidden_dim),
+        "hidden_dim": 4.0 * settings.hidden_dim * (settings.hidden_dim + width) * has_hidden,
+        "batch_size": rows,
+        "num_importance_samples": float(rows) * sizes.num_importance_samples,
+        "num_negatives": float(width) * negatives.num_negatives * has_negatives,
+        "replay_size": float(width) * negatives.replay_size * has_buffer,
+    }
+    check_memory({name: 4.0 * number for name, number in floats.items()})
 
 
 def make_fitted(config: Config, facts: TableFacts) -> FittedModel:

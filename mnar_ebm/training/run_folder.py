@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -259,7 +259,10 @@ def check_new(workdir: pathlib.Path | None, resume: bool, overwrite: bool) -> No
 
 
 def load_finished(
-    workdir: pathlib.Path, system: str, like: Callable[[Record], PyTree]
+    workdir: pathlib.Path,
+    system: str,
+    like: Callable[[Record], PyTree],
+    may_differ: Callable[[dict[str, str]], Collection[str]] = lambda told: (),
 ) -> tuple[Record, PyTree]:
     """Return the record and the parameters of a finished run.
 
@@ -267,17 +270,52 @@ def load_finished(
         workdir: its folder.
         system: which system it must be of.
         like: from the record, parameters of the same structure and shapes.
+        may_differ: from what ``run.cfg`` tells, settings that the run chose for itself.
 
     Raises:
-        ValueError: the folder has no checkpoint, an unfinished or a damaged one, or one of
-            another system.
+        ValueError: the folder has no checkpoint, an unfinished or a damaged one, one of another
+            system, or of another run than its ``run.cfg`` tells.
     """
     record = read_finished(workdir)
     if record.get("system", system) != system:
         raise ValueError(f"{workdir}: expected a run of {system!r}, got {record['system']!r}")
+    _check_is_of_run(workdir, record["config"], may_differ)
     with checkpoints.open_manager(workdir) as manager:
         arrays = checkpoints.load_arrays(manager, workdir, {"params": like(record)})
     return record, arrays["params"]
+
+
+def _check_is_of_run(
+    workdir: pathlib.Path, config: Record, may_differ: Callable[[dict[str, str]], Collection[str]]
+) -> None:
+    """Raise ``ValueError`` if a checkpoint's settings are not those that ``run.cfg`` tells.
+
+    Each is whole, and they are of two runs.
+    """
+    path = workdir / "run.cfg"
+    if not path.is_file():
+        return
+    lines = [line[2:].partition("=") for line in path.read_text().splitlines() if line[:2] == "--"]
+    told = {name: value for name, equals, value in lines if equals}
+    for name in set(config) & set(told) - set(may_differ(told)):
+        if _parts(told[name]) != _parts(config[name]):
+            raise ValueError(
+                f"{workdir}: the checkpoint is of another run: it has {name}={config[name]}, and "
+                f"run.cfg {name}={told[name]}"
+            )
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return what a setting or its text holds, as numbers where they are."""
+    parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
+    return [_number(str(part)) for part in parts if str(part)]
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def read_finished(workdir: pathlib.Path) -> Record:

@@ -100,6 +100,40 @@ def test_files_of_other_programs(write, text):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "1,85,6600\n2,66,2660\n3,90,4000\n",  # an id first
+        "0.1,0.5,0.9\n0.2,0.1,0.4\n",
+        "0,1\n1,0\n1,1\n",
+        "18,25,31\n20,19,44\n51,33,27\n",
+        "31\n47\n52\n",
+        "1\n2\n3\n",
+        "NA\n47\n52\n",
+    ],
+)
+def test_a_row_is_not_taken_for_a_header(write, text):
+    """Numbers that may be cells of their columns are a row, also if they go up."""
+    with pytest.raises(ValueError, match="expected a header line of column names, got"):
+        data.read_csv(write(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0,1,2\n0,0,1\n1,2,0\n",  # as pandas names columns
+        "0,1\n0.3,-1.2\n-0.8,0.4\n",
+        "0\n0.3\n-0.8\n",
+        "2019,2020\n31,47\n52,18\n",
+        "400,410,420\n0.1,0.3,0.2\n0.3,0.2,0.1\n",
+    ],
+)
+def test_numbers_that_are_names(write, text):
+    """No row is like them."""
+    csv = data.read_csv(write(text))
+    assert csv.columns == tuple(text.splitlines()[0].split(",")) and len(csv.x) == 2
+
+
+@pytest.mark.parametrize(
     "header",
     [
         "0,1,2",

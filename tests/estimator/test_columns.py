@@ -104,10 +104,15 @@ def test_what_is_imputed_of_whole_numbers_is_whole():
         pd.DataFrame({"small": np.array([3, 250], np.uint8), "sex": ["f", "m"]}), np.nan
     )
     assert columns.contract(np.array([[2.6, 0.9]]), own).tolist() == [[3.0, 1.0]]
-    low, high = make_limits(-np.inf, [np.inf, 9.0], own)
+    x, unseen = np.array([[3.0, 0.0], [250.0, 1.0]]), np.zeros((2, 2), bool)
+    low, high = make_limits(-np.inf, [np.inf, 9.0], own, x, unseen)
     assert (low[0], high[0]) == (0, 255) and (low[1], high[1]) == (-np.inf, np.inf)
-    low, high = make_limits(1.5, [7.9, 9.0], own)
+    low, high = make_limits(1.5, [7.9, 9.0], own, x, unseen)
     assert (low[0], high[0]) == (2, 7)
+    low, high = make_limits(-np.inf, [300.5, 9.0], own, x, ~unseen)
+    assert (low[0], high[0]) == (3, 255)
+    low, high = make_limits(1.5, np.inf, own, x, ~unseen)
+    assert (low[0], high[0]) == (2, 250)
     for observed, dtype in (
         (7.0, np.uint8),
         (3.7, np.float64),

@@ -12,6 +12,7 @@ from scipy import stats
 from mnar_ebm import data, likelihoods
 from mnar_ebm.config import Config
 from mnar_ebm.tilted import table_facts
+from mnar_ebm.tilted.fitted import make_fitted
 from mnar_ebm.types import DecoderOutput
 
 LOC = np.array([-1.5, 0.0, 0.3, 2.0])
@@ -199,6 +200,22 @@ def test_scores_and_the_likelihood_take_the_same_values_for_the_atom():
     np.testing.assert_array_equal(is_likely[:3], facts.is_atom(x)[:3])
     expected = [0.0, 0.0, -np.log(facts.standardiser.scale[0]), 0.0]
     np.testing.assert_allclose(facts.log_derivative(x), expected)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_what_leaves_the_model_is_on_one_side_of_the_atom(side):
+    """Means and draws of a row without a value, and rows of the population."""
+    config = Config(likelihood="two_part", mechanism="mcar", tilt="none", latent_dim=2)
+    amounts = 5.0 + side * np.exp(np.random.default_rng(0).normal(size=(100, 1)))
+    amounts[:40] = 5.0
+    fitted = make_fitted(config, table_facts(config, data.make_table("t", "a", amounts)))
+    imputed = fitted.impute(np.full((50, 1), np.nan), num_imputations=20, num_samples=50)
+    drawn = fitted.sample(500, method="snis").x
+    assert (side * (imputed.mean - 5.0) >= 0).all()
+    for values in (imputed.draws, drawn):
+        beside = side * (values - 5.0)
+        assert (beside >= 0).all() and 0.2 < (beside > 0).mean() < 0.9
+    assert (fitted.impute(np.full((1, 1), 5.0 - side)).mean == 5.0 - side).all()
 
 
 def test_two_part_without_an_atom_is_gaussian():

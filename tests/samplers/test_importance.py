@@ -269,3 +269,29 @@ def test_wrong_ranks():
     ):
         with pytest.raises(AssertionError):
             function(batch)
+
+
+@pytest.mark.parametrize("size", [10**6, pytest.param(3 * 10**7, marks=pytest.mark.slow)])
+def test_sir_of_many_weights_is_not_skewed(size):
+    """Equal weights are drawn alike, those too whose sum of all before needs more than 24 bits."""
+    num_draws = 10**6
+    indices = np.asarray(samplers.sir(jax.random.key(0), jnp.zeros(size), num_draws))
+    upper = indices[indices >= size // 2]
+    counts = np.bincount(upper % 4, minlength=4)
+    assert np.abs(counts - len(upper) / 4).max() < 5 * np.sqrt(len(upper) * 3 / 16)
+
+
+def test_the_comb_of_many_weights_gives_each_its_share():
+    """Of 3 million weights, one in three four times as large: N w̃ is 2, 1/2 and 1/2."""
+    size = 3 * 10**6
+    log_w = jnp.where(jnp.arange(size) % 3 == 0, jnp.log(4.0), 0.0)
+    indices = np.asarray(samplers.sir(jax.random.key(0), log_w, size, "systematic"))
+    counts = np.bincount(indices, minlength=size).reshape(-1, 3)
+    assert (counts[:, 0] == 2).mean() > 0.999 and (counts[:, 1:] <= 1).mean() > 0.999
+    assert abs(counts[:, 1:].sum() - size / 3) < 3
+
+
+def test_points_beyond_the_sum_are_spread_over_all():
+    """Weights whose sum is not quite 1 by rounding: the last is drawn as often as others."""
+    indices = np.asarray(samplers.sir(jax.random.key(1), jnp.full(1000, -0.1), 10**6))
+    assert np.bincount(indices, minlength=1000)[-1] < 1000 + 5 * np.sqrt(1000)

@@ -170,7 +170,13 @@ def _describe_levels(
     if direction == HIGH:
         direction = f"{most} goes missing most often, {least} least"
     return LevelColumn(
-        str(column.name), missing_share, direction, column.levels, probability, counts
+        str(column.name),
+        missing_share,
+        direction,
+        column.levels,
+        probability,
+        counts,
+        column.is_two_valued,
     )
 
 

@@ -68,6 +68,7 @@ class LevelColumn:
         levels: the k levels seen in ``fit``, in order.
         probability: P(missing | level), other columns at their means; NaN as above. [k]
         counts: observed cells of each level. [k]
+        is_two_valued: whether the levels are the only two numbers of the column.
     """
 
     name: str
@@ -76,6 +77,7 @@ class LevelColumn:
     levels: tuple[Any, ...]
     probability: np.ndarray
     counts: np.ndarray
+    is_two_valued: bool = False
 
     @property
     def is_constant(self) -> bool:
@@ -85,6 +87,8 @@ class LevelColumn:
     def __str__(self) -> str:
         """Return one line, with the levels that go missing most."""
         line = f"{self.name}: {self.missing_share:.1%} missing; {self.direction}"
+        if self.is_two_valued:
+            line += "; two numbers alone, which are taken as levels"
         if self.missing_share == 0 or np.isnan(self.probability).any():
             return line
         most = np.argsort(-self.probability, kind="stable")[:MAX_LEVELS_IN_WORDS]

@@ -68,7 +68,7 @@ def test_guards_bite(monkeypatch):
     stuck = brackets(one, 5, draws=jnp.ones((100, 30)), num_temperatures=5)
     assert (stuck.upper.log_z < exact).any()  # not above: a draw has to be the machine's
 
-    def wrong(one, v):
+    def wrong(one, v, kind):
         return v @ one.visible - jax.nn.softplus(one.hidden + v @ one.weights).sum(axis=-1)
 
     monkeypatch.setattr(rbm, "free_energy", wrong)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mnar_ebm import boltzmann
-from mnar_ebm.boltzmann import RBM, rbm
+from mnar_ebm.boltzmann import RBM, rbm, training
 from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
 from mnar_ebm.training.optimiser import make_optimiser
 
@@ -68,7 +68,7 @@ def test_guards_bite(monkeypatch):
     stuck = brackets(one, 5, draws=jnp.ones((100, 30)), num_temperatures=5)
     assert (stuck.upper.log_z < exact).any()  # not above: a draw has to be the machine's
 
-    def wrong(one, v):
+    def wrong(one, v, kind):
         return v @ one.visible - jax.nn.softplus(one.hidden + v @ one.weights).sum(axis=-1)
 
     monkeypatch.setattr(rbm, "free_energy", wrong)
@@ -115,3 +115,80 @@ def test_a_wrong_setting_is_refused():
         boltzmann.make_stage(boltzmann.ChainSettings("snis"), Pace(), jnp.zeros(3))
     with pytest.raises(ValueError, match="num_sweeps: expected at least 1, got 0"):
         boltzmann.make_stage(boltzmann.ChainSettings(num_sweeps=0), Pace(), jnp.zeros(3))
+    with pytest.raises(ValueError, match="momentum: expected a value from 0 to below 1, got 1"):
+        boltzmann.make_stage(boltzmann.ChainSettings(momentum=1.0), Pace(), jnp.zeros(3))
+    with pytest.raises(ValueError, match="sparsity_rate: expected a value strictly between"):
+        boltzmann.make_stage(boltzmann.ChainSettings(sparsity_rate=0.0), Pace(), jnp.zeros(3))
+    with pytest.raises(ValueError, match="followed: expected phase pcd"):
+        settings = boltzmann.ChainSettings("cd")
+        boltzmann.make_stage(settings, Pace(), jnp.zeros(30), followed=machine())
+
+
+def test_resampled_paths_bracket_too():
+    """Paths are drawn anew by their weights; the error knows whose heirs they are."""
+    one = machine(scale=1.0)
+    exact = rbm.log_z(one)
+    found = brackets(one, 20, num_temperatures=100, keep=0.5)
+    for side in found:
+        assert (np.abs(side.log_z - exact) < 4 * side.standard_error).all()
+        assert (side.effective_sample_size < 100).all()
+
+
+def test_momentum_in_place_of_adam():
+    """A gradient that stays: steps of 1, 1.9, 2.71 times it."""
+    settings = boltzmann.ChainSettings(momentum=0.9)
+    stage = boltzmann.make_stage(settings, Pace(), jnp.full(30, 0.5))
+    moving = stage.select(machine())
+    optimiser = make_optimiser(stage.decayed, (), 0.1, stage.direct)
+    gradient = jax.tree.map(jnp.ones_like, moving)
+    state = optimiser.init(moving)
+    for size in (1.0, 1.9, 2.71):
+        updates, state = optimiser.update(gradient, state, moving)
+        np.testing.assert_allclose(updates.weights, -0.1 * size, rtol=1e-5)
+
+
+def fit(settings, x, num_hidden=6, rate=0.02):
+    """Return a machine of bits, trained."""
+    stage = boltzmann.make_stage(settings, Pace(400, rate, "cosine"), x.mean(axis=0))
+    start = rbm.init_at(jax.random.key(0), x, num_hidden, scale=0.1)
+    keys = [tuple(jax.random.split(jax.random.key(1)))]
+    *_, end = run_stages(Loop(100), [stage], start, pad_rows(x), pad_rows(x[:0]), keys)
+    return end.params
+
+
+def test_sparse_units_are_on_as_seldom_as_is_asked():
+    """With a price; without one they are on half of the time. Momentum trains it."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.random((1000, 8)) < 0.5, jnp.float32)
+    plain = boltzmann.ChainSettings(momentum=0.9)
+    on = {}
+    for price in (0.0, 1.0):
+        one = fit(plain._replace(sparsity_price=price), x, rate=0.05)
+        on[price] = jax.nn.sigmoid(rbm.hidden_logits(one, x)).mean(axis=0)
+    assert (on[0.0] > 0.3).all()
+    np.testing.assert_allclose(on[1.0], 0.1, atol=0.03)
+    even = one._replace(weights=0 * one.weights, hidden=jnp.full(6, -np.log(9)))
+    entropy = -0.1 * np.log(0.1) - 0.9 * np.log(0.9)
+    np.testing.assert_allclose(training.sparsity(even, x, 0.1), 6 * entropy, rtol=1e-5)
+
+
+def test_chains_started_afresh_are_seen():
+    """Persistent chains of a machine that stays give its gradient; fresh ones give another."""
+    one = machine(scale=1.0)._replace(visible=jnp.linspace(-3, 3, 30))
+    stage = boltzmann.make_stage(
+        boltzmann.ChainSettings(num_chains=2000), Pace(), jnp.full(30, 0.5)
+    )
+    data = rbm.sample(jax.random.key(0), one, 2000)
+
+    @jax.jit
+    def energy_gap(key, memory):
+        value, (_, memory) = stage.loss(key, one, data, (), memory)
+        return value, memory
+
+    memory = fresh = stage.init_memory(jax.random.key(1))
+    for key in jax.random.split(jax.random.key(2), 50):
+        persistent, memory = energy_gap(key, memory)
+        afresh, _ = energy_gap(key, fresh)
+    energies = rbm.free_energy(one, data)
+    error = np.sqrt(2) * energies.std() / np.sqrt(2000)
+    assert abs(persistent) < 4 * error < abs(afresh)

@@ -10,7 +10,7 @@ import pytest
 from experiments.benchmark import runner
 
 ROOT = pathlib.Path(__file__).parents[2]
-COMMAND = "benchmark.boltzmann"
+COMMAND = "benchmark.boltzmann.small"
 
 
 def test_readme_shows_what_the_records_say(load):
@@ -48,7 +48,7 @@ def test_a_machine_is_trained_and_measured(load, monkeypatch):
         return jnp.asarray(flips ^ pattern ^ (rng.random((num, 1)) < 0.5), jnp.float32)
 
     train, test = draw(3000), draw(1000)
-    monkeypatch.setattr(command, "load", lambda name: (train, test))
+    monkeypatch.setattr(command.images, "load", lambda name: (train, test))
     record = command.measure("MNIST", 0)
     far = (np.asarray(test) != pattern).sum(axis=1)[:, None] * [1, -1] + [0, 12]
     law = jax.nn.logsumexp(far * np.log(0.1) + (12 - far) * np.log(0.9), axis=1) - np.log(2)

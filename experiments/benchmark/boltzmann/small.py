@@ -1,6 +1,6 @@
 """A machine of 784 x 16 units on MNIST: its exact likelihood, and brackets of log Z beside it.
 
-python -m experiments.benchmark.boltzmann --data_dir=FOLDER --workdir=FOLDER
+python -m experiments.benchmark.boltzmann.small --data_dir=FOLDER --workdir=FOLDER
 
 Images are on where a pixel is above one half; 1 - MNIST has them the other way round. A machine is
 trained by persistent chains on 59,000 of the 60,000 images, the others choose the step that is
@@ -16,13 +16,12 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import cli, markdown, settings
+from experiments import cli, markdown
 from experiments.benchmark import runner
-from experiments.benchmark.debiasing.digits import to_black_and_white
+from experiments.benchmark.boltzmann import images
 from mnar_ebm import boltzmann
 from mnar_ebm.boltzmann import RBM, rbm
 from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
@@ -39,7 +38,7 @@ WORKDIR = flags.DEFINE_string("workdir", "runs/boltzmann", "Folder of the record
 README = flags.DEFINE_string("readme", None, "Markdown file to put the table into.")
 flags.declare_key_flag("data_dir")
 
-BEGIN = "<!-- boltzmann: python -m experiments.benchmark.boltzmann -->"
+BEGIN = "<!-- boltzmann: python -m experiments.benchmark.boltzmann.small -->"
 END = "<!-- end of boltzmann -->"
 
 NUM_VALID, BATCH_SIZE, NUM_CHAINS = 1000, 100, 100
@@ -57,7 +56,7 @@ def main() -> None:
         for name in PUBLISHED
         for seed in range(NUM_SEEDS.value)
     ]
-    check_done(runner.done(path))
+    images.check_done(runner.done(path), described())
     runner.run_all(jobs, path)
     done = runner.done(path)
     text = make_text([done[job.name] for job in jobs])
@@ -71,40 +70,15 @@ def described() -> dict[str, Any]:
     return {flag.name: flag.value for flag in (NUM_HIDDEN, NUM_EPOCHS, RATE, NUM_RUNS)}
 
 
-def check_done(done: dict[str, dict[str, Any]]) -> None:
-    """Raise ``ValueError`` if a record was made with other settings."""
-    for name, record in done.items():
-        for setting, wanted in described().items():
-            if record["settings"][setting] != wanted:
-                raise ValueError(
-                    f"{name}: was made with {setting}={record['settings'][setting]}, got {wanted}; "
-                    "expected the same settings or another --workdir"
-                )
-
-
-def load(name: str) -> tuple[Array, Array]:
-    """Return training and test images of all digits as bits. [60000, 784], [10000, 784]."""
-    from mnar_ebm.data.datasets import builders  # imports TFDS
-
-    if settings.DATA_DIR.value is None:
-        raise ValueError("--data_dir: expected the folder with mnist/, got none")
-    splits = []
-    for split in ("train", "test"):
-        images, _ = builders.load_images("mnist", settings.DATA_DIR.value, split)
-        bits = to_black_and_white(images.reshape(len(images), -1) / 255)
-        splits.append(jnp.asarray(1 - bits if name.startswith("1 -") else bits))
-    return splits[0], splits[1]
-
-
 def measure(name: str, seed: int) -> dict[str, Any]:
     """Return the record of one machine."""
-    train, test = load(name)
+    train, test = images.load(name)
     key_fit, key_brackets = jax.random.split(jax.random.key(seed))
     started = time.perf_counter()
     machine = fit(key_fit, train)
     seconds = time.perf_counter() - started
     log_z = rbm.log_z(machine)
-    mean = _rate(train)
+    mean = images.rate(train)
     found = jax.lax.map(
         functools.partial(bracket, machine, jax.scipy.special.logit(mean)),
         jax.random.split(key_brackets, NUM_RUNS.value),
@@ -129,7 +103,7 @@ def fit(key: Key, train: Array) -> RBM:
     key_order, key_init, key_steps = jax.random.split(key, 3)
     order = jax.random.permutation(key_order, len(train))
     rows, held_out = train[order[NUM_VALID:]], train[order[:NUM_VALID]]
-    mean = _rate(rows)
+    mean = images.rate(rows)
     num_steps = NUM_EPOCHS.value * len(rows) // BATCH_SIZE
     pace = Pace(num_steps, RATE.value, "cosine")
     chains = boltzmann.ChainSettings("pcd", NUM_CHAINS, num_sweeps=1)
@@ -146,11 +120,6 @@ def bracket(machine: RBM, base_bias: Array, key: Key) -> boltzmann.Bracket:
     key_draws, key_paths = jax.random.split(key)
     draws = rbm.sample(key_draws, machine, 100)
     return boltzmann.bracket(key_paths, machine, base_bias, draws)
-
-
-def _rate(rows: Array) -> Array:
-    """Return how often each pixel is on, kept off 0 and 1. [784]."""
-    return (rows.sum(axis=0) + 1.0) / (len(rows) + 2.0)
 
 
 def make_text(records: list[dict[str, Any]]) -> str:

@@ -109,7 +109,7 @@ panels = {
     "the model before": before.x,
     "tilted to the follow-up": after.x,
 }
-figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.8), sharey=True, layout="compressed")
 for axis, (name, x) in zip(axes, panels.items(), strict=True):
     axis.contourf(grid, grid, np.exp(log_p), levels=8, cmap="Greys", alpha=0.7)
     axis.plot(x[:1500, 0], x[:1500, 1], ".", ms=2, color="#4477aa", alpha=0.6)

@@ -64,7 +64,7 @@ import pandas as pd
 from mnar_ebm import MNARImputer, metrics
 
 rng = np.random.default_rng(1)
-NUM_PEOPLE = 200 if FAST else 1000
+NUM_PEOPLE = 150 if FAST else 1000
 age = rng.normal(45, 12, NUM_PEOPLE)
 school = rng.normal(12, 3, NUM_PEOPLE)
 is_permanent = rng.random(NUM_PEOPLE) < 0.7
@@ -92,7 +92,7 @@ print(survey.isna().mean().round(3).to_string())
 # assumed of the incomes tells a refusal by the rich from a population with few rich people.
 
 # %%
-SMALL = {"max_iter": 60, "num_models": 2, "num_samples": 100, "mechanism": "selfmasking_probit"}
+SMALL = {"max_iter": 60, "num_models": 1, "num_samples": 100, "mechanism": "selfmasking_probit"}
 imputer = MNARImputer(random_state=0, **(SMALL if FAST else {}))
 imputer.fit(survey)
 print(imputer.report_)

@@ -9,7 +9,7 @@ import numpy as np
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.debiasing.unbiased import check_unbiased, debias
-from mnar_ebm.devices import warn_of_rounding
+from mnar_ebm.devices import data_mesh, replicate, warn_of_rounding
 from mnar_ebm.tilted.facts import TableFacts, table_facts
 from mnar_ebm.tilted.fitted import FittedModel, make_batch, make_fitted
 from mnar_ebm.tilted.held_out import impute_held_out, split_rows
@@ -208,4 +208,4 @@ def load(workdir: str | pathlib.Path) -> FittedModel:
             )
         fitted = make_fitted(Config(**record["config"]), TableFacts.from_json(record["facts"]))
         arrays = checkpoints.load_arrays(manager, workdir, {"params": fitted.params})
-    return fitted._replace(params=arrays["params"])
+    return fitted._replace(params=replicate(data_mesh(), arrays["params"]))

@@ -18,7 +18,7 @@ import pytest
 import mnar_ebm
 from mnar_ebm import data, devices, samplers
 from mnar_ebm.config import Config
-from mnar_ebm.inference import imputation, sample_by_weights
+from mnar_ebm.inference import imputation, sample_by_chains, sample_by_weights
 from mnar_ebm.inference.rows import Rows
 from mnar_ebm.tilted import facts, fitted, stages
 from mnar_ebm.training import chunks, loop, pad_rows
@@ -212,9 +212,9 @@ def on_all_devices(workdir):
     params = one.params._replace(tilt_scale=jnp.ones(()))
     drawn = sample_by_weights(jax.random.key(3), one.model, params, 8, 64)
     found["log_w"] = drawn.log_w
-    tilted = one._replace(params=params)
-    settings = {"num_chains": 8, "num_steps": 20, "thin": 1}
-    found["chains"] = tilted.sample(8, method="mala", **settings).z
+    settings = {"method": "mala", "num_steps": 20, "thin": 1}
+    own = sample_by_chains(jax.random.key(4), one.model, params, 8, 1, space="latent", **settings)
+    found["chains"] = own.z
     for name, leaf in found.items():
         assert len(leaf.sharding.device_set) == num_devices, name
         assert leaf.sharding.is_fully_replicated == (num_devices == 1), name
@@ -222,7 +222,7 @@ def on_all_devices(workdir):
     config = CONFIG.replace(negative_phase="cd", num_chain_steps=2, mechanism="none")
     trained, _ = mnar_ebm.train(config, rows, workdir)
     found["imputed"] = trained.impute(rows.x, num_samples=20).mean
-    found["of_a_folder"] = mnar_ebm.load(workdir).sample(8, method="mala", **settings).z
+    found["of_a_folder"] = mnar_ebm.load(workdir).sample(8, num_chains=8, **settings).z
     leaves = jax.tree_util.tree_leaves_with_path(trained.params.energy)
     return found | {f"energy{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
 

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnar_ebm import files
+from mnar_ebm import devices, files
 from mnar_ebm.files import replacing
 from mnar_ebm.training import checkpoints, chunks
 from mnar_ebm.training.chunks import Loop, TrainState
@@ -282,7 +282,7 @@ def load_finished(
     _check_is_of_run(workdir, record["config"], may_differ)
     with checkpoints.open_manager(workdir) as manager:
         arrays = checkpoints.load_arrays(manager, workdir, {"params": like(record)})
-    return record, arrays["params"]
+    return record, devices.replicate(devices.data_mesh(), arrays["params"])
 
 
 def _check_is_of_run(

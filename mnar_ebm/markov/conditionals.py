@@ -66,11 +66,9 @@ def terms_of(structure: Structure, nodes: tuple[int, ...]) -> Terms:
     depth = max(1, *map(len, found.values()))
     most = max((len(read) for each in found.values() for _, read, _ in each), default=0)
     states, has = np.arange(max(structure.num_states)), np.array(structure.num_states)[list(nodes)]
-    terms = Terms(
-        np.full((len(nodes), depth), start),
-        *np.zeros((2, len(nodes), depth, most), int),
-        states[:, None] < has,
-    )
+    blank = np.zeros((len(nodes), depth, most), int)
+    padding = np.full((len(nodes), depth), start)
+    terms = Terms(padding, blank, blank.copy(), states[:, None] < has)
     for place, node in enumerate(nodes):
         for index, (row, read, moves) in enumerate(found[node]):
             terms.first[place, index] = row

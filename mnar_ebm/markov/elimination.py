@@ -154,7 +154,7 @@ def _check_size(structure: Structure, steps: list[Step]) -> None:
 
     largest = max(steps, key=size)
     if size(largest) > MAX_ENTRIES:
-        names = [str(structure.names[node]) for node in largest.kept + largest.summed]
+        names = [str(structure.names[node]) for node in sorted(largest.kept + largest.summed)]
         some = names if len(names) <= SHOWN else [*names[: SHOWN - 1], "...", names[-1]]
         raise ValueError(
             f"graph: expected tables of at most {MAX_ENTRIES} entries to sum exactly, got "

@@ -61,20 +61,20 @@ def terms_of(structure: Structure, nodes: tuple[int, ...]) -> Terms:
             num_rows = int(np.prod(rest))
             for scope in scopes:
                 if scope[axis] in found:
-                    others = scope[:axis] + scope[axis + 1 :]
-                    found[scope[axis]].append((start, others, strides))
+                    found[scope[axis]].append((start, scope[:axis] + scope[axis + 1 :], strides))
                 start += num_rows
-    depth = max(map(len, found.values()))
-    most = max((len(others) for each in found.values() for _, others, _ in each), default=0)
-    first = np.full((len(nodes), depth), start)
-    others, strides = np.zeros((2, len(nodes), depth, most), int)
+    depth = max(1, *map(len, found.values()))
+    most = max((len(read) for each in found.values() for _, read, _ in each), default=0)
+    states, has = np.arange(max(structure.num_states)), np.array(structure.num_states)[list(nodes)]
+    blank = np.zeros((len(nodes), depth, most), int)
+    padding = np.full((len(nodes), depth), start)
+    terms = Terms(padding, blank, blank.copy(), states[:, None] < has)
     for place, node in enumerate(nodes):
         for index, (row, read, moves) in enumerate(found[node]):
-            first[place, index] = row
-            others[place, index, : len(read)] = read
-            strides[place, index, : len(read)] = moves
-    sizes = np.array(structure.num_states)[list(nodes)]
-    return Terms(first, others, strides, np.arange(max(structure.num_states))[:, None] < sizes)
+            terms.first[place, index] = row
+            terms.others[place, index, : len(read)] = read
+            terms.strides[place, index, : len(read)] = moves
+    return terms
 
 
 def log_odds(rows: Array, terms: Terms, x: Array) -> list[Array]:

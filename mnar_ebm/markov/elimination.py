@@ -36,6 +36,9 @@ from mnar_ebm.types import Array, Key
 MAX_ENTRIES = 2**22
 """Most entries of a table that elimination makes."""
 
+SHOWN = 12
+"""Most nodes of a table that a message names."""
+
 
 class Step(NamedTuple):
     """Tables are joined, and nodes summed out.
@@ -151,10 +154,11 @@ def _check_size(structure: Structure, steps: list[Step]) -> None:
 
     largest = max(steps, key=size)
     if size(largest) > MAX_ENTRIES:
-        names = ", ".join(str(structure.names[node]) for node in largest.kept + largest.summed)
+        names = [str(structure.names[node]) for node in sorted(largest.kept + largest.summed)]
+        some = names if len(names) <= SHOWN else [*names[: SHOWN - 1], "...", names[-1]]
         raise ValueError(
             f"graph: expected tables of at most {MAX_ENTRIES} entries to sum exactly, got "
-            f"{size(largest)} of the nodes {names}: draw by markov.gibbs"
+            f"{size(largest)} of the {len(names)} nodes {', '.join(some)}: draw by markov.gibbs"
         )
 
 

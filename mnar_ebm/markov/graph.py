@@ -79,7 +79,7 @@ def make_graph(
     """Return a graph.
 
     Args:
-        num_states: of each node, by name; of a sequence, the names are 0, 1, ...
+        num_states: of each node, by name, at least 2; of a sequence, the names are 0, 1, ...
         cliques: the energies; a node may be in none of them.
 
     Raises:
@@ -98,7 +98,7 @@ def make_graph(
         num_states = dict(enumerate(num_states))
     names = tuple(num_states)
     for name in names:
-        _checks.check_whole(f"num_states of {name!r}", num_states[name], 1)
+        _checks.check_whole(f"num_states of {name!r}", num_states[name], 2)
     position = {name: index for index, name in enumerate(names)}
     sizes = tuple(int(num_states[name]) for name in names)
     groups: dict[tuple[int, ...], list[tuple[tuple[int, ...], Array]]] = {}
@@ -161,7 +161,7 @@ def potts(
 
     Args:
         num_nodes: N.
-        num_states: S, of every node.
+        num_states: S, of every node, at least 2.
         edges: pairs of nodes, by number.
         couplings: J, of each edge or of all. [E] or []
         fields: h, of each node and state; none if not told. [N, S]
@@ -285,7 +285,9 @@ def _pairwise(
     own: Array | None,
 ) -> FactorGraph:
     """Return the graph of energies J_e ``pair`` [S, S] of edges and ``own`` [N, S] of nodes."""
-    position = {node: node for node in range(num_nodes)}
+    _checks.check_whole("num_nodes", num_nodes, 1)
+    _checks.check_whole("num_states", num_states, 2)
+    position: dict[Hashable, int] = {node: node for node in range(num_nodes)}
     scopes: list[tuple[tuple[int, ...], ...]] = [tuple(_scope(edge, position) for edge in edges)]
     tables = [jnp.broadcast_to(couplings, (len(edges),))[:, None, None] * pair]
     if own is not None:

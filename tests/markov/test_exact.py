@@ -88,7 +88,7 @@ def test_what_is_too_wide_is_refused_by_name():
     """The largest table is named, before any work."""
     nodes = range(24)
     graph = markov.ising(24, itertools.combinations(nodes, 2), 0.1)
-    line = "at most 4194304 entries to sum exactly, got 16777216 of the nodes 0, 1, 2, .*, 23"
+    line = "at most 4194304 entries to sum exactly, got 16777216 of the 24 nodes 0, 1, .*, 23: "
     for sums in (markov.log_z, markov.marginals, lambda g: markov.sample(jax.random.key(0), g, 1)):
         with pytest.raises(ValueError, match=line):
             sums(graph)

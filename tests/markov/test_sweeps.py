@@ -91,6 +91,13 @@ def test_it_is_a_sampler_as_the_others():
     assert abs(of_chain.mean() - exact) < 5 * of_chain.std() / np.sqrt(500)
 
 
+def test_a_node_in_no_clique_is_uniform():
+    """Even if its colour holds none that is in one."""
+    graph = markov.make_graph([2, 2, 3], [Clique((0, 1), np.eye(2))])
+    x = markov.draw(jax.random.key(0), graph, jnp.zeros((3000, 3), int), 1, [[0], [1], [2]])
+    assert stats.chisquare(np.bincount(x[:, 2], minlength=3)).pvalue > 1e-3
+
+
 def test_two_neighbours_in_a_colour_have_another_law(monkeypatch):
     """It is refused; with the refusal taken away, the two come out independent."""
     graph = markov.ising(2, [(0, 1)], 1.0)

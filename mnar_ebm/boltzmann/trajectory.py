@@ -6,10 +6,10 @@ Chains x_t are of the machine of step t, nearly, and a step changes it little:
                           ≈ -log (1/C) Σ_c exp(F_t(x_(t,c)) - F_(t-1)(x_(t,c)))          from above
 
 summed from a machine without weights, from which the chains start exactly. It costs four free
-energies a step and no chain. **It is no bracket.** Chains lag behind parameters that move fast, the
-same chains have made the step that they judge, and errors of steps add up as those of a walk: that
-of one step is about sd(ΔF)/√C. Chains that miss a mode miss it in both directions. How far the two
-are apart tells the first of these, and none of the others: hold an estimate of the end against
+energies a step and no chain. **It is no bracket.** Chains lag behind parameters that move fast, by
+about the same in both directions, which then agree on a wrong number; the chains have made the very
+step that they judge; those that miss a mode miss it twice; and the errors of steps, sd(ΔF)/√C each,
+add up as a walk. It is good where a step is small beside what a sweep forgets. Hold the end against
 ``bracket_along`` of checkpoints, which weighs whole paths.
 
 References:
@@ -23,6 +23,7 @@ References:
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from mnar_ebm.boltzmann import rbm as machines
 from mnar_ebm.boltzmann.annealed import without_weights
@@ -57,11 +58,11 @@ def begin(key: Key, rbm: RBM, num_chains: int, kind: Visible) -> Followed:
         kind: of the visible units.
     """
     first = without_weights(rbm, rbm.visible)
-    return Followed(
-        machines.sample_independent(key, first, num_chains, kind),
-        first,
-        *(machines.log_z_independent(first, kind),) * 2,
-    )
+    log_z = machines.log_z_independent(first, kind)
+    chains = machines.sample_independent(key, first, num_chains, kind)
+    return jax.tree.map(
+        jnp.array, Followed(chains, first, log_z, log_z)
+    )  # copies: a loop takes them
 
 
 def follow(before: Followed, rbm: RBM, chains: Array, kind: Visible) -> Followed:

@@ -85,7 +85,7 @@ def draw(key: Key, logits: Array) -> Array:
 
 
 def _nothing(rbm: RBM, v: Array) -> Array:
-    return jnp.zeros(v.shape[:-1], v.dtype)
+    return jnp.zeros_like(jnp.asarray(v)[..., 0])
 
 
 BINARY = Visible(

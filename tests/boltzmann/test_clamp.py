@@ -72,7 +72,7 @@ def test_levels_given_others():
     draws = boltzmann.impute(jax.random.key(0), one, *given, 20_000, 1, kind)[:, 0, 3:]
     assert stats.chisquare(np.asarray(draws.sum(axis=0)), 20_000 * p).pvalue > 1e-3
     with pytest.raises(ValueError, match="all levels of a group observed or none.* row 0, group 1"):
-        boltzmann.impute(jax.random.key(0), one, jnp.asarray(rows[:1]), np.arange(6)[None] < 4, 1)
+        boltzmann.impute(jax.random.key(0), one, rows[:1], np.arange(6)[None] < 4, 1, kind=kind)
 
 
 def test_a_machine_too_large_to_sum_over_is_walked(monkeypatch):

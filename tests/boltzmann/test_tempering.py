@@ -65,22 +65,11 @@ def test_swaps_cross_where_gibbs_stays(make):
 
 
 def test_a_broken_ladder_shows():
-    """With two machines far apart nothing is exchanged, and the chains stay where they began."""
-    found = temper(tempering.temperatures(two_modes(20.0), jnp.full(V, -3.0), 2))
+    """Two machines whose states differ: nothing is exchanged, and chains stay where they began."""
+    every_second = jnp.tile(jnp.array([5.0, -5.0]), V // 2)
+    found = temper(tempering.temperatures(two_modes(20.0), every_second, 2))
     assert found.swap_rate[0] < 1e-3 and found.num_round_trips == 0
     assert not is_on(found.chains[-1]).any()
-
-
-def test_a_swap_without_the_crossed_energies_is_seen(monkeypatch):
-    """Were every swap taken, the last machine would have the law of all of them."""
-    monkeypatch.setattr(jnp, "minimum", lambda log_ratio, zero: jnp.zeros_like(log_ratio))
-    jax.clear_caches()
-    one = two_modes()
-    found = temper(tempering.temperatures(one, jnp.zeros(V), 8), num_sweeps=50)
-    monkeypatch.undo()
-    jax.clear_caches()
-    rare = 1 - law(one)[[0, -1]].sum()
-    assert np.isin(np.asarray(found.chains[-1].sum(axis=-1)), [0, V]).mean() < 1 - 2 * rare
 
 
 def test_one_machine_is_no_ladder():

@@ -23,7 +23,7 @@ def rows():
 
 
 @functools.cache
-def run(rate=0.01):
+def run(rate=0.003):
     """Return the checkpoints of a run, and what it followed."""
     start = rbm.init_at(jax.random.key(0), rows(), H)
     settings = boltzmann.ChainSettings("pcd", num_chains=200)
@@ -39,22 +39,18 @@ def run(rate=0.01):
 
 
 def test_steps_of_training_tell_log_z():
-    """Both directions within a tenth of a nat after 800 steps, and of the machine before the last.
-
-    A step's error is sd(ΔF)/√C; at this rate they add up to less.
-    """
+    """Both directions, after 800 steps that are small beside what a sweep forgets."""
     _, found = run()
     exact = rbm.log_z(found.rbm)
-    assert abs(exact - rbm.log_z_independent(found.rbm._replace(weights=0.0))) > 1
-    assert abs(found.lower - exact) < 0.1 and abs(found.upper - exact) < 0.1
+    assert abs(exact - rbm.log_z_independent(found.rbm)) > 1
+    assert abs(found.lower - exact) < 0.2 and abs(found.upper - exact) < 0.2
 
 
-def test_parameters_that_outrun_their_chains_part_the_directions():
-    """With a rate far too high chains lag: the directions are apart, and one is off by far."""
-    _, found = run(rate=0.5)
-    exact = rbm.log_z(found.rbm)
-    assert abs(found.upper - found.lower) > 1
-    assert max(abs(found.lower - exact), abs(found.upper - exact)) > 0.5
+def test_directions_may_agree_and_be_wrong():
+    """At three times the rate chains lag behind: both directions miss the same, so no bracket."""
+    _, found = run(rate=0.01)
+    assert abs(found.upper - found.lower) < 0.3
+    assert abs(found.lower - rbm.log_z(found.rbm)) > 0.6
 
 
 def test_exact_chains_bracket_every_step():

@@ -55,3 +55,14 @@ def test_a_machine_is_trained_and_measured(load, monkeypatch):
     assert abs(record["test"] - law.mean()) < 0.15
     assert record["within_3"][0] >= 2 and record["within_3"][1] >= 2
     assert abs(record["lower"] - record["log_z"]) < 0.2
+
+
+def test_readme_shows_the_large_machine(load):
+    """The table is what the command makes of the record, and the likelihood has both sides."""
+    command = load("benchmark.boltzmann.large")
+    done = runner.done(ROOT / "experiments/records/boltzmann_large.jsonl")
+    text = command.make_text(list(done.values()))
+    assert text in (ROOT / "experiments/README.md").read_text()
+    for record in done.values():
+        low, high = record["test"]
+        assert low < high < low + 1

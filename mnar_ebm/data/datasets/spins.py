@@ -21,7 +21,8 @@ def ising(rng: np.random.Generator, num_rows: int = NUM_ROWS) -> np.ndarray:
     colours = [(rows + columns) % 2 == parity for parity in (0, 1)]
     for _ in range(NUM_SWEEPS):
         for colour in colours:
-            field = sum(np.roll(spins, shift, axis) for shift in (1, -1) for axis in (1, 2))
+            rolled = [np.roll(spins, shift, axis) for shift in (1, -1) for axis in (1, 2)]
+            field = np.sum(rolled, axis=0)
             up = 1 / (1 + np.exp(-2 * COUPLING * field[:, colour]))
             spins[:, colour] = np.where(rng.random(up.shape) < up, 1, -1)
     return (spins.reshape(num_rows, -1) + 1) / 2

@@ -48,7 +48,7 @@ def test_a_pickled_imputer_answers_as_then(x):
     """It transforms, and tells its report."""
     imputer = pickle.loads((FOLDER / "imputer.pickle").read_bytes())
     assert_answers(imputer.transform(x), "imputer")
-    assert "selfmasking_probit" in str(imputer.report_)
+    assert "selfmasking_probit" in str(imputer.report_) and "MNARImputer" in repr(imputer)
 
 
 def test_a_run_folder_answers_as_then(x):

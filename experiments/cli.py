@@ -6,12 +6,14 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
 import jax
 from absl import app, flags, logging
 
+from experiments import help
 from mnar_ebm import cache_compilations
 from mnar_ebm.training import InterruptedTraining, NonFiniteLossError, checkpoints
 
@@ -38,11 +40,14 @@ def main(run: Callable[[], int | None]) -> None:
     """Parse the flags, call ``run`` and turn the errors that a person can make into one line."""
 
     def guarded(_: Sequence[str]) -> int | None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         logging.set_verbosity(logging.ERROR)  # the libraries below tell every step they take
         jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION.value)
         with contextlib.suppress(OSError):  # without the folder, all is compiled
             cache_compilations()
         try:
+            for name in flags.FLAGS:
+                _check_given(name, flags.FLAGS[name])
             return run()
         except (ValueError, TypeError, OSError, NonFiniteLossError) as error:
             print(f"error: {error}", file=sys.stderr)
@@ -50,23 +55,57 @@ def main(run: Callable[[], int | None]) -> None:
         except InterruptedTraining as interruption:
             print(f"{interruption}; go on with --resume", file=sys.stderr)
             return INTERRUPTED
+        except KeyboardInterrupt:
+            print("stopped by a signal", file=sys.stderr)
+            return INTERRUPTED
 
     app.run(guarded, flags_parser=parse)
 
 
 def parse(argv: Sequence[str]) -> list[str]:
     """Parse flags, with flag files expanded; a wrong flag ends the program with one line."""
+    asked = {"-help", "--help", "-?", "-helpfull", "--helpfull"} & set(argv[1:])
+    if asked:
+        flags.FLAGS.mark_as_parsed()
+        doc = sys.modules["__main__"].__doc__ or ""
+        print(help.text(argv[0], doc, any("full" in one for one in asked)), end="")
+        sys.exit(0)
     try:
         rest = flags.FLAGS([argv[0], *expand(argv[1:])])
         if rest[1:]:
             raise flags.Error(f"expected --flag=value, got {rest[1]!r}")
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # of a switch that is given a value, the latter
         print(f"error: {_plain(error)}", file=sys.stderr)
         sys.exit(2)
     return rest
 
 
-def _plain(error: flags.Error) -> str:
+def _check_given(name: str, flag: flags.Flag) -> None:
+    """Refuse, before any work, what no command can do anything with.
+
+    That is none of what there is some by default, a count below 1, and a page that is not there.
+
+    Raises:
+        ValueError: the flag's value is not as expected.
+    """
+    if flag.value is None or not flag.present:
+        return
+    is_count = name.startswith("num_") or name == "every"
+    if is_count and isinstance(flag.default, int) and flag.value < 1 <= flag.default:
+        raise ValueError(f"--{name}: expected at least 1, got {flag.value}")
+    if name in ("readme", "docs", "page") and not os.path.isfile(flag.value):
+        raise ValueError(f"--{name}: expected a file, found none at {flag.value}")
+    if not (isinstance(flag.value, list) and flag.default):
+        return
+    if not all(map(str.strip, flag.value)) or not flag.value:
+        raise ValueError(f"--{name}: expected some, separated by commas, got none or an empty one")
+    if all(map(str.isdecimal, flag.default)):
+        for value in flag.value:
+            if not value.isdecimal() or int(value) < 1:
+                raise ValueError(f"--{name}: expected whole numbers from 1 on, got {value!r}")
+
+
+def _plain(error: Exception) -> str:
     """Return absl's message in one line, with Python's jargon put in words."""
     message = " ".join(str(error).split())
     message = re.sub(

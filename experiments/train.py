@@ -99,10 +99,12 @@ class StopOnSignal:
         """Return whether a signal came."""
         return self._stopping
 
-    def __exit__(self, *_: object) -> None:
-        """Let the signals do what they did before."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Let the signals do what they did before; raise if one came after the last chunk."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if self._stopping and kind is None:
+            raise training.InterruptedTraining("stopped after the last stage")
 
 
 if __name__ == "__main__":

@@ -115,7 +115,8 @@ class Pooled(NamedTuple):
         estimate: its value. [P]
         standard_error: of it, with what the gaps cost. [P]
         df: degrees of freedom of its t distribution. [P]
-        missing_information: share of the information that the gaps cost. [P]
+        missing_information: share of the variance that the gaps cost, lambda; the fraction of
+            missing information that R's mice calls fmi adds a term for finite M. [P]
     """
 
     estimate: np.ndarray
@@ -134,8 +135,8 @@ def pool(estimates: np.ndarray, variances: np.ndarray, df_complete: float = np.i
 
         T = W + (1 + 1/M) B,    W = mean_m variance_m,    B = var_m estimate_m
 
-    with \gamma = (1 + 1/M) B/T, and degrees of freedom 1/(1/\nu_m + 1/\nu_obs), where
-    \nu_m = (M - 1)/\gamma² and \nu_obs = (1 - \gamma) \nu (\nu + 1)/(\nu + 3).
+    with \lambda = (1 + 1/M) B/T, and degrees of freedom 1/(1/\nu_m + 1/\nu_obs), where
+    \nu_m = (M - 1)/\lambda² and \nu_obs = (1 - \lambda) \nu (\nu + 1)/(\nu + 3).
 
     Args:
         estimates: of each completed table. [M, P]

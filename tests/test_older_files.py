@@ -1,5 +1,6 @@
 """Files made by version 0.1.0 load, and answer as they did: tests/made_by_0_1_0."""
 
+import gc
 import importlib
 import json
 import pathlib
@@ -47,7 +48,7 @@ def test_a_pickled_imputer_answers_as_then(x):
     """It transforms, and tells its report."""
     imputer = pickle.loads((FOLDER / "imputer.pickle").read_bytes())
     assert_answers(imputer.transform(x), "imputer")
-    assert "selfmasking_probit" in str(imputer.report_)
+    assert "selfmasking_probit" in str(imputer.report_) and "MNARImputer" in repr(imputer)
 
 
 def test_a_run_folder_answers_as_then(x):
@@ -152,3 +153,17 @@ def test_a_checkpoint_of_another_run_is_told(tmp_path):
     (folder / "run.cfg").write_text("\n".join(own).replace("--seed=", "--seed=9"))
     with pytest.raises(ValueError, match=r"of another run: it has seed=\d+, and run.cfg seed=9"):
         mnar_ebm.load(folder)
+
+
+@pytest.mark.filterwarnings("default:mnar_ebm.* has moved:DeprecationWarning")
+def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path, capfd, caplog):
+    """Nothing is printed beside it, then or later."""
+    folder = tmp_path / "run"
+    shutil.copytree(FOLDER / "run", folder)
+    path = folder / "checkpoints" / "63" / "arrays" / "array_metadatas" / "process_0"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="checkpoint 63 is damaged or of another model") as error:
+        mnar_ebm.load(folder)
+    gc.collect()
+    assert "\n" not in str(error.value) and not capfd.readouterr().err
+    assert not [one for one in caplog.records if one.name == "asyncio"]

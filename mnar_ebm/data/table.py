@@ -107,7 +107,7 @@ def follow_up(table: Table, share: float, seed: int) -> tuple[Table, Table, Tabl
             f"{table.name}: expected the true values of its gaps, to follow up rows, got none"
         )
     num_rows = len(table.x)
-    count = round(share * num_rows)
+    count = round(share * num_rows) if 0 < share < 1 else 0
     if not 0 < count < num_rows:
         raise ValueError(
             f"share: expected some of the {num_rows} rows of {table.name} to follow up and some "

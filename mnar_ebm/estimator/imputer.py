@@ -68,8 +68,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Attributes:
         report_: what was learned of why values are missing; ``print`` it.
         mechanism_: the mechanism taken.
-        ensemble_: its ``models`` are the fits, each a ``FittedModel`` of the columns with a value;
-            ``report_`` tells of the first.
+        ensemble_: its ``models`` are the fits, each a ``FittedModel`` of the columns with a value.
         n_iter_: steps of training of the first, with those that chose its start.
         indicator_: the ``MissingIndicator``, or ``None``.
         n_features_in_, feature_names_in_: number of columns, and their names if they have any.
@@ -97,6 +96,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     _columns: tuple[ColumnType, ...]
     _is_mixed: bool
     _validate = validation.validate
+    two_valued: str = "binary"  # of what was pickled before it was a parameter
 
     def __init__(  # noqa: D107 (the class tells what the parameters are)
         self,

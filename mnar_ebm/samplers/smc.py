@@ -78,8 +78,9 @@ def smc(
     At each step β_t is where the effective sample size of w_t has fallen to its target; the
     particles are then resampled (systematic) and moved by a kernel with p_(β_t) invariant. The
     standard error sums the weights of each base draw's descendants, and so knows of particles that
-    died out together: with S_n that sum, √Σ_n (S_n - 1/N)², S_n being 1/N on average. It is a
-    little large, as if resampling were multinomial. Adapting β leaves a bias of order 1/N.
+    died out together: with S_n that sum, √Σ_n (S_n - 1/N)², S_n being 1/N on average. It is
+    too large, as if resampling were multinomial: by half where ``target_ess`` is 0.9. Adapting β
+    leaves a bias of order 1/N.
 
     Args:
         key: a random key.

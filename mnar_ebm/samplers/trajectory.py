@@ -87,7 +87,8 @@ def adapt_trajectory(
         trajectory lengths in Hamiltonian Monte Carlo", AISTATS 2021,
         https://proceedings.mlr.press/v130/hoffman21a.html, section 3.
     """
-    find = dual_averaging(step_size, target_acceptance_rate)
+    find = dual_averaging(step_size / 10, target_acceptance_rate)  # drawn to 10 times as much
+    log_step_size = jnp.log(jnp.asarray(step_size, float))
     weights = broadcast_to(position, "inverse_mass_matrix", inverse_mass_matrix)
 
     def init(position: PyTree, key: Key | None = None) -> _TrajectoryState:
@@ -95,7 +96,10 @@ def adapt_trajectory(
         chain = hmc(logdensity_fn, step_size).init(position, key)
         length = jnp.log(jnp.full((), INITIAL_LENGTH))
         moments = update_moments(no_moments(chain.position), chain.position)
-        return _TrajectoryState(chain, find.init(), moments, length, zero, zero, zero)
+        search = find.init()._replace(
+            log_step_size=log_step_size, log_step_size_average=log_step_size
+        )
+        return _TrajectoryState(chain, search, moments, length, zero, zero, zero)
 
     def step(key: Key, state: _TrajectoryState) -> tuple[_TrajectoryState, None]:
         key_momentum, key_accept, key_length = jax.random.split(key, 3)

@@ -5,9 +5,14 @@ the arrays belong to; a digest of each is kept, and checked when it is read. Thi
 module that knows orbax.
 """
 
+import contextlib
+import gc
 import hashlib
 import json
+import logging
 import pathlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -52,11 +57,9 @@ def load_record(manager: ocp.CheckpointManager, workdir: pathlib.Path) -> dict[s
     step = manager.latest_step()
     if step is None:
         raise ValueError(f"{workdir}: expected a checkpoint, found none")
-    try:
+    with _told_in_one_line(workdir, step):
         record = _read_record(manager, step)
         _check_digest(_digest(record["content"]), record["digest"])
-    except Exception as error:
-        raise _damaged(workdir, step, error) from None
     return record["content"]
 
 
@@ -73,13 +76,11 @@ def load_arrays(manager: ocp.CheckpointManager, workdir: pathlib.Path, like: PyT
     """
     step = manager.latest_step()
     target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    try:
+    with _told_in_one_line(workdir, step):
         arrays = manager.restore(
             step, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(target))
         )["arrays"]
         _check_digest(_array_digest(arrays), _read_record(manager, step)["arrays_digest"])
-    except Exception as error:
-        raise _damaged(workdir, step, error) from None
     return arrays
 
 
@@ -93,9 +94,28 @@ def _check_digest(found: str, written: str) -> None:
         raise ValueError("its digest is not the one recorded")
 
 
-def _damaged(workdir: pathlib.Path, step: int | None, error: Exception) -> ValueError:
-    first_line = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return ValueError(f"{workdir}: checkpoint {step} is damaged or of another model: {first_line}")
+@contextlib.contextmanager
+def _told_in_one_line(workdir: pathlib.Path, step: int | None) -> Iterator[None]:
+    """Raise what reading raises as one ``ValueError``.
+
+    What orbax leaves of its event loop would print tracebacks when it is collected: that is now.
+    """
+    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
+    level, said = logger.level, None
+    try:
+        yield
+    except Exception as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    if said is None:
+        return
+    logger.setLevel(logging.CRITICAL + 1)
+    sys.unraisablehook = lambda _: None
+    try:
+        gc.collect()
+    finally:
+        logger.setLevel(level)
+        sys.unraisablehook = hook
+    raise ValueError(f"{workdir}: checkpoint {step} is damaged or of another model: {said}")
 
 
 def _digest(record: dict[str, Any]) -> str:

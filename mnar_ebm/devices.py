@@ -53,7 +53,8 @@ def warn_of_rounding() -> None:
     Energies and log-weights are sums of large terms, and what is lost in them shows in ESS and
     log Z. The precision is JAX's own setting, of the whole process, and is left to the person.
     """
-    if jax.default_backend() != "cpu" and jax.config.read("jax_default_matmul_precision") is None:
+    told = getattr(jax.config, "jax_default_matmul_precision")  # noqa: B009 (an untyped name)
+    if jax.default_backend() != "cpu" and told is None:
         warnings.warn(
             f"a {jax.default_backend()} may round what float32 matrix products read; for exact "
             "energies and weights call "

@@ -155,7 +155,7 @@ def test_contrastive_divergence_has_the_gradient_that_it_should():
     for k in range(1, 11):
         p_k = p_data @ np.linalg.matrix_power(kernel(), k)
         far = jax.tree.map(np.subtract, exact_moments(p_k), exact_moments(law()))
-        gaps.append(np.sqrt(sum((part**2).sum() for part in far)) / second**k)
+        gaps.append(np.sqrt(sum((part**2).sum() for part in far[:3])) / second**k)
     assert max(gaps[4:]) / min(gaps[4:]) < 1.1  # g_k goes to that of the likelihood as λ_2^k
 
 

@@ -34,7 +34,7 @@ from mnar_ebm.recipes.negatives import ChainSettings  # noqa: E402
 from mnar_ebm.training import Loop, Pace, pad_rows  # noqa: E402
 
 NUM_STEPS = {
-    "nce": 6000,
+    "nce": 4000,
     "pcd": 1000,
     "score_exact": 800,
     "score_denoising": 1500,
@@ -58,7 +58,7 @@ BEGIN = "<!-- energies: python -m experiments.benchmark.energies -->"
 END = "<!-- end of energies -->"
 
 CHAINS = ChainSettings(num_chains=1024, num_steps=5, step_size=0.05)
-SETTINGS = recipe.Settings(CHAINS, noise_ratio=2)
+SETTINGS = recipe.Settings(CHAINS, noise_ratio=4)
 SCALE, BOUND, RATE, BATCH_SIZE, NUM_VALID, NUM_DRAWS = 2.5, 50.0, 1e-2, 256, 256, 1000
 WANTED = 0.02
 """Largest KL divergence, in nats, that counts as a fit."""

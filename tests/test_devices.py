@@ -205,7 +205,7 @@ def on_all_devices(workdir):
     found = {}
     for name in ("adjusted_langevin", "hamiltonian"):
         chains = getattr(samplers, name)(
-            jax.random.key(2), ridge, starts, 5, num_adaptation_steps=20
+            jax.random.key(2), ridge, starts, 5, num_adaptation_steps=30
         )
         found[name] = chains.draws
     one = model()

@@ -194,7 +194,7 @@ def test_a_sampler_of_ours_converts():
     import jax
 
     chains = samplers.hamiltonian(
-        jax.random.key(0), lambda x: -0.5 * x**2, np.zeros(3), 20, num_adaptation_steps=20
+        jax.random.key(0), lambda x: -0.5 * x**2, np.zeros(3), 20, num_adaptation_steps=30
     )
     data = diagnostics.to_inference_data(chains.draws, chains.info)
     assert data.posterior["x"].shape == (3, 20) and data.sample_stats["diverging"].shape == (3, 20)

@@ -209,6 +209,8 @@ def hamiltonian(
         As for ``hmc`` and ``window_adaptation``.
     """
     _check_chains(x0, batch_size)
+    if num_integration_steps is None:  # two thirds for the windows, the rest for the length
+        check_at_least("num_adaptation_steps", num_adaptation_steps, 30)
     static = (num_steps, num_adaptation_steps, num_integration_steps, thin, batch_size)
     return _hamiltonian(key, _partial(logdensity_fn), x0, *static)
 

@@ -141,3 +141,10 @@ def test_wrong_settings():
         samplers.langevin(jax.random.key(0), Partial(skewed, 1.0), starts(2), 5, step_size=-1)
     with pytest.raises(ValueError, match="num_steps: expected at least 1, got 0"):
         samplers.adjusted_langevin(jax.random.key(0), Partial(skewed, 1.0), starts(2), 0)
+
+
+def test_too_few_steps_to_adapt_are_told():
+    """By the name of what was told, and only where a length is adapted, too."""
+    start = jnp.zeros((2, 1))
+    with pytest.raises(ValueError, match="num_adaptation_steps: expected at least 30, got 29"):
+        samplers.hamiltonian(jax.random.key(0), jnp.sum, start, 1, num_adaptation_steps=29)

@@ -29,6 +29,8 @@ class Row(NamedTuple):
         ratios: our error over the better of MICE and missForest, of each seed with all three.
         of_oracle: our error over the oracle's, mean over seeds with both.
         gain: 1 - our error over that of MICE, mean over seeds with both.
+        of_miceforest: our error over that of miceforest, of each seed with both.
+        their_coverage: of the 90 % intervals of miceforest.
         coverage: of our 90 % intervals.
         bias: of ours, the largest over columns.
         wrong: by method, the share of wrong levels.
@@ -43,6 +45,8 @@ class Row(NamedTuple):
     ratios: Sequence[float]
     of_oracle: float | None
     gain: float | None
+    of_miceforest: Sequence[float]
+    their_coverage: float | None
     coverage: float | None
     bias: float | None
     wrong: Mapping[str, float]
@@ -95,8 +99,9 @@ def _row(group: Sequence[Record]) -> Row:
         best = {seed: min(one[seed] for one in told[1:]) for seed in shared}
         return [told[0][seed] / best[seed] for seed in shared if best[seed] > 0]
 
-    def mean(what: str) -> float | None:
-        return _mean([one[what] for one in ours.values() if one[what] is not None])
+    def mean(what: str, method: str = "imputer") -> float | None:
+        own = by_method.get(method, {}).values()
+        return _mean([one[what] for one in own if one[what] is not None])
 
     of_mice = _mean(ratios("mice"))
     wrong = {
@@ -106,11 +111,17 @@ def _row(group: Sequence[Record]) -> Row:
     return Row(
         name=group[0]["design"],
         family=group[0]["family"],
-        errors={method: float(np.mean(list(seeds.values()))) for method, seeds in errors.items()},
+        errors={
+            method: float(np.mean(list(seeds.values())))
+            for method, seeds in errors.items()
+            if len(seeds) >= len(ours)
+        },
         is_share=is_share,
         ratios=ratios("mice", "missforest"),
         of_oracle=_mean(ratios("oracle")),
         gain=None if of_mice is None else 1.0 - of_mice,
+        of_miceforest=ratios("miceforest"),
+        their_coverage=mean("coverage_90", "miceforest"),
         coverage=mean("coverage_90"),
         bias=mean("bias"),
         wrong={method: float(np.mean(shares)) for method, shares in wrong.items() if shares},
@@ -199,7 +210,23 @@ def _criteria(rows: Sequence[Row]) -> list[str]:
         f"- no self-censoring, at most {MOST_OF_ORACLE} times the error of the oracle: "
         + _missed(others, lambda row: row.of_oracle, lambda value: value <= MOST_OF_ORACLE),
         f"- self-masking, gain over `mice`: {gained}",
+        f"- ignorable, beside `miceforest`: {_beside_miceforest(ignorable)}",
     ]
+
+
+def _beside_miceforest(rows: Sequence[Row]) -> str:
+    """Return our error over theirs, and what their intervals cover, where they ran."""
+    ran = [row for row in rows if row.of_miceforest]
+    if not ran:
+        return "not run"
+    each = [_mean(row.of_miceforest) for row in ran]
+    covered = _mean([row.their_coverage for row in ran if row.their_coverage is not None])
+    seeds = max(len(row.of_miceforest) for row in ran)
+    return (
+        f"{_mean(each):.3f} of its error in the mean, {max(each):.2f} at most "
+        f"({len(ran)} designs, {seeds} seed{'s' * (seeds > 1)}); its 90 % intervals cover "
+        f"{_number(covered)}"
+    )
 
 
 def _missed(

@@ -1,5 +1,6 @@
 """What ``--help`` and ``--helpfull`` say: what matters first, the rest in groups."""
 
+import re
 import textwrap
 from collections.abc import Iterable
 
@@ -8,7 +9,7 @@ from absl import flags
 from mnar_ebm.config import settings_by_group
 
 FIRST = (
-    *("data_path", "dataset", "unbiased", "workdir", "resume", "overwrite"),
+    *("system", "data_path", "dataset", "unbiased", "workdir", "resume", "overwrite"),
     *("tilt", "mechanism", "likelihood", "decoder", "num_steps", "seed"),
 )
 """Flags of training that matter most, in the order in which they do."""
@@ -36,8 +37,12 @@ def text(command: str, doc: str, is_full: bool) -> str:
     groups = {name: group for name, (group, _) in settings_by_group().items()}
     parts: dict[str, list[str]] = {"of the command": []}
     for name in names:
-        title = groups.get(name)
-        title = "of the command" if title is None else f"of {title or 'the run'}"
+        group, other = (
+            groups.get(name),
+            re.search(r"\((--system=\w+)\)", str(flags.FLAGS[name].help)),
+        )
+        title = "of the command" if group is None else f"of {group or 'the run'}"
+        title = f"of {other.group(1)}" if other else title
         parts.setdefault(title, []).append(name)
     return _joined(doc, parts)
 

@@ -38,7 +38,7 @@ def test_without_images_it_is_told_so(refused, tmp_path):
 def test_a_machine_is_trained_and_measured(load, monkeypatch):
     """On bits in two patterns with noise: its likelihood is near that of their law."""
     command = load(COMMAND)
-    few = ("--num_epochs=40", "--num_hidden=3", "--num_runs=3", "--rbm_learning_rate=0.02")
+    few = ("--num_epochs=40", "--rbm_hidden=3", "--num_runs=3", "--rbm_learning_rate=0.02")
     command.cli.parse(["boltzmann", *few])
     rng = np.random.default_rng(0)
     pattern = rng.random(12) < 0.5

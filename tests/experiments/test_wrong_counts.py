@@ -3,11 +3,21 @@
 import signal
 import subprocess
 import sys
+import types
 
+import jax
 import pytest
 from absl import flags
 
 from experiments import cli, help, settings, train
+
+
+@pytest.fixture
+def parsed(monkeypatch):
+    """Let a command be called without a command line."""
+    monkeypatch.setattr(cli, "MATMUL_PRECISION", types.SimpleNamespace(value="float32"))
+    yield
+    jax.config.update("jax_default_matmul_precision", None)
 
 
 def told(name, default, given, define=flags.DEFINE_integer):
@@ -63,7 +73,7 @@ def test_pages_are_there(name, tmp_path):
     assert told(name, None, [f"--{name}={path}"], define) == ""
 
 
-def test_commands_look_at_their_flags(monkeypatch, capsys):
+def test_commands_look_at_their_flags(monkeypatch, capsys, parsed):
     """In one line, with status 1, before they run."""
     monkeypatch.setattr(cli.app, "run", lambda guarded, flags_parser: guarded([]))
     monkeypatch.setattr(cli, "_check_given", lambda name, flag: cli.check_seed(-1))
@@ -77,11 +87,11 @@ def test_help_tells_what_matters_first(load, capsys, monkeypatch):
     said = {
         name: help.text("experiments.settings", "Doc.", name == "full") for name in ("", "full")
     }
-    assert said[""].startswith("Doc.\n\nflags that matter first:\n  --data_path: ")
+    assert said[""].startswith("Doc.\n\nflags that matter first:\n  --system: ")
     assert said[""].count("\n") < 40 and "--helpfull" in said[""]
-    for name in settings.SETTINGS:
+    for name in set().union(*settings.SETTINGS.values()):
         assert said["full"].count(f"\n  --{name}:") == 1
-    assert "of negatives:\n" in said["full"]
+    assert "of negatives:\n" in said["full"] and "of --system=rbm:\n" in said["full"]
     with pytest.raises(SystemExit, match="0"):
         cli.parse(["command", "--help"])
     assert capsys.readouterr().out
@@ -93,7 +103,7 @@ def test_a_switch_with_a_value_is_told(capsys):
     assert capsys.readouterr().err == "error: --noshow_mask=1 does not take an argument\n"
 
 
-def test_signals_are_told_in_one_line(monkeypatch, capsys):
+def test_signals_are_told_in_one_line(monkeypatch, capsys, parsed):
     """In any part of a command; and one that comes after the last chunk of training."""
     monkeypatch.setattr(cli.app, "run", lambda guarded, flags_parser: guarded([]))
     before = signal.getsignal(signal.SIGTERM)

@@ -245,7 +245,7 @@ def test_a_process_ends_with_one_line(spawn, tmp_path):
     process = spawn("train", "--num_steps=0", cwd=tmp_path)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert (out, err) == ("", "error: num_steps: expected at least 1, got 0\n")
+    assert (out, err) == ("", "error: --num_steps: expected at least 1, got 0\n")
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,11 @@ from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
 from mnar_ebm.types import Array, Key
 
 NUM_SEEDS = flags.DEFINE_integer("num_seeds", 1, "Seeds, from 0.", lower_bound=1)
-NUM_HIDDEN = flags.DEFINE_integer("num_hidden", 500, "Hidden units.", lower_bound=1)
+NUM_HIDDEN = flags.DEFINE_integer("rbm_hidden", 500, "Hidden units.", lower_bound=1)
 NUM_EPOCHS = flags.DEFINE_integer("num_epochs", 20, "Passes over the images.", lower_bound=1)
 RATE = flags.DEFINE_float("rbm_learning_rate", 1e-3, "Peak learning rate.", lower_bound=0.0)
 NUM_TEMPERATURES = flags.DEFINE_integer("num_temperatures", 5000, "Of paths.", lower_bound=1)
-NUM_SWEEPS = flags.DEFINE_integer("num_sweeps", 1000, "Of chains from images.", lower_bound=1)
+NUM_SWEEPS = flags.DEFINE_integer("rbm_sweeps", 1000, "Of chains from images.", lower_bound=1)
 WORKDIR = flags.DEFINE_string("workdir", "runs/boltzmann", "Folder of the records.")
 README = flags.DEFINE_string("readme", None, "Markdown file to put the table into.")
 flags.declare_key_flag("data_dir")

@@ -29,7 +29,7 @@ from mnar_ebm.types import Array, Key
 
 NUM_SEEDS = flags.DEFINE_integer("num_seeds", 3, "Seeds, from 0.", lower_bound=1)
 NUM_HIDDEN = flags.DEFINE_integer(
-    "num_hidden", 16, "Hidden units, few enough to sum over.", lower_bound=1, upper_bound=20
+    "rbm_hidden", 16, "Hidden units, few enough to sum over.", lower_bound=1, upper_bound=20
 )
 NUM_EPOCHS = flags.DEFINE_integer("num_epochs", 20, "Passes over the images.", lower_bound=1)
 RATE = flags.DEFINE_float("rbm_learning_rate", 2e-3, "Peak learning rate.", lower_bound=0.0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.benchmark import processes, runner
 from experiments.benchmark.imputation import methods
-from mnar_ebm import Config, data, metrics, training
+from mnar_ebm import Config, MNARImputer, data, metrics, training
 
 
 class Job(NamedTuple):
@@ -145,7 +145,7 @@ def check_done(
     Raises:
         ValueError: a record is there that was made with other settings.
     """
-    defaults = json.loads(json.dumps(Config().flat()))
+    defaults = json.loads(json.dumps(Config().flat() | {"two_valued": MNARImputer().two_valued}))
     for job in todo:
         if job.name not in done:
             continue

@@ -106,8 +106,9 @@ def test_a_switch_with_a_value_is_told(capsys):
 def test_signals_are_told_in_one_line(monkeypatch, capsys, parsed):
     """In any part of a command; and one that comes after the last chunk of training."""
     monkeypatch.setattr(cli.app, "run", lambda guarded, flags_parser: guarded([]))
-    before = signal.getsignal(signal.SIGTERM)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
+    for number in before:
         cli.main(lambda number=number: signal.raise_signal(number))
         assert capsys.readouterr().err == "stopped by a signal\n"
 
@@ -117,7 +118,8 @@ def test_signals_are_told_in_one_line(monkeypatch, capsys, parsed):
 
     cli.main(late)
     assert capsys.readouterr().err == "stopped after the last stage; go on with --resume\n"
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_a_signal_while_a_command_imports_is_told_in_one_line():

@@ -56,6 +56,7 @@ def quick_fit(**settings):
     return MNARImputer(**QUICK | {"mechanism": "selfmasking_probit"} | settings).fit(hide("random"))
 
 
+@pytest.mark.slow
 def test_columns_are_not_bent_where_hidden_values_are_read():
     """What was seen does not tell how they would have to be."""
     assert all(one.facts.standardiser.bend is None for one in quick_fit().ensemble_.models)
@@ -446,6 +447,7 @@ def test_a_fit_that_ends_early_leaves_the_one_of_before(monkeypatch, error):
     np.testing.assert_array_equal(imputer.transform(hide("random")), answer)
 
 
+@pytest.mark.slow
 def test_unbiased_rows_join_the_fit(monkeypatch):
     """With a tilt they fit a second energy, which the report tells of; without one they train."""
     monkeypatch.setattr("mnar_ebm.debiasing.second_tilt.NUM_NEGATIVES", 2048)

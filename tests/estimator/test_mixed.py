@@ -129,6 +129,7 @@ def test_the_report_tells_which_level_goes_missing():
     assert [label.get_text() for label in axis.get_xticklabels()] == list(column.levels)
 
 
+@pytest.mark.slow
 def test_a_table_comes_back_as_it_was_but_for_the_gaps():
     """Dtypes, index and names; observed cells as they were; draws are levels."""
     rows = incomplete_rows().set_index(np.arange(NUM_ROWS) + 7)[:60]

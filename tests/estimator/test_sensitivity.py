@@ -394,6 +394,7 @@ def imputer():
     ).fit(people())
 
 
+@pytest.mark.slow
 def test_levels_are_tilted_by_their_number():
     """At the ends of a wide grid all missing cells hold the last level, or the first."""
     x = people()

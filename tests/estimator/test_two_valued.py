@@ -26,6 +26,7 @@ def rows():
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [(0.0, 1.0), (1.0, 2.0), (-0.5, 99.9)])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_two_values_come_out_of_two(values, dtype):
@@ -41,6 +42,7 @@ def test_two_values_come_out_of_two(values, dtype):
     assert "two numbers alone, which are taken as levels" in str(imputer.report_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["int64", "int8", "Int64", "float32", "Sparse[int64]"])
 def test_two_whole_numbers_of_a_frame_come_out_in_their_dtype(dtype):
     """Beside levels; a gap in new rows alone, or a gap in fit."""

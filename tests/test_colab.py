@@ -97,6 +97,7 @@ def test_the_jax_of_the_machine_stays(monkeypatch):
 def quickly(quick_compile, monkeypatch, tmp_path):
     """Small sizes, an empty folder, figures that are counted and not shown; settings restored."""
     shown = []
+    plt.close("all")  # what other tests left open
     monkeypatch.setenv("MNAR_EBM_FAST", "1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(

@@ -4,10 +4,10 @@ python -m experiments.benchmark.boltzmann.small --data_dir=FOLDER --workdir=FOLD
 
 Images are on where a pixel is above one half; 1 - MNIST has them the other way round. A machine is
 trained by persistent chains on 59,000 of the 60,000 images, its parameters are averaged along the
-way, the other images choose the step that is kept, by pseudo-likelihood, and log Z is summed over all 2^16 states of the hidden units. Then log
-Z is estimated again by 1000 temperatures, upwards and downwards, in twenty runs. Published by
-PyDeep for these units, this data and this k: -142.56 nats a test image (exact), centred; -149.05
-plain; for 1 - MNIST -142.09 and -183.36.
+way, the other images choose the step that is kept, by pseudo-likelihood, and log Z is summed over
+all 2^16 states of the hidden units. Then log Z is estimated again by 1000 temperatures, upwards and
+downwards, in twenty runs. Published by PyDeep for these units, this data and this k: -142.56 nats a
+test image (exact), centred; -149.05 plain; for 1 - MNIST -142.09 and -183.36.
 """
 
 import functools

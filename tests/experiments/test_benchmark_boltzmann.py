@@ -49,6 +49,7 @@ def test_a_machine_is_trained_and_measured(load, monkeypatch):
 
     train, test = draw(3000), draw(1000)
     monkeypatch.setattr(command.images, "load", lambda name: (train, test))
+    monkeypatch.setattr(command, "EMA_DECAY", 0.9)  # of 800 steps
     record = command.measure("MNIST", 0)
     far = (np.asarray(test) != pattern).sum(axis=1)[:, None] * [1, -1] + [0, 12]
     law = jax.nn.logsumexp(far * np.log(0.1) + (12 - far) * np.log(0.9), axis=1) - np.log(2)

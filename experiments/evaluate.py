@@ -10,7 +10,7 @@ import time
 from absl import flags
 
 from experiments import cli, settings, systems
-from mnar_ebm.training import run_folder
+from mnar_ebm.training import saved
 
 flags.adopt_module_key_flags(cli)
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
@@ -20,7 +20,7 @@ def main() -> None:
     """Evaluate the run on the rows that it was trained on."""
     started = time.perf_counter()
     workdir = pathlib.Path(WORKDIR.value)
-    run_folder.read_finished(workdir)  # refuses another folder in one line
+    saved.read_finished(workdir)  # refuses another folder in one line
     sys.argv[1:] = [f"--flagfile={workdir / 'run.cfg'}", *sys.argv[1:]]
     cli.parse(sys.argv)
     system, given = systems.named(settings.SYSTEM.value), settings.load_rows()

@@ -163,3 +163,29 @@ def draw_latent(fitted: FittedModel, path: pathlib.Path) -> None:
     axes[0].set_ylabel("$z_2$")
     figure.colorbar(contours, ax=axes, label="energy (nats)", shrink=0.8)
     save(figure, path)
+
+
+def draw_images(
+    rows: np.ndarray,
+    path: pathlib.Path,
+    num_across: int,
+    style: dict[str, Any],
+    labels: list[str] | None = None,
+    shape: tuple[int, int] | None = None,
+) -> None:
+    """Draw rows [N, V] as small images of a shape: by default squares, or else strips."""
+    if shape is None:
+        side = round(rows.shape[1] ** 0.5)
+        shape = (side, side) if side**2 == rows.shape[1] else (1, rows.shape[1])
+    num_down = -(-len(rows) // num_across)
+    size = (0.9 * num_across + 1.0, 0.9 * num_down)
+    figure, axes = plt.subplots(
+        num_down, num_across, figsize=size, squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[], frame_on=False)
+    for axis, row in zip(axes.flat, rows, strict=False):
+        axis.imshow(row.reshape(shape), aspect="auto" if shape[0] == 1 else "equal", **style)
+    for axis, label in zip(axes[:, 0], labels or [], strict=False):
+        axis.set_ylabel(label, rotation=0, ha="right", va="center")
+    save(figure, path)

@@ -92,17 +92,24 @@ def read_log(workdir: pathlib.Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
 
 
-def _settings(config: Config, name: str) -> dict[str, Any]:
+def surroundings() -> dict[str, Any]:
+    """Return what a run depends on beside its settings: versions, device, precision."""
     versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
+    return {
+        "versions": {"python": platform.python_version(), **versions},
+        "device": jax.devices()[0].device_kind,
+        "matmul_precision": jax.config.jax_default_matmul_precision,
+    }
+
+
+def _settings(config: Config, name: str) -> dict[str, Any]:
     return {
         "dataset": name,
         "mechanism": config.model.mechanism,
         "tilt": config.model.tilt,
         "seed": config.seed,
         "config": config.flat(),
-        "versions": {"python": platform.python_version(), **versions},
-        "device": jax.devices()[0].device_kind,
-        "matmul_precision": jax.config.jax_default_matmul_precision,
+        **surroundings(),
     }
 
 

@@ -16,7 +16,8 @@ from mnar_ebm.tilted.held_out import impute_held_out, split_rows
 from mnar_ebm.tilted.stages import make_loop, make_stages
 from mnar_ebm.tilted.start import CHOSEN, choose_start
 from mnar_ebm.tilted.tilt_scale import TiltReport, choose_tilt_scale
-from mnar_ebm.training import checkpoints, run_folder
+from mnar_ebm.training import checkpoints, run_folder, saved
+from mnar_ebm.training.loop import stage_keys
 from mnar_ebm.training.plan import pad_rows
 from mnar_ebm.training.run_folder import Record, RunFolder
 
@@ -132,7 +133,7 @@ def _train(
         params,
         pad_rows(train_data, room),
         pad_rows(held_out),
-        run_folder.stage_keys(key, len(stages)),
+        stage_keys(key, len(stages)),
         first,
         state,
         report=report,
@@ -175,7 +176,7 @@ def with_start(
         and resumed
         and checkpoints.has_checkpoint(resumed)
     ):
-        kept = run_folder.read_record(resumed)["config"]
+        kept = saved.read_record(resumed)["config"]
         return config.replace(**{name: kept[name] for name in CHOSEN if name in kept})
     return choose_start(config, bounds_of)
 
@@ -187,7 +188,7 @@ def load(workdir: str | pathlib.Path) -> FittedModel:
         ValueError: the folder has no checkpoint, an unfinished or a damaged one, one of another
             system (``mnar_ebm.recipes``), or of another run than its ``run.cfg`` tells.
     """
-    record, params = run_folder.load_finished(
+    record, params = saved.load_finished(
         pathlib.Path(workdir), SYSTEM, lambda record: _start_of(record).params, _chosen
     )
     return _start_of(record)._replace(params=params)

@@ -72,7 +72,7 @@ def main() -> None:
     cli.check_writable(workdir)
     path = workdir / "energies.jsonl"
     pathlib.Path(SURFACES.value).mkdir(parents=True, exist_ok=True)
-    check_done(runner.done(path))
+    runner.check_settings(runner.done(path), described())
     jobs = [
         runner.Job(name_of(*one), functools.partial(measure, *one))
         for one in [
@@ -100,17 +100,6 @@ def name_of(name: str, objective: str, seed: int) -> str:
 def described() -> dict[str, Any]:
     """Return the settings that a record depends on."""
     return {flag.name: flag.value for flag in (NUM_ROWS, HIDDEN, SHARE)}
-
-
-def check_done(done: dict[str, dict[str, Any]]) -> None:
-    """Raise ``ValueError`` if a record was made with other settings."""
-    for name, record in done.items():
-        for setting, wanted in described().items():
-            if record["settings"][setting] != wanted:
-                raise ValueError(
-                    f"{name}: was made with {setting}={record['settings'][setting]}, got {wanted}; "
-                    "expected the same settings or another --workdir"
-                )
 
 
 def measure(name: str, objective: str, seed: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ import numpy as np
 from absl import flags
 
 from experiments import cli, markdown
-from experiments.benchmark import markov_thrml, runner
+from experiments.benchmark import markov_tables, markov_thrml, runner
 from mnar_ebm import diagnostics, markov, samplers
 from mnar_ebm.markov import torus
 from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
@@ -70,10 +70,10 @@ def main() -> None:
         for seed in range(NUM_SEEDS.value)
     ]
     jobs += [runner.Job(f"sweeps of {name}", functools.partial(race, name)) for name in METHODS]
-    check_done(runner.done(path))
+    runner.check_settings(runner.done(path), described())
     failed = runner.run_all(jobs, path, catch=(ImportError,))
     done = runner.done(path)
-    text = make_text([done[job.name] for job in jobs if job.name in done], failed)
+    text = markov_tables.make_text([done[job.name] for job in jobs if job.name in done], failed)
     print(text)
     if README.value is not None:
         markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
@@ -82,17 +82,6 @@ def main() -> None:
 def described() -> dict[str, Any]:
     """Return the settings that a record depends on."""
     return {flag.name: flag.value for flag in SETTINGS}
-
-
-def check_done(done: dict[str, dict[str, Any]]) -> None:
-    """Raise ``ValueError`` if a record was made with other settings."""
-    for name, record in done.items():
-        for setting, wanted in described().items():
-            if record["settings"][setting] != wanted:
-                raise ValueError(
-                    f"{name}: was made with {setting}={record['settings'][setting]}, got {wanted}; "
-                    "expected the same settings or another --workdir"
-                )
 
 
 def make_torus(size: int) -> markov.FactorGraph:
@@ -291,65 +280,6 @@ def hold_to_law(draw: Draw, num_chains: int = 4000) -> dict[str, float]:
         if abs(far[name]) > 5:
             raise ValueError(f"{name}: expected the exact mean, got it {far[name]:.1f} errors off")
     return far
-
-
-def make_text(records: list[dict[str, Any]], failed: list[str] = ()) -> str:
-    """Return the Markdown tables."""
-    tori = [record for record in records if "energy" in record]
-    learned = [record for record in records if "of truth" in record]
-    races = {record["name"]: record for record in records if "rates" in record}
-    parts = [torus_table(tori), couplings_table(learned), race_table(races)]
-    return "\n\n".join([*filter(None, parts), *failed])
-
-
-def torus_table(records: list[dict[str, Any]]) -> str:
-    """Return the table of energy and magnetisation."""
-    names = {
-        "energy": "energy a spin",
-        "magnetisation": "magnetisation",
-        "square": "its square",
-        "small_energy": "energy a spin, 4 x 4",
-        "small_square": "square of the magnetisation, 4 x 4",
-    }
-    header = ["mean of", "seed", "exact", "found", "standard errors apart", "ESS", "R-hat"]
-    rows = []
-    for name, words in names.items():
-        for record in records:
-            one = record[name]
-            exact, far = "none", "-"
-            if one["exact"] is not None:
-                exact = f"{one['exact']:.5f}"
-                far = f"{(one['mean'] - one['exact']) / one['error']:+.1f}"
-            found = f"{one['mean']:.5f} ± {one['error']:.5f}"
-            ess, rhat = f"{one['ess']:.0f}", f"{one['rhat']:.3f}"
-            rows.append([words, record["seed"], exact, found, far, ess, rhat])
-    return markdown.table(header, rows)
-
-
-def couplings_table(records: list[dict[str, Any]]) -> str:
-    """Return the table of distances, the largest and the root of the mean square."""
-    header = ["seed", "exact and pcd", "exact and pseudo", "pcd and pseudo", "exact and truth"]
-    header += ["pcd and truth", "pseudo and truth", "standard error", "seconds"]
-    rows = []
-    for record in records:
-        pairs = [record[name] for name in header[1:4]] + list(record["of truth"].values())
-        errors, seconds = record["mean_error"].values(), record["phase_seconds"].values()
-        cells = [f"{most:.2f} ({typical:.2f})" for most, typical in pairs]
-        cells.append(" and ".join(f"{value:.4f}" for value in errors))
-        rows.append([record["seed"], *cells, ", ".join(f"{value:.0f}" for value in seconds)])
-    return markdown.table(header, rows)
-
-
-def race_table(races: dict[str, dict[str, Any]]) -> str:
-    """Return the table of sweeps a second."""
-    header = ["chains", *(f"{name} {one['version']}".strip() for name, one in races.items())]
-    rows = []
-    for count in map(str, CROWDS):
-        rates = [one["rates"][count] for one in races.values()]
-        rows.append([count, *(f"{rate:,.0f}" for rate in rates)])
-        if len(races) > 1:
-            rows[-1].append(f"{rates[0] / rates[1]:.1f}")
-    return markdown.table(header + ["ratio"] * (len(races) > 1), rows)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ A killed benchmark goes on where it stopped; several processes may write one fil
 
 import pathlib
 import time
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from experiments.benchmark import records
 from experiments.benchmark.records import Record
@@ -34,6 +34,18 @@ def done(path: pathlib.Path) -> dict[str, Record]:
     if any("job" not in record for record in found):
         raise ValueError(f"{path}: expected named records, got older ones; try another --workdir")
     return {record["job"]: record for record in found}
+
+
+def check_settings(done: Mapping[str, Record], described: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` if a record was made with other settings than those described."""
+    for name, record in done.items():
+        for setting, wanted in described.items():
+            found = record["settings"].get(setting)
+            if found != wanted:
+                raise ValueError(
+                    f"{name}: was made with {setting}={found}, got {wanted}; expected the same "
+                    "settings or another --workdir"
+                )
 
 
 def run_all(

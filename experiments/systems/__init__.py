@@ -16,7 +16,7 @@ from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config
 from mnar_ebm.recipes import ising, points, rbm
-from mnar_ebm.training import run_folder
+from mnar_ebm.training import saved
 
 SYSTEMS: dict[str, Any] = {
     "tilted": Config,
@@ -98,4 +98,4 @@ def of_run(workdir: str | os.PathLike[str]) -> str:
     Raises:
         ValueError: the folder has no checkpoint, or a damaged one.
     """
-    return run_folder.read_record(pathlib.Path(workdir)).get("system", "tilted")
+    return saved.read_record(pathlib.Path(workdir)).get("system", "tilted")

@@ -3,20 +3,26 @@
 import pathlib
 from typing import Any
 
-import jax
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from experiments import report
 from experiments.given import Given
-from experiments.systems import Completed, Drawn, ebm_figures, units
+from experiments.systems import Completed, Drawn, ebm_figures, shared
 from mnar_ebm import data
 from mnar_ebm.recipes import points as recipe
 from mnar_ebm.recipes.points import Config, FittedDensity
-from mnar_ebm.recipes.run import split_rows
 
 NUM_DRAWS = 100
 """Draws that a bracket starts from, and chains of the long-run check."""
+
+
+FEWEST_CANDIDATES = 0.01
+"""Share of the candidates below which chains that fill a gap are warned of."""
+
+UNDERSTOOD = {"sample": ("num_samples", "seed"), "impute": ("num_imputations", "seed")}
+"""Options of the commands that a density has, too."""
 
 
 def label(config: Config) -> str:
@@ -26,7 +32,7 @@ def label(config: Config) -> str:
 
 def check(config: Config, given: Given) -> None:
     """Raise what training would raise of such arguments, before anything is written."""
-    units.check(recipe.SYSTEM, given)
+    shared.check(recipe.SYSTEM, given)
     recipe.table_facts(config, given.table)
 
 
@@ -45,11 +51,8 @@ def headline(record: dict[str, Any]) -> str:
 def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started: float) -> None:
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
     _, rows = recipe.table_facts(fitted.config, given.table)
-    chosen = split_rows(fitted.config, len(rows))
-    parts = dict(zip(("train", "held_out"), (rows[part] for part in chosen), strict=True))
-    parts = {name: part for name, part in parts.items() if len(part)}
-    crowd = fitted.sample(NUM_DRAWS, fitted.config.seed)
-    draws = crowd.draws[jax.random.permutation(jax.random.key(0), len(crowd.draws))[:NUM_DRAWS]]
+    parts = shared.parts_of(fitted, rows)
+    draws = fitted.sample(NUM_DRAWS, fitted.config.seed).draws
     sides = fitted.bracket(draws, fitted.config.seed)
     found = {
         "rows": {name: len(part) for name, part in parts.items()},
@@ -58,9 +61,9 @@ def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started
         "long_run": fitted.long_run(draws, fitted.config.seed),
         "energy_of_rows": {name: fitted.mean_energy(part) for name, part in parts.items()},
     }
-    ebm_figures.draw_training(units.read_log(workdir), workdir / "training.png")
+    ebm_figures.draw_training(report.read_log(workdir), workdir / "training.png")
     ebm_figures.draw_rows(fitted, parts["train"], np.asarray(draws), workdir / "draws.png")
-    metrics = units.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
+    metrics = shared.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
     _print_report(metrics, fitted, workdir)
 
 
@@ -96,22 +99,14 @@ def _print_report(metrics: dict[str, Any], fitted: FittedDensity, workdir: pathl
 
 def check_told(command: str, told: list[str]) -> None:
     """Raise ``ValueError`` for an option that is of a tilted table alone."""
-    understood = {
-        "sample": ("num_samples", "seed"),
-        "impute": ("num_imputations", "seed"),
-    }
-    for name in told:
-        if name not in understood[command]:
-            known = ", ".join(f"--{one}" for one in understood[command])
-            raise ValueError(f"--{name}: expected some of {known} for a run of 'ebm'")
+    shared.check_told(recipe.SYSTEM, UNDERSTOOD, command, told)
 
 
 def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     """Return rows in their own units, from a crowd of particles."""
     fitted = recipe.load(workdir)
     crowd = fitted.sample(options["num_samples"], options["seed"])
-    order = jax.random.permutation(jax.random.key(options["seed"]), len(crowd.draws))
-    x = fitted.original(crowd.draws[order[: options["num_samples"]]])
+    x = fitted.original(crowd.draws)
     frame = pd.DataFrame(x, columns=list(fitted.facts.columns))
     for name, scale in zip(frame, fitted.facts.standardiser.scale, strict=True):
         frame[name] = [data.to_text(value, scale) for value in frame[name]]
@@ -126,18 +121,11 @@ def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file, completed by chains on what is missing of each."""
     fitted = recipe.load(workdir)
     csv = data.align(data.read_csv(path), fitted.facts.columns)
-    num_draws = max(options["num_imputations"], NUM_DRAWS)
-    filled = fitted.inpaint(csv.x, num_draws, options["seed"])
-    shape = filled.draws.shape
-    draws = fitted.original(filled.draws.reshape(-1, shape[-1])).reshape(shape)
-    is_observed = ~np.isnan(csv.x)
-    draws = np.where(is_observed[:, None], csv.x[:, None], draws)
+    mean, draws, shares = fitted.impute(csv.x, options["num_imputations"], options["seed"])
     notes = []
-    if len(csv.x) and (share := float(np.median(filled.ess_share))) < 0.01:
+    if len(shares) and (share := np.median(shares)) < FEWEST_CANDIDATES:
         notes.append(
             f"warning: chains of half of the rows started at fewer than {share:.2%} of the "
             "candidates; some modes may be missing"
         )
-    mean = np.where(is_observed, csv.x, draws.mean(axis=1))
-    imputed = np.moveaxis(draws[:, : options["num_imputations"]], 1, 0)
-    return Completed(csv, mean, imputed, fitted.facts.standardiser.scale, notes)
+    return Completed(csv, mean, draws, fitted.facts.standardiser.scale, notes)

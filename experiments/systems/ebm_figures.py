@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from experiments import figures  # its settings of matplotlib
-from experiments.systems.machine_figures import draw_rows as draw_images
 from mnar_ebm.recipes.points import FittedDensity
 
 _MAX_COLUMNS = 8
@@ -47,7 +46,7 @@ def draw_rows(
     if side >= 5 and side**2 == len(fitted.facts.columns):
         both = np.concatenate([rows[:16], draws[:32]])
         style = {"cmap": "gray_r", "vmin": rows.min(), "vmax": rows.max()}
-        draw_images(both, path, 8, style, ["rows", "", "model"])
+        figures.draw_images(both, path, 8, style, ["rows", "", "model"])
         return
     shown = range(min(rows.shape[1], _MAX_COLUMNS))
     figure, axes = plt.subplots(

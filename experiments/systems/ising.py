@@ -4,10 +4,10 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from experiments import report
 from experiments.given import Given
-from experiments.systems import Completed, Drawn, lattice_figures, units
+from experiments.systems import Completed, Drawn, lattice_figures, shared
 from mnar_ebm import diagnostics
 from mnar_ebm.recipes import ising as recipe
 from mnar_ebm.recipes.ising import Config, FittedLattice
@@ -24,7 +24,7 @@ def label(config: Config) -> str:
 
 def check(config: Config, given: Given) -> None:
     """Raise what training would raise of such arguments, before anything is written."""
-    units.check(recipe.SYSTEM, given)
+    shared.check(recipe.SYSTEM, given)
     facts, _ = table_facts(config.threshold, given.table)
     recipe.shape_of(config, len(facts.columns))
 
@@ -43,7 +43,7 @@ def headline(record: dict[str, Any]) -> str:
 
 def evaluate(fitted: FittedLattice, given: Given, workdir: pathlib.Path, started: float) -> None:
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
-    parts, rate = units.parts_of(fitted, given), fitted.facts.rate
+    parts, rate = shared.parts_as_bits(fitted, given), fitted.facts.rate
     chains = fitted.chains(NUM_CHAINS, NUM_DRAWS, fitted.config.seed)
     couplings, fields = (np.asarray(part, float) for part in fitted.params)
     found = {
@@ -52,7 +52,7 @@ def evaluate(fitted: FittedLattice, given: Given, workdir: pathlib.Path, started
         "pseudo_log_likelihood": {
             name: fitted.pseudo_log_likelihood(rows) for name, rows in parts.items()
         },
-        "independent_units": {name: units.independent(rows, rate) for name, rows in parts.items()},
+        "independent_units": {name: shared.independent(rows, rate) for name, rows in parts.items()},
         "coupling": {"mean": float(couplings.mean()), "sd": float(couplings.std())},
         "field": {"mean": float(fields.mean()), "sd": float(fields.std())},
         "statistics": {
@@ -60,7 +60,7 @@ def evaluate(fitted: FittedLattice, given: Given, workdir: pathlib.Path, started
             for name, statistic in STATISTICS.items()
         },
     }
-    log = units.read_log(workdir)
+    log = report.read_log(workdir)
     lattice_figures.draw_training(log, workdir / "training.png")
     lattice_figures.draw_states(fitted, parts["train"], chains[:, -1], workdir / "states.png")
     drawn = {
@@ -68,7 +68,7 @@ def evaluate(fitted: FittedLattice, given: Given, workdir: pathlib.Path, started
         for name, statistic in STATISTICS.items()
     }
     lattice_figures.draw_statistics(drawn, workdir / "statistics.png")
-    metrics = units.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
+    metrics = shared.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
     _print_report(metrics, fitted, workdir)
 
 
@@ -130,18 +130,16 @@ def _print_report(metrics: dict[str, Any], fitted: FittedLattice, workdir: pathl
 
 def check_told(command: str, told: list[str]) -> None:
     """Raise ``ValueError`` for an option that is of a tilted table alone."""
-    units.check_told(recipe.SYSTEM, command, told)
+    shared.check_told(recipe.SYSTEM, shared.OF_UNITS, command, told)
 
 
 def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     """Return rows of bits: ends of chains."""
-    fitted = recipe.load(workdir)
-    drawn = fitted.sample(options["num_samples"], options["seed"], options["num_steps"])
-    frame = pd.DataFrame(drawn.astype(int), columns=list(fitted.facts.columns))
-    note = "note: chains that have not crossed draw too few of some modes; --num_steps makes more"
-    return Drawn(frame, f"Gibbs by colours, {options['num_steps']} sweeps each", [note])
+    words = f"Gibbs by colours, {options['num_steps']} sweeps each"
+    notes = [shared.MAY_NOT_HAVE_CROSSED]
+    return shared.drawn_bits(recipe.load(workdir), options, words, notes)
 
 
 def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a node is up, draws hold bits."""
-    return units.impute(recipe.load(workdir), path, options)
+    return shared.impute_bits(recipe.load(workdir), path, options)

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from experiments import figures  # its settings of matplotlib
-from experiments.systems.machine_figures import draw_rows
 from mnar_ebm.recipes.ising import FittedLattice
 
 
@@ -27,7 +26,9 @@ def draw_states(
     """Draw eight rows of the data, and below them sixteen of the model. [N, V], [C, V]."""
     states = np.concatenate([rows[:8], drawn[:16]])
     labels = ["rows", "model"] if len(rows) >= 8 else []
-    draw_rows(states, path, 8, {"cmap": "gray_r", "vmin": 0, "vmax": 1}, labels, fitted.shape)
+    figures.draw_images(
+        states, path, 8, {"cmap": "gray_r", "vmin": 0, "vmax": 1}, labels, fitted.shape
+    )
 
 
 def draw_statistics(drawn: dict[str, tuple[np.ndarray, np.ndarray]], path: pathlib.Path) -> None:

@@ -60,7 +60,9 @@ def draw_filters(fitted: FittedMachine, path: pathlib.Path) -> None:
     weights = np.asarray(fitted.machine.weights)
     order = np.argsort(-np.linalg.norm(weights, axis=0))[:64]
     largest = np.abs(weights[:, order]).max()
-    draw_rows(weights[:, order].T, path, 8, {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest})
+    figures.draw_images(
+        weights[:, order].T, path, 8, {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
+    )
 
 
 def draw_chain(fitted: FittedMachine, bits: np.ndarray, path: pathlib.Path) -> None:
@@ -72,30 +74,6 @@ def draw_chain(fitted: FittedMachine, bits: np.ndarray, path: pathlib.Path) -> N
         now = rbm.gibbs(jax.random.fold_in(key, number), fitted.machine, now, after - before)
         seen.append(np.asarray(now))
     labels = [f"{count} sweeps" for count in _SWEEPS]
-    draw_rows(np.concatenate(seen), path, 8, {"cmap": "gray_r", "vmin": 0, "vmax": 1}, labels)
-
-
-def draw_rows(
-    rows: np.ndarray,
-    path: pathlib.Path,
-    num_across: int,
-    style: dict[str, Any],
-    labels: list[str] | None = None,
-    shape: tuple[int, int] | None = None,
-) -> None:
-    """Draw rows [N, V] as small images of a shape: by default squares, or else strips."""
-    if shape is None:
-        side = round(rows.shape[1] ** 0.5)
-        shape = (side, side) if side**2 == rows.shape[1] else (1, rows.shape[1])
-    num_down = -(-len(rows) // num_across)
-    size = (0.9 * num_across + 1.0, 0.9 * num_down)
-    figure, axes = plt.subplots(
-        num_down, num_across, figsize=size, squeeze=False, layout="constrained"
+    figures.draw_images(
+        np.concatenate(seen), path, 8, {"cmap": "gray_r", "vmin": 0, "vmax": 1}, labels
     )
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[], frame_on=False)
-    for axis, row in zip(axes.flat, rows, strict=False):
-        axis.imshow(row.reshape(shape), aspect="auto" if shape[0] == 1 else "equal", **style)
-    for axis, label in zip(axes[:, 0], labels or [], strict=False):
-        axis.set_ylabel(label, rotation=0, ha="right", va="center")
-    figures.save(figure, path)

@@ -3,10 +3,9 @@
 import pathlib
 from typing import Any
 
-import pandas as pd
-
+from experiments import report
 from experiments.given import Given
-from experiments.systems import Completed, Drawn, machine_figures, units
+from experiments.systems import Completed, Drawn, machine_figures, shared
 from mnar_ebm.recipes import rbm as recipe
 from mnar_ebm.recipes.rbm import Config, FittedMachine
 from mnar_ebm.recipes.units import table_facts
@@ -19,7 +18,7 @@ def label(config: Config) -> str:
 
 def check(config: Config, given: Given) -> None:
     """Raise what training would raise of such arguments, before anything is written."""
-    units.check(recipe.SYSTEM, given)
+    shared.check(recipe.SYSTEM, given)
     table_facts(config.threshold, given.table)
 
 
@@ -41,19 +40,19 @@ def headline(record: dict[str, Any]) -> str:
 
 def evaluate(fitted: FittedMachine, given: Given, workdir: pathlib.Path, started: float) -> None:
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
-    parts = units.parts_of(fitted, given)
+    parts = shared.parts_as_bits(fitted, given)
     rate = fitted.facts.rate
     found = {
         "rows": {name: len(rows) for name, rows in parts.items()},
         "likelihood": {name: recipe.likelihood(fitted, rows) for name, rows in parts.items()},
-        "independent_units": {name: units.independent(rows, rate) for name, rows in parts.items()},
+        "independent_units": {name: shared.independent(rows, rate) for name, rows in parts.items()},
         "is_exact": fitted.is_exact,
     }
-    log = units.read_log(workdir)
+    log = report.read_log(workdir)
     machine_figures.draw_training(log, workdir / "training.png")
     machine_figures.draw_filters(fitted, workdir / "filters.png")
     machine_figures.draw_chain(fitted, parts["train"], workdir / "chain.png")
-    metrics = units.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
+    metrics = shared.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
     _print_report(metrics, fitted, workdir)
 
 
@@ -81,20 +80,18 @@ def _error(standard_error: float | None) -> str:
 
 def check_told(command: str, told: list[str]) -> None:
     """Raise ``ValueError`` for an option that is of a tilted table alone."""
-    units.check_told(recipe.SYSTEM, command, told)
+    shared.check_told(recipe.SYSTEM, shared.OF_UNITS, command, told)
 
 
 def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     """Return rows of bits, exactly where the machine can be enumerated, else by chains."""
     fitted = recipe.load(workdir)
-    drawn = fitted.sample(options["num_samples"], options["seed"], options["num_steps"])
-    frame = pd.DataFrame(drawn.astype(int), columns=list(fitted.facts.columns))
     if fitted.is_exact:
-        return Drawn(frame, "enumeration, exact and independent", [])
-    note = "note: chains that have not crossed draw too few of some modes; --num_steps makes more"
-    return Drawn(frame, f"Gibbs, {options['num_steps']} sweeps each", [note])
+        return shared.drawn_bits(fitted, options, "enumeration, exact and independent", [])
+    words = f"Gibbs, {options['num_steps']} sweeps each"
+    return shared.drawn_bits(fitted, options, words, [shared.MAY_NOT_HAVE_CROSSED])
 
 
 def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a unit is on, draws hold bits."""
-    return units.impute(recipe.load(workdir), path, options)
+    return shared.impute_bits(recipe.load(workdir), path, options)

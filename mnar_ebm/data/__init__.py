@@ -7,6 +7,7 @@ others.
 
 import functools
 import os
+from collections.abc import Callable
 
 from mnar_ebm import _checks, moved
 from mnar_ebm.data.atoms import Atoms, find_atoms
@@ -55,12 +56,18 @@ __all__ = [
     "write_completed",
 ]
 
+SIMULATED: dict[str, Callable[[int], Table]] = {
+    **{name: functools.partial(toys.load, name) for name in toys.TOYS},
+    "ising": spins.load,
+}
+"""Of sets that are drawn, what draws them from a seed."""
+
 ON_DISK = ("banknote", "breast", "concrete", "fashion_mnist", "mnist", "red")
 
 
 def names() -> tuple[str, ...]:
     """Return the names that :func:`load` knows."""
-    return (*embedded.LOADERS, *toys.TOYS, "ising", *ON_DISK)
+    return (*embedded.LOADERS, *SIMULATED, *ON_DISK)
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 0) -> Table:
@@ -69,7 +76,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 
     Args:
         name: one of :func:`names`.
         data_dir: the folder of source files, for the sets that scikit-learn does not carry.
-        seed: of the rows of a toy.
+        seed: of the rows of a set that is drawn.
 
     Raises:
         ValueError: the name is unknown, or a source file is missing.
@@ -77,10 +84,8 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 
     _checks.check_choice("dataset", name, names())
     if name in embedded.LOADERS:
         return embedded.load(name)
-    if name in toys.TOYS:
-        return toys.load(name, seed)
-    if name == "ising":
-        return spins.load(seed)
+    if name in SIMULATED:
+        return SIMULATED[name](seed)
     if data_dir is None:
         raise ValueError(f"{name}: expected a folder of source files, got none; pass --data_dir")
     from mnar_ebm.data.datasets import builders  # imports TFDS

@@ -14,7 +14,8 @@ No loss but that of ``nce`` minds a constant in E, and Adam lets it drift to the
 network: a small square of the mean energy holds it near 0, and leaves the density as it is.
 
 A gap is no objective. What it fits is judged by the likelihood of held-out rows, with log Z by
-draws of the reference: believable in few dimensions, as the share of them that carries it tells.
+draws of the reference: believable in few dimensions, as the share of them that carries it tells. In
+more, score matching judges (``judge``).
 The others are judged by their own loss.
 """
 
@@ -49,6 +50,8 @@ OBJECTIVES = (
     "energy_matching",
 )
 NUM_REFERENCE_DRAWS = 4096
+NUM_DIRECTIONS = 4
+"""Random directions of each held-out row that is judged by its score."""
 
 LEVEL_WEIGHT = 0.01
 """Of the square of the mean energy, in nats, where nothing else minds a constant."""
@@ -70,6 +73,8 @@ class Settings(NamedTuple):
         temperature: ε of ``energy_matching``.
         warm_up: share of its steps along lines alone.
         line_weight: of the lines beside the gap, after that.
+        judge: what held-out rows say where a gap is minimised: their ``likelihood``, or their
+            ``score``, which does not see the weights of modes that are apart.
     """
 
     chains: ChainSettings = ChainSettings()
@@ -81,6 +86,7 @@ class Settings(NamedTuple):
     temperature: float = 0.1
     warm_up: float = 0.5
     line_weight: float = 0.1
+    judge: str = "likelihood"
 
 
 @once
@@ -168,6 +174,18 @@ def evaluate_likelihood(
     return verdict(jnp.mean(log_p, where=is_row), ess_share=share)
 
 
+def evaluate_score(ebm: EBM, key: Key, params: EBMParams, batch: Any, is_row: Array) -> Verdict:
+    """Return less the loss of score matching of held-out rows, along random directions."""
+    rows = batch.data if isinstance(batch, Pairs) else batch
+    logdensity_fn = functools.partial(log_unnormalised, ebm, params)
+    each = jax.vmap(lambda key, x: score_sliced(key, logdensity_fn, x, NUM_DIRECTIONS, True))
+    values = each(jax.random.split(key, is_row.shape[0]), rows)
+    return verdict(-jnp.mean(values, where=is_row))
+
+
+JUDGES = {"likelihood": evaluate_likelihood, "score": evaluate_score}
+
+
 def pair_with_reference(key: Key, ebm: EBM, rows: Array, num_copies: int = 1) -> Pairs:
     """Return each row so many times, with a draw of the reference that is carried to it."""
     key_order, key_noise = jax.random.split(key)
@@ -226,7 +244,7 @@ def _own_stage(
         values = each(jax.random.split(key, is_row.shape[0]), batch)
         return verdict(-jnp.mean(values, where=is_row))
 
-    return Stage(name, stage_loss, evaluate, pace, _energy, _with_energy)
+    return Stage(name, stage_loss, evaluate, pace, _energy, _with_energy, decayed=_decayed(pace))
 
 
 def _chain_stage(
@@ -253,14 +271,20 @@ def _chain_stage(
     return Stage(
         name,
         loss,
-        functools.partial(evaluate_likelihood, ebm),
+        functools.partial(JUDGES[settings.judge], ebm),
         pace,
         _energy,
         _with_energy,
         init_memory=lambda key: negatives.init_memory(key, ebm, settings.chains, is_persistent),
+        decayed=_decayed(pace),
         is_lost=lambda memory: ~(jnp.abs(memory.gap) <= settings.max_gap),
         advice="try a lower learning rate, more steps of the chains or a smaller bound",
     )
+
+
+def _decayed(pace: Pace) -> tuple[str, ...]:
+    """Return the pattern of what weight decay shrinks, the kernels, if there is any."""
+    return ("kernel",) * len(pace.decays)
 
 
 def _energy(params: EBMParams) -> PyTree:
@@ -273,6 +297,7 @@ def _with_energy(params: EBMParams, energy: PyTree) -> EBMParams:
 
 def _check(name: str, settings: Settings) -> None:
     _checks.check_choice("objective", name, OBJECTIVES)
+    _checks.check_choice("judge", settings.judge, JUDGES)
     negatives.check_settings(settings.chains)
     _checks.check_positive("max_gap", settings.max_gap)
     _checks.check_whole("noise_ratio", settings.noise_ratio, 1)

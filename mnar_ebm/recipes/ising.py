@@ -1,6 +1,7 @@
 """An Ising model of a table whose columns are the nodes of a lattice, row by row of it."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any, NamedTuple
 
@@ -12,11 +13,9 @@ from mnar_ebm import markov
 from mnar_ebm._settings import setting
 from mnar_ebm.data.table import Table
 from mnar_ebm.markov.training import PHASES
-from mnar_ebm.recipes import units
+from mnar_ebm.recipes import run, units
 from mnar_ebm.recipes.run import How
 from mnar_ebm.recipes.units import Facts, UnitsConfig
-from mnar_ebm.training import run_folder
-from mnar_ebm.training.run_folder import Record
 from mnar_ebm.types import Array
 
 SYSTEM = "ising"
@@ -215,12 +214,5 @@ def load(workdir: str | pathlib.Path) -> FittedLattice:
         ValueError: the folder has no checkpoint, an unfinished or a damaged one, or one of
             another system.
     """
-
-    def described(record: Record) -> tuple[Config, Facts]:
-        return Config(**record["config"]), Facts.from_json(record["facts"])
-
-    def like(record: Record) -> Params:
-        return _start(*described(record))
-
-    record, params = run_folder.load_finished(pathlib.Path(workdir), SYSTEM, like)
-    return FittedLattice(*described(record), params)
+    describe = functools.partial(units.describe, Config)
+    return FittedLattice(*run.load(workdir, SYSTEM, describe, _start))

@@ -18,23 +18,21 @@ from mnar_ebm._settings import setting
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.models import ebm as models
 from mnar_ebm.models.ebm import EBM, EBMParams
-from mnar_ebm.objectives.score import score_sliced
 from mnar_ebm.recipes import density, ebm, negatives, run
-from mnar_ebm.recipes.density import Inpainted
 from mnar_ebm.recipes.negatives import ChainSettings
 from mnar_ebm.recipes.run import About, How, RunConfig
 from mnar_ebm.samplers.smc import SMCEstimate
-from mnar_ebm.training import Stage, Verdict, pad_rows, run_folder, verdict
+from mnar_ebm.training import pad_rows, run_folder
 from mnar_ebm.training.run_folder import Record
-from mnar_ebm.types import Array, Key
+from mnar_ebm.types import Array
 
 SYSTEM = "ebm"
 
 FEW_COLUMNS = 4
 """Most columns for which draws of the reference tell log Z well enough to judge by."""
 
-NUM_DIRECTIONS = 4
-"""Random directions of each held-out row that judge where there are more."""
+NUM_MEAN_DRAWS = 100
+"""Least number of draws whose mean fills a gap."""
 
 NUM_PARTICLES, MOVES, STEP_SIZE = 1000, 30, 0.01
 """Particles that draws are taken from, steps of MALA at each temperature, and their size."""
@@ -130,9 +128,18 @@ class FittedDensity(NamedTuple):
         return np.clip(whole, self.facts.lowest, self.facts.highest)
 
     def sample(self, num_samples: int, seed: int = 0) -> SMCEstimate:
-        """Return draws in standard units, by a crowd of particles, and log Z from below."""
-        key, num_particles = jax.random.key(seed), max(num_samples, NUM_PARTICLES)
-        return density.sample(key, self.ebm, self.params, num_particles, STEP_SIZE, MOVES)
+        """Return draws in standard units, of a crowd of 1000 particles or more.
+
+        Args:
+            num_samples: N.
+            seed: of the particles.
+        """
+        key_particles, key_choice = jax.random.split(jax.random.key(seed))
+        num_particles = max(num_samples, NUM_PARTICLES)
+        sizes = num_particles, STEP_SIZE, MOVES
+        crowd = density.sample(key_particles, self.ebm, self.params, *sizes)
+        chosen = jax.random.permutation(key_choice, num_particles)[:num_samples]
+        return crowd._replace(draws=crowd.draws[chosen])
 
     def bracket(self, draws: Array, seed: int = 0, num_temperatures: int = 200) -> density.Bracket:
         """Return log Z from below and, as far as the draws are the model's, from above."""
@@ -164,23 +171,33 @@ class FittedDensity(NamedTuple):
             found[str(steps)], done = self.mean_energy(x), steps
         return found
 
-    def inpaint(self, x: np.ndarray, num_draws: int, seed: int = 0) -> Inpainted:
-        """Return draws of each row's missing values given the others, in standard units. [N, M, D].
+    def impute(
+        self, x: np.ndarray, num_imputations: int, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return rows whose gaps are filled by chains on what is missing of each (``density``).
 
         Args:
             x: rows in their own units, NaN where missing. [N, D]
-            num_draws: M.
+            num_imputations: M.
             seed: of the chains.
+
+        Returns:
+            The mean of 100 draws at least, [N, D], and M draws of the rows, [M, N, D], observed
+            cells as they came; and of the n rows with gaps the share of candidates that their
+            chains effectively started from, [n].
         """
-        standard = self.standardise(x)
+        standard, is_observed = self.standardise(x), ~np.isnan(x)
+        num_draws = max(num_imputations, NUM_MEAN_DRAWS)
+        with_gaps = np.flatnonzero(~is_observed.all(axis=1))
         keys = jax.random.split(jax.random.key(seed), len(x))
-        rows = [
-            density.inpaint(
-                key, self.ebm, self.params, np.nan_to_num(row), ~np.isnan(row), num_draws
-            )
-            for key, row in zip(keys, standard, strict=True)
-        ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+        draws, shares = np.repeat(np.asarray(x, float)[None], num_draws, axis=0), []
+        fill = functools.partial(density.inpaint, num_draws=num_draws)
+        for row in with_gaps:
+            given = jnp.nan_to_num(standard[row])
+            found = fill(keys[row], self.ebm, self.params, given, is_observed[row])
+            draws[:, row] = np.where(is_observed[row], x[row], self.original(found.draws))
+            shares.append(float(found.ess_share))
+        return draws.mean(axis=0), draws[:num_imputations], np.array(shares)
 
 
 def make_model(config: Config, num_features: int) -> EBM:
@@ -192,18 +209,10 @@ def make_model(config: Config, num_features: int) -> EBM:
 def table_facts(config: Config, table: Table) -> tuple[Facts, np.ndarray]:
     """Return the facts of a table, and its rows in standard units. [N, D].
 
-    The truth is read where it is known: what a benchmark hides is not hidden here.
-
     Raises:
         ValueError: the table has gaps, or discrete columns.
     """
-    x = table.x if table.truth is None else table.truth
-    has_gap = np.isnan(x).any(axis=0)
-    if has_gap.any():
-        raise ValueError(
-            f"{table.name}: expected complete rows to train on, got gaps in column "
-            f"{table.columns[int(has_gap.argmax())]!r}; impute fills those of other rows"
-        )
+    x = run.complete_rows(table)
     if table.blocks:
         raise ValueError(f"{table.name}: expected numeric columns, got encoded levels")
     noise = np.random.default_rng((config.seed, len(x))).uniform(-0.5, 0.5, x.shape)
@@ -232,7 +241,9 @@ def train(
     """
     facts, rows = table_facts(config, table)
     model = make_model(config, len(facts.columns))
-    stages = ebm.make_stages(config.objective, model, config.settings, config.pace)
+    judge = "score" if len(facts.columns) > FEW_COLUMNS else "likelihood"
+    settings = config.settings._replace(judge=judge)
+    stages = ebm.make_stages(config.objective, model, settings, config.pace)
     parts: list[Any] = [jnp.asarray(rows[chosen]) for chosen in run.split_rows(config, len(rows))]
     if config.objective == "energy_matching":
         keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), 1))
@@ -240,8 +251,6 @@ def train(
             ebm.pair_with_reference(key, model, part) if len(part) else part
             for key, part in zip(keys, parts, strict=True)
         ]
-    if len(facts.columns) > FEW_COLUMNS:
-        stages = tuple(map(functools.partial(_judged_by_score, model), stages))
     rows_train, held_out = map(pad_rows, parts)
     params = run.train(
         About(SYSTEM, config, facts.to_json(), run_folder.digest(rows)),
@@ -253,24 +262,6 @@ def train(
         ema_decay=config.average_decay,
     )
     return FittedDensity(config, facts, params)
-
-
-def _judged_by_score(model: EBM, stage: Stage) -> Stage:
-    """Return a stage of chains judged by score matching: few draws of p_0 reach far columns.
-
-    A score does not see the weights of modes that are apart.
-    """
-    if stage.name not in ("cd", "pcd", "energy_matching"):
-        return stage
-
-    def evaluate(key: Key, params: Any, batch: Any, is_row: Array) -> Verdict:
-        rows = getattr(batch, "data", batch)
-        logdensity_fn = functools.partial(models.log_unnormalised, model, params)
-        each = jax.vmap(lambda key, x: score_sliced(key, logdensity_fn, x, NUM_DIRECTIONS, True))
-        values = each(jax.random.split(key, len(rows)), rows)
-        return verdict(-jnp.mean(values, where=is_row))
-
-    return stage._replace(evaluate=evaluate)
 
 
 def _start(config: Config, facts: Facts) -> EBMParams:
@@ -286,11 +277,7 @@ def load(workdir: str | pathlib.Path) -> FittedDensity:
             another system.
     """
 
-    def described(record: Record) -> tuple[Config, Facts]:
+    def describe(record: Record) -> tuple[Config, Facts]:
         return Config(**record["config"]), Facts.from_json(record["facts"])
 
-    def like(record: Record) -> EBMParams:
-        return _start(*described(record))
-
-    record, params = run_folder.load_finished(pathlib.Path(workdir), SYSTEM, like)
-    return FittedDensity(*described(record), params)
+    return FittedDensity(*run.load(workdir, SYSTEM, describe, _start))

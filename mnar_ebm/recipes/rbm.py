@@ -1,6 +1,7 @@
 """A restricted Boltzmann machine of a table's rows: settings, training, and what is made of it."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any, NamedTuple
 
@@ -12,10 +13,10 @@ from mnar_ebm._settings import setting
 from mnar_ebm.boltzmann import RBM, Bracket, ChainSettings, bracket, clamp, make_stage, rbm
 from mnar_ebm.boltzmann.training import PHASES
 from mnar_ebm.data.table import Table
-from mnar_ebm.recipes import units
+from mnar_ebm.recipes import run, units
 from mnar_ebm.recipes.run import How, split_rows
 from mnar_ebm.recipes.units import Facts, UnitsConfig
-from mnar_ebm.training import Progress, Stage, run_folder, verdict
+from mnar_ebm.training import Progress, Stage, loop, verdict
 from mnar_ebm.training.run_folder import Record
 from mnar_ebm.types import Array, Key
 
@@ -26,6 +27,9 @@ FEW_UNITS = 12
 
 NUM_MEAN_DRAWS = 100
 """Draws whose mean says how likely a missing unit is on, where that is not summed."""
+
+WATCHED, NUM_WATCHED_TEMPERATURES = 10, 200
+"""Chunks of steps from one bracket of the held-out likelihood to the next, and its temperatures."""
 
 NUM_SWEEPS = 1000
 """Sweeps of the chains that stand for a machine that cannot be enumerated."""
@@ -173,16 +177,13 @@ def _stage(config: Config, rate: Array) -> Stage:
     return stage._replace(evaluate=evaluate)
 
 
-WATCHED = 10
-"""Chunks of steps from one bracket of the likelihood to the next, and its temperatures."""
-
-
 def _watch(config: Config, facts: Facts, held_out: Array, now: Progress) -> Record:
     """Return a bracket of the held-out likelihood, every so often, if it is not exact anyway."""
-    is_due = now.record["step"] % (WATCHED * 200) == 0 or now.record["step"] == config.num_steps
-    if not is_due or min(now.params.weights.shape) <= rbm.MAX_UNITS or not len(held_out):
+    step, fitted = now.record["step"], FittedMachine(config, facts, now.params)
+    is_due = step % (WATCHED * loop.CHUNK_STEPS) == 0 or step == config.num_steps
+    if not is_due or fitted.is_exact or not len(held_out):
         return {}
-    return likelihood(FittedMachine(config, facts, now.params), held_out, num_temperatures=200)
+    return likelihood(fitted, held_out, NUM_WATCHED_TEMPERATURES)
 
 
 def likelihood(fitted: FittedMachine, v: Array, num_temperatures: int = 1000) -> Record:
@@ -215,12 +216,5 @@ def load(workdir: str | pathlib.Path) -> FittedMachine:
         ValueError: the folder has no checkpoint, an unfinished or a damaged one, or one of
             another system.
     """
-
-    def described(record: Record) -> tuple[Config, Facts]:
-        return Config(**record["config"]), Facts.from_json(record["facts"])
-
-    def like(record: Record) -> RBM:
-        return _start(*described(record))
-
-    record, machine = run_folder.load_finished(pathlib.Path(workdir), SYSTEM, like)
-    return FittedMachine(*described(record), machine)
+    describe = functools.partial(units.describe, Config)
+    return FittedMachine(*run.load(workdir, SYSTEM, describe, _start))

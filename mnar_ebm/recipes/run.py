@@ -3,14 +3,16 @@
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from mnar_ebm._settings import check_settings, setting
+from mnar_ebm.data.table import Table
 from mnar_ebm.settings import SCHEDULES
-from mnar_ebm.training import Loop, Pace, Progress, Stage, run_folder
+from mnar_ebm.training import Loop, Pace, Progress, Stage, run_folder, saved
+from mnar_ebm.training.loop import stage_keys
 from mnar_ebm.training.plan import Rows
 from mnar_ebm.training.run_folder import Record, RunFolder
 from mnar_ebm.types import PyTree
@@ -72,6 +74,24 @@ class How(NamedTuple):
     should_stop: Callable[[], bool] = lambda: False
 
 
+def complete_rows(table: Table) -> np.ndarray:
+    """Return the rows of a table. [N, D].
+
+    The truth is read where it is known: what a benchmark hides is not hidden here.
+
+    Raises:
+        ValueError: the table has gaps.
+    """
+    x = table.x if table.truth is None else table.truth
+    has_gap = np.isnan(x).any(axis=0)
+    if has_gap.any():
+        raise ValueError(
+            f"{table.name}: expected complete rows to train on, got gaps in column "
+            f"{table.columns[int(has_gap.argmax())]!r}; impute fills those of other rows"
+        )
+    return x
+
+
 def split_rows(config: RunConfig, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows to train on and those held out, at random."""
     order = np.random.default_rng((config.seed, num_rows)).permutation(num_rows)
@@ -125,13 +145,13 @@ def train(
     workdir = pathlib.Path(how.workdir) if how.workdir is not None else None
     run_folder.check_new(workdir, how.resume, how.overwrite)
     system, config, facts, digest = about
-    keys = run_folder.stage_keys(jax.random.key(config.seed), len(stages))
+    keys = stage_keys(jax.random.key(config.seed), len(stages))
     with RunFolder(workdir, config.flat(), facts, digest, system) as run:
         params, first, state = start, 0, None
         if workdir is not None and how.resume:
             params, first, state = run.restore(stages, start, type(config)().flat())
             if first == len(stages):
-                return run_folder.load_finished(workdir, system, lambda record: start)[1]
+                return saved.load_finished(workdir, system, lambda record: start)[1]
         else:
             run.start_log()
         params = run_folder.run_in_folder(
@@ -150,3 +170,27 @@ def train(
         )
         run.save_finished(stages, params)
     return params
+
+
+def load(
+    workdir: str | pathlib.Path,
+    system: str,
+    describe: Callable[[Record], tuple[Any, Any]],
+    start: Callable[[Any, Any], PyTree],
+) -> tuple[Any, Any, PyTree]:
+    """Return settings, facts and parameters of a finished run.
+
+    Args:
+        workdir: its folder.
+        system: which system it must be of.
+        describe: from its record, settings and facts.
+        start: from these, parameters of the same structure and shapes.
+
+    Raises:
+        ValueError: the folder has no checkpoint, an unfinished or a damaged one, or one of
+            another system.
+    """
+    record, params = saved.load_finished(
+        pathlib.Path(workdir), system, lambda record: start(*describe(record))
+    )
+    return *describe(record), params

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -72,21 +72,18 @@ def to_bits(
     return filled.astype(np.float32), is_observed
 
 
+def describe(kind: type[UnitsConfig], record: Record) -> tuple[Any, Facts]:
+    """Return what a record says of its run, whose settings are of a kind."""
+    return kind(**record["config"]), Facts.from_json(record["facts"])
+
+
 def table_facts(threshold: float, table: Table) -> tuple[Facts, np.ndarray]:
     """Return the facts of a table, and its rows as bits. [N, V].
-
-    The truth is read where it is known: what a benchmark hides is not hidden here.
 
     Raises:
         ValueError: the table has gaps, or values that are not told to be on or off.
     """
-    x = table.x if table.truth is None else table.truth
-    has_gap = np.isnan(x).any(axis=0)
-    if has_gap.any():
-        raise ValueError(
-            f"{table.name}: expected complete rows to train on, got gaps in column "
-            f"{table.columns[int(has_gap.argmax())]!r}; impute fills those of other rows"
-        )
+    x = run.complete_rows(table)
     cut = float(threshold * x.max()) if threshold > 0 else None
     bits, _ = to_bits(x, cut, table.columns)
     rate = (bits.sum(axis=0) + 1.0) / (len(bits) + 2.0)

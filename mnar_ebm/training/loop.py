@@ -146,6 +146,12 @@ def run_stages(
         params, state = now.params, None
 
 
+def stage_keys(key: Key, num_stages: int) -> list[tuple[Key, Key]]:
+    """Return the random keys of each stage, of its steps and of what it remembers at first."""
+    fold = jax.random.fold_in
+    return [(fold(key, 1 + n), fold(key, 2 + num_stages + n)) for n in range(num_stages)]
+
+
 def _run_chunks(
     loop: Loop,
     stage: Stage,

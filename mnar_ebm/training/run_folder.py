@@ -9,26 +9,22 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 
-from mnar_ebm import devices, files
+from mnar_ebm import files
 from mnar_ebm.files import replacing
 from mnar_ebm.training import checkpoints, chunks
 from mnar_ebm.training.chunks import Loop, TrainState
 from mnar_ebm.training.loop import InterruptedTraining, Progress, run_stages
 from mnar_ebm.training.plan import Rows
+from mnar_ebm.training.saved import FINISHED, Record
 from mnar_ebm.training.stage import Stage
 from mnar_ebm.types import Key, PyTree
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
-
-FINISHED = "finished"
-
-Record = dict[str, Any]
 
 
 def digest(x: np.ndarray, *others: np.ndarray) -> str:
@@ -112,7 +108,7 @@ class RunFolder:
     ) -> tuple[PyTree, int, TrainState | None]:
         """Return the parameters, the stage to go on with, and its state.
 
-        Of a finished run no stage is left, and its parameters are for ``load_finished`` to read.
+        Of a finished run no stage is left, and its parameters are for ``saved`` to read.
 
         Args:
             stages: of the run.
@@ -244,105 +240,12 @@ def run_in_folder(
     return params
 
 
-def stage_keys(key: Key, num_stages: int) -> list[tuple[Key, Key]]:
-    """Return the random keys of each stage, of its steps and of what it remembers at first."""
-    fold = jax.random.fold_in
-    return [(fold(key, 1 + n), fold(key, 2 + num_stages + n)) for n in range(num_stages)]
-
-
 def check_new(workdir: pathlib.Path | None, resume: bool, overwrite: bool) -> None:
     """Raise ``ValueError`` if nobody said what to do with checkpoints, or there is no folder."""
     if resume and workdir is None:
         raise ValueError("resume: expected a workdir, got none")
     if workdir is not None and not (resume or overwrite) and checkpoints.has_checkpoint(workdir):
         raise ValueError(f"{workdir}: expected no checkpoints, resume=True or overwrite=True")
-
-
-def load_finished(
-    workdir: pathlib.Path,
-    system: str,
-    like: Callable[[Record], PyTree],
-    may_differ: Callable[[dict[str, str]], Collection[str]] = lambda told: (),
-) -> tuple[Record, PyTree]:
-    """Return the record and the parameters of a finished run.
-
-    Args:
-        workdir: its folder.
-        system: which system it must be of.
-        like: from the record, parameters of the same structure and shapes.
-        may_differ: from what ``run.cfg`` tells, settings that the run chose for itself.
-
-    Raises:
-        ValueError: the folder has no checkpoint, an unfinished or a damaged one, one of another
-            system, or of another run than its ``run.cfg`` tells.
-    """
-    record = read_finished(workdir)
-    if record.get("system", system) != system:
-        raise ValueError(f"{workdir}: expected a run of {system!r}, got {record['system']!r}")
-    _check_is_of_run(workdir, record["config"], may_differ)
-    with checkpoints.open_manager(workdir) as manager:
-        arrays = checkpoints.load_arrays(manager, workdir, {"params": like(record)})
-    return record, devices.replicate(devices.data_mesh(), arrays["params"])
-
-
-def _check_is_of_run(
-    workdir: pathlib.Path, config: Record, may_differ: Callable[[dict[str, str]], Collection[str]]
-) -> None:
-    """Raise ``ValueError`` if a checkpoint's settings are not those that ``run.cfg`` tells.
-
-    Each is whole, and they are of two runs.
-    """
-    path = workdir / "run.cfg"
-    if not path.is_file():
-        return
-    lines = [line[2:].partition("=") for line in path.read_text().splitlines() if line[:2] == "--"]
-    told = {name: value for name, equals, value in lines if equals}
-    for name in set(config) & set(told) - set(may_differ(told)):
-        if _parts(told[name]) != _parts(config[name]):
-            raise ValueError(
-                f"{workdir}: the checkpoint is of another run: it has {name}={config[name]}, and "
-                f"run.cfg {name}={told[name]}"
-            )
-
-
-def _parts(value: Any) -> list[Any]:
-    """Return what a setting or its text holds, as numbers where they are."""
-    parts = value if isinstance(value, (list, tuple)) else str(value).split(",")
-    return [_number(str(part)) for part in parts if str(part)]
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def read_finished(workdir: pathlib.Path) -> Record:
-    """Return the record of a finished run.
-
-    Raises:
-        ValueError: the folder has no checkpoint, an unfinished or a damaged one.
-    """
-    record = read_record(workdir)
-    if record["stage"] != FINISHED:
-        raise ValueError(
-            f"{workdir}: expected a finished run, got one in stage {record['stage']}; "
-            "finish it with experiments.train --resume"
-        )
-    return record
-
-
-def read_record(workdir: pathlib.Path) -> Record:
-    """Return the record of the newest checkpoint of a run folder.
-
-    Raises:
-        ValueError: there is none, or it is damaged.
-    """
-    if not checkpoints.has_checkpoint(workdir):
-        raise ValueError(f"{workdir}: expected a checkpoint, found none")
-    with checkpoints.open_manager(workdir) as manager:
-        return checkpoints.load_record(manager, workdir)
 
 
 def _steps_before(stages: Sequence[Stage], index: int) -> int:

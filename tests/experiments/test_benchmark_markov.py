@@ -21,7 +21,7 @@ def test_readme_shows_what_the_records_say(load):
     """The tables are, to the letter, what the command makes of the committed records."""
     command = load(COMMAND)
     done = list(runner.done(ROOT / "experiments/records/markov.jsonl").values())
-    assert command.make_text(done) in (ROOT / "experiments/README.md").read_text()
+    assert command.markov_tables.make_text(done) in (ROOT / "experiments/README.md").read_text()
 
 
 def test_what_was_to_be_reached_was(load):

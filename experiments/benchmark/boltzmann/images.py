@@ -1,7 +1,5 @@
 """MNIST as bits, and what both benchmarks know of it."""
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from experiments import settings
@@ -26,14 +24,3 @@ def load(name: str = "MNIST") -> tuple[Array, Array]:
 def rate(rows: Array) -> Array:
     """Return how often each pixel is on, kept off 0 and 1. [784]."""
     return (rows.sum(axis=0) + 1.0) / (len(rows) + 2.0)
-
-
-def check_done(done: dict[str, dict[str, Any]], described: dict[str, Any]) -> None:
-    """Raise ``ValueError`` if a record was made with other settings."""
-    for name, record in done.items():
-        for setting, wanted in described.items():
-            if record["settings"].get(setting) != wanted:
-                raise ValueError(
-                    f"{name}: was made with {setting}={record['settings'].get(setting)}, got "
-                    f"{wanted}; expected the same settings or another --workdir"
-                )

@@ -60,7 +60,7 @@ def main() -> None:
     path = workdir / "boltzmann_large.jsonl"
     seeds = range(NUM_SEEDS.value)
     jobs = [runner.Job(f"seed {seed}", functools.partial(measure, seed)) for seed in seeds]
-    images.check_done(runner.done(path), described())
+    runner.check_settings(runner.done(path), described())
     runner.run_all(jobs, path)
     done = runner.done(path)
     text = make_text([done[job.name] for job in jobs])

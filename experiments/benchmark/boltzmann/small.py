@@ -56,7 +56,7 @@ def main() -> None:
         for name in PUBLISHED
         for seed in range(NUM_SEEDS.value)
     ]
-    images.check_done(runner.done(path), described())
+    runner.check_settings(runner.done(path), described())
     runner.run_all(jobs, path)
     done = runner.done(path)
     text = make_text([done[job.name] for job in jobs])

@@ -1,26 +1,30 @@
-"""What models of units, on or off, share on the command line."""
+"""What systems that are no tilted table share on the command line."""
 
-import importlib.metadata
 import json
 import pathlib
 import time
 from typing import Any
 
-import jax
 import numpy as np
+import pandas as pd
 
+from experiments import report
 from experiments.given import Given
-from experiments.systems import Completed
+from experiments.systems import Completed, Drawn
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 from mnar_ebm.recipes import units
 from mnar_ebm.recipes.run import split_rows
 
-UNDERSTOOD = {
+OF_UNITS = {
     "sample": ("num_samples", "seed", "num_steps"),
     "impute": ("num_imputations", "seed"),
 }
-"""Options of the commands that models of units have, too."""
+"""Options of the commands that models of units, on or off, have, too."""
+
+MAY_NOT_HAVE_CROSSED = (
+    "note: chains that have not crossed draw too few of some modes; --num_steps makes more"
+)
 
 
 def check(system: str, given: Given) -> None:
@@ -29,23 +33,22 @@ def check(system: str, given: Given) -> None:
         raise ValueError(f"--unbiased: expected none with --system={system}, which has no tilt")
 
 
-def parts_of(fitted: Any, given: Given) -> dict[str, np.ndarray]:
-    """Return the rows trained on and those held out, if there are any, as bits."""
-    _, bits = units.table_facts(fitted.config.threshold, given.table)
-    train, held_out = split_rows(fitted.config, len(bits))
-    parts = {"train": bits[train], "held_out": bits[held_out]}
-    return {name: rows for name, rows in parts.items() if len(rows)}
+def parts_of(fitted: Any, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the rows trained on and those held out, if there are any. [N, D] -> [n, D] each."""
+    train, held_out = split_rows(fitted.config, len(rows))
+    parts = {"train": rows[train], "held_out": rows[held_out]}
+    return {name: part for name, part in parts.items() if len(part)}
+
+
+def parts_as_bits(fitted: Any, given: Given) -> dict[str, np.ndarray]:
+    """Return the parts of a table of units."""
+    return parts_of(fitted, units.table_facts(fitted.config.threshold, given.table)[1])
 
 
 def independent(bits: np.ndarray, rate: tuple[float, ...]) -> float:
     """Return the mean log-likelihood of rows [N, V] under independent units."""
     rate_of = np.asarray(rate)
     return float((bits * np.log(rate_of) + (1 - bits) * np.log1p(-rate_of)).sum(axis=1).mean())
-
-
-def read_log(workdir: pathlib.Path) -> list[dict[str, Any]]:
-    """Return the records of ``log.jsonl``."""
-    return [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
 
 
 def write_metrics(
@@ -57,8 +60,7 @@ def write_metrics(
     found: dict[str, Any],
 ) -> dict[str, Any]:
     """Write ``metrics.json``: what was found, and of which run it is; return it."""
-    packages = ("mnar-ebm", "jax", "jaxlib", "numpy")
-    rates = [record["steps_per_second"] for record in read_log(workdir)]
+    rates = [record["steps_per_second"] for record in report.read_log(workdir)]
     metrics = {
         "dataset": given.table.name,
         "system": system,
@@ -66,8 +68,7 @@ def write_metrics(
         "config": fitted.config.flat(),
         **found,
         "steps_per_second": float(np.median(rates)),
-        "versions": {package: importlib.metadata.version(package) for package in packages},
-        "device": jax.devices()[0].device_kind,
+        **report.surroundings(),
         "wall_seconds": time.perf_counter() - started,
     }
     with replacing(workdir / "metrics.json") as part:
@@ -75,15 +76,23 @@ def write_metrics(
     return metrics
 
 
-def check_told(system: str, command: str, told: list[str]) -> None:
-    """Raise ``ValueError`` for an option that is of a tilted table alone."""
+def check_told(
+    system: str, understood: dict[str, tuple[str, ...]], command: str, told: list[str]
+) -> None:
+    """Raise ``ValueError`` for an option that a system does not understand."""
     for name in told:
-        if name not in UNDERSTOOD[command]:
-            known = ", ".join(f"--{one}" for one in UNDERSTOOD[command])
+        if name not in understood[command]:
+            known = ", ".join(f"--{one}" for one in understood[command])
             raise ValueError(f"--{name}: expected some of {known} for a run of {system!r}")
 
 
-def impute(fitted: Any, path: str, options: dict[str, Any]) -> Completed:
+def drawn_bits(fitted: Any, options: dict[str, Any], words: str, notes: list[str]) -> Drawn:
+    """Return rows of bits of a model of units."""
+    drawn = fitted.sample(options["num_samples"], options["seed"], options["num_steps"])
+    return Drawn(pd.DataFrame(drawn.astype(int), columns=list(fitted.facts.columns)), words, notes)
+
+
+def impute_bits(fitted: Any, path: str, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a unit is on, draws hold bits."""
     csv = data.align(data.read_csv(path), fitted.facts.columns)
     mean, draws = fitted.impute(csv.x, options["num_imputations"], options["seed"])

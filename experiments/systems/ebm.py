@@ -21,7 +21,10 @@ NUM_DRAWS = 100
 FEWEST_CANDIDATES = 0.01
 """Share of the candidates below which chains that fill a gap are warned of."""
 
-UNDERSTOOD = {"sample": ("num_samples", "seed"), "impute": ("num_imputations", "seed")}
+MOST_DRIFT = 1.0
+"""Nats by which the mean energy of chains that have settled may move in their last steps."""
+
+UNDERSTOOD = {"sample": ("num_samples", "seed", "num_steps"), "impute": ("num_imputations", "seed")}
 """Options of the commands that a density has, too."""
 
 
@@ -52,13 +55,14 @@ def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
     _, rows = recipe.table_facts(fitted.config, given.table)
     parts = shared.parts_of(fitted, rows)
-    draws = fitted.sample(NUM_DRAWS, fitted.config.seed).draws
-    sides = fitted.bracket(draws, fitted.config.seed)
+    seed = fitted.config.seed
+    energies, draws = fitted.long_run(fitted.sample(NUM_DRAWS, seed).draws, seed)
+    sides = fitted.bracket(draws, seed)
     found = {
         "rows": {name: len(part) for name, part in parts.items()},
         "log_likelihood": {name: _sides(fitted, part, sides) for name, part in parts.items()},
         "gaussian": {name: gaussian(parts["train"], part) for name, part in parts.items()},
-        "long_run": fitted.long_run(draws, fitted.config.seed),
+        "long_run": energies,
         "energy_of_rows": {name: fitted.mean_energy(part) for name, part in parts.items()},
     }
     ebm_figures.draw_training(report.read_log(workdir), workdir / "training.png")
@@ -94,6 +98,12 @@ def _print_report(metrics: dict[str, Any], fitted: FittedDensity, workdir: pathl
         print(f"  {rows:24}{low} to {high}{metrics['gaussian'][name]:12.2f}")
     told = ", ".join(f"{steps}: {energy:.2f}" for steps, energy in metrics["long_run"].items())
     print(f"mean energy of draws after so many steps of MALA {told}")
+    *_, before, last = metrics["long_run"].values()
+    if abs(last - before) > MOST_DRIFT:
+        print(
+            "warning: their energy still moves, so that they are not yet draws of the model, and "
+            "what rests on them, the lower side of a likelihood, is no bound"
+        )
     print(f"{metrics['wall_seconds']:.0f} seconds; run folder {workdir}")
 
 
@@ -106,14 +116,21 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     """Return rows in their own units, from a crowd of particles."""
     fitted = recipe.load(workdir)
     crowd = fitted.sample(options["num_samples"], options["seed"])
-    x = fitted.original(crowd.draws)
-    frame = pd.DataFrame(x, columns=list(fitted.facts.columns))
+    draws = fitted.settle(crowd.draws, options["num_steps"], options["seed"])
+    moved = fitted.mean_energy(draws) - fitted.mean_energy(crowd.draws)
+    frame = pd.DataFrame(fitted.original(draws), columns=list(fitted.facts.columns))
     for name, scale in zip(frame, fitted.facts.standardiser.scale, strict=True):
         frame[name] = [data.to_text(value, scale) for value in frame[name]]
-    last = int(crowd.num_temperatures)
-    rate = float(crowd.acceptance_rate[last - 1])
     notes = [] if bool(crowd.is_finished) else ["warning: the particles did not reach the model"]
-    words = f"sequential Monte Carlo: {last} temperatures, last acceptance rate {rate:.2f}"
+    if abs(moved) > MOST_DRIFT:
+        notes.append(
+            f"warning: their mean energy moved by {moved:.1f} nats in these steps, so that they "
+            "may not be draws of the model yet; --num_steps makes more"
+        )
+    words = (
+        f"sequential Monte Carlo, {int(crowd.num_temperatures)} temperatures, and "
+        f"{options['num_steps']} steps of MALA each"
+    )
     return Drawn(frame, words, notes)
 
 

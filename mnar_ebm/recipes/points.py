@@ -157,19 +157,22 @@ class FittedDensity(NamedTuple):
         each = functools.partial(self.ebm.energy, self.params.energy)
         return float(jax.lax.map(each, jnp.asarray(standard), batch_size=256).mean())
 
-    def long_run(self, draws: Array, seed: int = 0) -> dict[str, float]:
-        """Return the mean energy of chains from draws, after steps of MALA by their number.
+    def settle(self, draws: Array, num_steps: int, seed: int = 0) -> Array:
+        """Return chains from draws in standard units, after steps of MALA. [N, D] -> [N, D]."""
+        chains = ChainSettings("mala", len(draws), num_steps)
+        size = jnp.asarray(STEP_SIZE)
+        return _advance(jax.random.key(seed), self.ebm, self.params, draws, size, chains)[0]
+
+    def long_run(self, draws: Array, seed: int = 0) -> tuple[dict[str, float], Array]:
+        """Return the mean energy of chains from draws by their steps, and where they end. [N, D].
 
         What drifts for ever is no density of the data, but one that short chains do not reach.
         """
-        chains = ChainSettings("mala", len(draws), LONG_RUN[0])
-        found, done, x = {"0": self.mean_energy(draws)}, 0, draws
+        found, done = {"0": self.mean_energy(draws)}, 0
         for number, steps in enumerate(LONG_RUN):
-            key = jax.random.fold_in(jax.random.key(seed), number)
-            chains = chains._replace(num_steps=steps - done)
-            x, _ = negatives.advance(key, self.ebm, self.params, x, jnp.asarray(STEP_SIZE), chains)
-            found[str(steps)], done = self.mean_energy(x), steps
-        return found
+            draws, done = self.settle(draws, steps - done, seed + number), steps
+            found[str(steps)] = self.mean_energy(draws)
+        return found, draws
 
     def impute(
         self, x: np.ndarray, num_imputations: int, seed: int = 0
@@ -198,6 +201,9 @@ class FittedDensity(NamedTuple):
             draws[:, row] = np.where(is_observed[row], x[row], self.original(found.draws))
             shares.append(float(found.ess_share))
         return draws.mean(axis=0), draws[:num_imputations], np.array(shares)
+
+
+_advance = jax.jit(negatives.advance, static_argnums=(1, 5))
 
 
 def make_model(config: Config, num_features: int) -> EBM:

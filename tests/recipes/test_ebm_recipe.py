@@ -173,6 +173,7 @@ def test_equal_settings_have_the_same_stages():
         ("score_denoising", {"noise": (0.1, -1.0)}, "noise: expected a positive number, got -1.0"),
         ("pcd", {"chains": ChainSettings("hmc")}, "kernel: expected one of mala, ula, got 'hmc'"),
         ("pcd", {"chains": ChainSettings(restart=2.0)}, "restart: expected a value from 0.0 to"),
+        ("pcd", {"judge": "loss"}, "judge: expected one of likelihood, score, got 'loss'"),
         ("energy_matching", {"warm_up": 1.5}, "warm_up: expected a value from 0.0 to 1.0, got"),
     ],
 )

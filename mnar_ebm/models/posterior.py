@@ -74,8 +74,8 @@ def _log_likelihood(model: Model, params: Params, x: Array, mask: Array, z: Arra
     eta, mechanism = model.vae.decode(params.base, z), model.mechanism
     if mechanism.mean is None:
         hidden = jnp.where(mask, x, model.vae.likelihood.mean(eta))
-        log_m = mechanism.log_prob(params.mechanism, hidden, mask)
+        log_m = mechanism.log_prob(params.mechanism, hidden, mask, z)
     else:
         unread = jax.random.key(0)  # m does not depend on what is drawn
-        log_m = mechanism.complete(unread, params.mechanism, eta, x, mask)[1]
+        log_m = mechanism.complete(unread, params.mechanism, eta, x, mask, z)[1]
     return masked_log_prob(model.vae.likelihood, eta, x, mask) + log_m

@@ -186,7 +186,7 @@ def read_row(params: Params, x: Array, mask: Array) -> Row:
 
 def log_joint(factors: Factors, params: Params, row: Row, latent: Array) -> Array:
     """Return log p(x_obs, s, v) with v = z, or z and the noise of hidden values. []."""
-    vae, mechanism = factors.model.vae, factors.model.mechanism
+    vae, mechanism = factors.model.vae, factors.model.mechanism.own
     eta = vae.decode({"decoder": params.decoder}, latent[: vae.latent_dim])
     log_p = masked_log_prob(vae.likelihood, eta, row.y, row.mask) + row.log_derivative
     if factors.reads_others:
@@ -218,7 +218,7 @@ def draw_hidden(key: Key, factors: Factors, params: Params, row: Row, latent: Ar
     if factors.reads_others:
         completed = _complete(factors, row, eta, latent[vae.latent_dim :])
     else:
-        completed, _ = factors.model.mechanism.complete(
+        completed, _ = factors.model.mechanism.own.complete(
             key, params.own, eta, row.y, row.mask, row.shift
         )
     return straighten(params.shape, completed)

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm import _checks
-from mnar_ebm.nets.energy import Energy
+from mnar_ebm.nets.convolution import NETWORKS
+from mnar_ebm.nets.energy import Energy, bounded
 from mnar_ebm.programs import once
 from mnar_ebm.types import Array, Key, PyTree
 
@@ -123,6 +124,63 @@ def make_ebm(
         return network.init(key, jnp.zeros(num_features))
 
     return EBM(init, energy, reference.log_prob, reference.sample)
+
+
+class Network(NamedTuple):
+    """A network of one row, whose pixels it reads as an image.
+
+    Attributes:
+        init: ``(key) -> params``.
+        apply: ``(params, x [D]) -> [O]``.
+    """
+
+    init: Callable[[Key], PyTree]
+    apply: Callable[[PyTree, Array], Array]
+
+
+@once
+def image_network(
+    kind: str,
+    shape: tuple[int, int, int],
+    channels: tuple[int, ...],
+    num_outputs: int = 1,
+    is_normalised: bool = False,
+) -> Network:
+    """Return a convolutional network of rows of pixels [H W C], row by row of an image.
+
+    Args:
+        kind: ``plain`` or ``residual``.
+        shape: H, W and C of an image.
+        channels: of each convolution, or of each block.
+        num_outputs: O.
+        is_normalised: whether kernels have spectral norm at most 1.
+
+    Raises:
+        ValueError: the kind is unknown.
+    """
+    _checks.check_choice("network", kind, NETWORKS)
+    network = NETWORKS[kind](num_outputs, channels, is_normalised)
+
+    def apply(params: PyTree, x: Array) -> Array:
+        return cast(Array, network.apply(params, x.reshape(shape)))
+
+    return Network(lambda key: network.init(key, jnp.zeros(shape)), apply)
+
+
+@once
+def network_ebm(network: Network, reference: Reference, bound: float = jnp.inf) -> EBM:
+    """Return the model of rows whose energy is b tanh(f/b), f a network's one output.
+
+    Args:
+        network: f.
+        reference: of rows.
+        bound: b, in nats; infinite: E = f.
+    """
+
+    def energy(params: PyTree, x: Array) -> Array:
+        return bounded(network.apply(params, x)[0], bound)
+
+    return EBM(network.init, energy, reference.log_prob, reference.sample)
 
 
 def energy_of_logits(logits: Array) -> Array:

@@ -18,7 +18,9 @@ from mnar_ebm._settings import setting
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.models import ebm as models
 from mnar_ebm.models.ebm import EBM, EBMParams
-from mnar_ebm.recipes import density, ebm, negatives, run
+from mnar_ebm.nets.convolution import NETWORKS
+from mnar_ebm.recipes import density, ebm, images, negatives, noise, run
+from mnar_ebm.recipes.images import ImageSettings
 from mnar_ebm.recipes.negatives import ChainSettings
 from mnar_ebm.recipes.run import About, How, RunConfig
 from mnar_ebm.samplers.smc import SMCEstimate
@@ -58,6 +60,25 @@ class Config(RunConfig):
         "they have a density.",
         at_least=0,
     )
+    data_noise: float = setting(
+        0.0,
+        "Standard deviation of normal noise in rows, in those of the columns, anew at each step: "
+        "what is fitted is their density with it, and draws are shown without it.",
+        at_least=0,
+    )
+    network: str = setting(
+        "mlp",
+        "Of the energy. The convolutional ones read a row as the pixels of a square image, whose "
+        "columns have one mean and one standard deviation.",
+        choices=("mlp", *NETWORKS),
+    )
+    num_channels: int = setting(
+        16, "Channels of the first convolution; the others have twice as many.", at_least=1
+    )
+    num_halvings: int = setting(
+        2, "Convolutions, or residual blocks, each of which halves the image.", at_least=1
+    )
+    spectral_norm: bool = setting(False, "Keep kernels of convolutions to spectral norm 1.")
     num_chains: int = setting(1000, "Chains that pcd and energy_matching carry along.", at_least=1)
     num_chain_steps: int = setting(10, "MALA steps of a chain in a step.", at_least=1)
     noise_ratio: int = setting(4, "Draws of the reference for each row, of nce.", at_least=1)
@@ -69,10 +90,25 @@ class Config(RunConfig):
     )
 
     @property
+    def images(self) -> ImageSettings:
+        """How a convolutional network is made."""
+        return ImageSettings(self.num_channels, self.num_halvings, self.spectral_norm)
+
+    @property
     def settings(self) -> ebm.Settings:
         """What the objectives read."""
         chains = ChainSettings("mala", self.num_chains, self.num_chain_steps)
-        return ebm.Settings(chains=chains, noise_ratio=self.noise_ratio, noise=(self.noise,))
+        return ebm.Settings(
+            chains=chains,
+            noise_ratio=self.noise_ratio,
+            noise=(self.noise,),
+            data_noise=self.data_noise,
+        )
+
+    @property
+    def fitted_noise(self) -> float:
+        """Standard deviation of the noise in the rows whose density is fitted."""
+        return self.noise if self.objective == "score_denoising" else self.data_noise
 
 
 class Facts(NamedTuple):
@@ -122,10 +158,25 @@ class FittedDensity(NamedTuple):
     def original(self, standard: Array | np.ndarray) -> np.ndarray:
         """Return rows in their own units; without the jitter, that is as whole numbers. [N, D]."""
         x = self.facts.standardiser.invert(np.asarray(standard, np.float64))
+        if self.config.network != "mlp":
+            x = np.clip(x, min(self.facts.lowest), max(self.facts.highest))
         if self.config.jitter == 0:
             return x
         whole = np.round(x / self.config.jitter) * self.config.jitter
         return np.clip(whole, self.facts.lowest, self.facts.highest)
+
+    def as_fitted(self, standard: np.ndarray, seed: int = 0) -> np.ndarray:
+        """Return rows in standard units with the noise that was fitted with them. [N, D]."""
+        drawn = np.random.default_rng((seed, 1)).normal(size=standard.shape)
+        return (standard + self.config.fitted_noise * drawn).astype(np.float32)
+
+    def shown(self, draws: Array) -> np.ndarray:
+        """Return draws in their own units, without the noise that was fitted with them. [N, D]."""
+        if not self.config.fitted_noise:
+            return self.original(draws)
+        logdensity_fn = functools.partial(models.log_unnormalised, self.ebm, self.params)
+        clean = functools.partial(noise.denoise, logdensity_fn, self.config.fitted_noise)
+        return self.original(jax.lax.map(clean, draws, batch_size=256))
 
     def sample(self, num_samples: int, seed: int = 0) -> SMCEstimate:
         """Return draws in standard units, of a crowd of 1000 particles or more.
@@ -189,7 +240,7 @@ class FittedDensity(NamedTuple):
             cells as they came; and of the n rows with gaps the share of candidates that their
             chains effectively started from, [n].
         """
-        standard, is_observed = self.standardise(x), ~np.isnan(x)
+        standard, is_observed = self.as_fitted(self.standardise(x), seed), ~np.isnan(x)
         num_draws = max(num_imputations, NUM_MEAN_DRAWS)
         with_gaps = np.flatnonzero(~is_observed.all(axis=1))
         keys = jax.random.split(jax.random.key(seed), len(x))
@@ -198,7 +249,7 @@ class FittedDensity(NamedTuple):
         for row in with_gaps:
             given = jnp.nan_to_num(standard[row])
             found = fill(keys[row], self.ebm, self.params, given, is_observed[row])
-            draws[:, row] = np.where(is_observed[row], x[row], self.original(found.draws))
+            draws[:, row] = np.where(is_observed[row], x[row], self.shown(found.draws))
             shares.append(float(found.ess_share))
         return draws.mean(axis=0), draws[:num_imputations], np.array(shares)
 
@@ -209,7 +260,10 @@ _advance = jax.jit(negatives.advance, static_argnums=(1, 5))
 def make_model(config: Config, num_features: int) -> EBM:
     """Return the functions of the model of so many columns."""
     reference = models.normal_reference((num_features,), config.reference_scale)
-    return models.make_ebm(num_features, reference, config.energy_dim, config.energy_bound)
+    if config.network == "mlp":
+        return models.make_ebm(num_features, reference, config.energy_dim, config.energy_bound)
+    network = config.images.network(config.network, num_features)
+    return models.network_ebm(network, reference, config.energy_bound)
 
 
 def table_facts(config: Config, table: Table) -> tuple[Facts, np.ndarray]:
@@ -224,6 +278,9 @@ def table_facts(config: Config, table: Table) -> tuple[Facts, np.ndarray]:
     noise = np.random.default_rng((config.seed, len(x))).uniform(-0.5, 0.5, x.shape)
     spread = x + config.jitter * noise
     standardiser = Standardiser.fit(spread, np.ones(x.shape, bool))
+    if config.network != "mlp":
+        images.shape(x.shape[1])
+        standardiser = images.standardiser(spread)
     ends = (tuple(map(float, end)) for end in (x.min(axis=0), x.max(axis=0)))
     rows = standardiser.apply(spread).astype(np.float32)
     return Facts(table.columns, standardiser, *ends), rows

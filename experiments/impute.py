@@ -1,6 +1,6 @@
 """Complete a CSV file with a trained model.
 
-python -m experiments.impute --workdir=RUN --input=in.csv --output=out.csv --num_imputations=20
+mnar-ebm impute --workdir=RUN --input=in.csv --output=out.csv --num_imputations=20
 """
 
 import pathlib
@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from experiments import cli, systems
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 
+from . import cli, systems
+
 flags.adopt_module_key_flags(cli)
-WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of train.", required=True)
 INPUT = flags.DEFINE_string("input", None, "CSV file with empty cells.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
 NUM_IMPUTATIONS = flags.DEFINE_integer(

@@ -10,14 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import baselines, figures, published
-from experiments.given import Given
 from mnar_ebm import Config, data, diagnostics
 from mnar_ebm.debiasing import UnbiasedReport
 from mnar_ebm.files import replacing
 from mnar_ebm.inference.imputation import Imputation
 from mnar_ebm.metrics import imputation_rmse
 from mnar_ebm.tilted import FittedModel, TiltReport
+
+from . import baselines, figures, published
+from .given import Given
 
 METHODS = {
     "mean": "column mean",

@@ -6,10 +6,11 @@ from typing import Any
 
 from absl import flags
 
-from experiments import cli, systems
-from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config, settings_by_group
+
+from . import cli, systems
+from .given import Given
 
 SYSTEM = flags.DEFINE_enum(
     "system",
@@ -172,7 +173,7 @@ def to_flagfile(config: Any) -> str:
     source["unbiased"] = pathlib.Path(unbiased).absolute() if _is_file(unbiased) else unbiased
     source[cli.MATMUL_PRECISION.name] = cli.MATMUL_PRECISION.value
     told = {"system": SYSTEM.value, **source, **config.flat()}
-    lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
+    lines = ["# mnar-ebm train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
     for name, value in told.items():
         if isinstance(value, (list, tuple)):
             value = ",".join(map(str, value))

@@ -29,6 +29,7 @@ LAYERS = (
     ("run",),
     ("screening",),
     ("estimator",),
+    ("__main__",),
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 MODULES = [

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
-from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config
 from mnar_ebm.recipes import ising, points, rbm
 from mnar_ebm.training import saved
+
+from ..given import Given
 
 SYSTEMS: dict[str, Any] = {
     "tilted": Config,
@@ -89,7 +90,7 @@ class System(Protocol):
 
 def named(name: str) -> Any:
     """Return the module of a system."""
-    return importlib.import_module(f"experiments.systems.{name}")
+    return importlib.import_module(f".{name}", __package__)
 
 
 def of_run(workdir: str | os.PathLike[str]) -> str:

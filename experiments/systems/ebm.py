@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from experiments import report
-from experiments.given import Given
-from experiments.systems import Completed, Drawn, ebm_figures, shared
 from mnar_ebm import data
 from mnar_ebm.recipes import points as recipe
 from mnar_ebm.recipes.points import Config, FittedDensity
+
+from .. import report
+from ..given import Given
+from . import Completed, Drawn, ebm_figures, shared
 
 NUM_DRAWS = 100
 """Draws that a bracket starts from, and chains of the long-run check."""

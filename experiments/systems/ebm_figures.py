@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 
-from experiments import figures  # its settings of matplotlib
 from mnar_ebm.recipes.points import FittedDensity
 from mnar_ebm.types import Array
+
+from .. import figures  # its settings of matplotlib
 
 _MAX_COLUMNS = 8
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments import report
-from experiments.given import Given
-from experiments.systems import Completed, Drawn
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 from mnar_ebm.recipes import units
 from mnar_ebm.recipes.run import split_rows
+
+from .. import report
+from ..given import Given
+from . import Completed, Drawn
 
 OF_UNITS = {
     "sample": ("num_samples", "seed", "num_steps"),

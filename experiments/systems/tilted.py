@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 import mnar_ebm
-from experiments import report
-from experiments.given import Given
-from experiments.systems import Completed, Drawn
 from mnar_ebm import Config, data
 from mnar_ebm import inference as sampling
 from mnar_ebm.tilted import FittedModel, TiltReport
+
+from .. import report
+from ..given import Given
+from . import Completed, Drawn
 
 
 def label(config: Config) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from mnar_ebm import settings
 from mnar_ebm._settings import check_settings, setting
 from mnar_ebm.missingness import MECHANISMS
+from mnar_ebm.negative_phases import check_goes_with
 from mnar_ebm.settings import (
     STANDARDISERS,
     ModelSettings,
@@ -88,18 +89,18 @@ class Config:
     def _check(self) -> None:
         """Check what is in no group, and what goes together across groups."""
         check_settings(self, [field for group, field in settings_by_group().values() if not group])
-        tilt, phase = self.model.tilt, self.negatives.negative_phase
+        tilt = self.model.tilt
         if self.optimisation.validation_fraction == 0 and tilt != "none":
             raise ValueError(
                 "validation_fraction: expected above 0 with a tilt, whose scale is chosen on "
                 "held-out rows, got 0"
             )
-        is_discrete = self.model.likelihood == "bernoulli" and tilt in ("data", "joint")
-        if phase in ("cd", "pcd") and is_discrete:
-            raise ValueError(
-                f"negative_phase: expected one of snis, jensen, nce for the {tilt} tilt under "
-                f"likelihood bernoulli, whose values are discrete, got {phase!r}"
-            )
+        check_goes_with(
+            self.negatives.negative_phase,
+            tilt,
+            self.model.likelihood == "bernoulli",
+            "under likelihood bernoulli, whose values are discrete",
+        )
 
     def replace(self, **settings: Any) -> "Config":
         """Return a config in which some settings are others, checked as any."""

@@ -6,6 +6,7 @@ from mnar_ebm import _checks
 from mnar_ebm._settings import check_settings, setting
 from mnar_ebm.likelihoods import LIKELIHOODS
 from mnar_ebm.missingness import MECHANISMS
+from mnar_ebm.negative_phases import NEGATIVE_PHASES
 
 TILTS = ("none", "data", "latent", "joint")
 SIGNS = ("unknown", "high", "low")
@@ -18,7 +19,6 @@ PROPOSALS = ("encoder", "laplace")
 SCALES = ("shared", "per_feature", "per_latent")
 ENERGIES = ("additive", "network", "clusters")
 UNBIASED_ENERGIES = ("none", *ENERGIES, "best")
-NEGATIVE_PHASES = ("snis", "jensen", "nce", "cd", "pcd")
 SCHEDULES = ("cosine", "constant")
 STANDARDISERS = ("observed", "yeo_johnson", "none")
 
@@ -214,7 +214,8 @@ class NegativeSettings:
     def __post_init__(self) -> None:
         """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
         check_settings(self)
-        if self.negative_phase == "pcd" and self.replay_size < self.num_negatives:
+        is_persistent = NEGATIVE_PHASES[self.negative_phase].is_persistent
+        if is_persistent and self.replay_size < self.num_negatives:
             raise ValueError(
                 f"replay_size: expected at least num_negatives={self.num_negatives}, "
                 f"got {self.replay_size}"

@@ -38,8 +38,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm.data.table import Table
+from mnar_ebm.screening import bench as benches
 from mnar_ebm.screening import fit, wide
-from mnar_ebm.screening.bench import TRIAL_STEPS, Bench, Fitted, Gain, chance, gain
+from mnar_ebm.screening.bench import Bench, Fitted, Gain, chance, gain
 from mnar_ebm.types import Array
 
 LEVEL, STRAIGHT_LEVEL, COLUMN_LEVEL = 0.999, 0.995, 0.98
@@ -172,7 +173,7 @@ def _screen(table: Table, seed: int, tell: Callable[[str], None]) -> Evidence:
         has_terms,
         tuple(notes.findings),
         len(bench.rows),
-        float(np.median(ignorable.score.ess)) / fit.NUM_SCORING_DRAWS,
+        float(np.median(ignorable.score.ess)) / fit.TUNING.num_scoring_draws,
         np.zeros(0) if mechanism == IGNORABLE else bench.means(ignorable),
     )
 
@@ -212,7 +213,8 @@ def _self_masking(bench: Bench, ignorable: Fitted) -> Fitted:
 def _from_starts(bench: Bench, ignorable: Fitted, terms: Array) -> Fitted:
     """Return self-masking of all columns that may, with some gap terms, from its best start."""
     starts = [bench.with_slope(ignorable, slope) for slope in STARTS]
-    tried = [bench.more(start, TRIAL_STEPS, own=bench.can_hide, terms=terms) for start in starts]
+    num_steps = benches.TUNING.trial_steps
+    tried = [bench.more(start, num_steps, own=bench.can_hide, terms=terms) for start in starts]
     return bench.more(max(tried, key=lambda one: one.total))
 
 

@@ -10,6 +10,7 @@ from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.kinds import Block, make_blocks
 from mnar_ebm.likelihoods.two_part import ATOM_WIDTH
+from mnar_ebm.negative_phases import check_goes_with
 
 
 class TableFacts(NamedTuple):
@@ -142,8 +143,4 @@ def check_values(config: Config, table: Table) -> None:
 
 def _check_chains(config: Config, table: Table) -> None:
     phase, tilt = config.negatives.negative_phase, config.model.tilt
-    if table.blocks and phase in ("cd", "pcd") and tilt in ("data", "joint"):
-        raise ValueError(
-            f"negative_phase: expected one of snis, jensen, nce for the {tilt} tilt of a table "
-            f"with discrete columns, got {phase!r}"
-        )
+    check_goes_with(phase, tilt, bool(table.blocks), "of a table with discrete columns")

@@ -13,6 +13,7 @@ from mnar_ebm.data.table import Table
 from mnar_ebm.inference import Imputation, Samples
 from mnar_ebm.memory import check_memory
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
+from mnar_ebm.negative_phases import NEGATIVE_PHASES
 from mnar_ebm.settings import SLOPES
 from mnar_ebm.tilted.facts import TableFacts
 from mnar_ebm.types import Batch
@@ -164,7 +165,7 @@ def check_sizes(config: Config, facts: TableFacts) -> None:
     has_negatives = settings.tilt != "none"
     is_linear = settings.decoder == "linear" and settings.proposal == "laplace"
     has_hidden = has_negatives or not is_linear
-    has_buffer = has_negatives and negatives.negative_phase == "pcd"
+    has_buffer = has_negatives and NEGATIVE_PHASES[negatives.negative_phase].is_persistent
     rows = sizes.batch_size * width
     floats = {
         "latent_dim": 4.0 * settings.latent_dim * min(num_columns, settings.hidden_dim),

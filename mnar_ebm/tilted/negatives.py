@@ -27,12 +27,14 @@ import jax.numpy as jnp
 from mnar_ebm import devices, models, samplers
 from mnar_ebm.inference import targets
 from mnar_ebm.models import Model, Params
-from mnar_ebm.objectives import negative_phase
+from mnar_ebm.negative_phases import NEGATIVE_PHASES
+from mnar_ebm.objectives.negative_phase import base_energies
 from mnar_ebm.samplers import replay
 from mnar_ebm.settings import NegativeSettings
 from mnar_ebm.types import Array, Key, PyTree
 
 Info = dict[str, Array]
+LogZ = Callable[[Array], Array]
 
 
 class Negatives(NamedTuple):
@@ -54,17 +56,13 @@ def make_negatives(settings: NegativeSettings, model: Model) -> Negatives:
     """
     if not (model.tilt.reads_x or model.tilt.reads_z):
         return _remember_nothing(lambda key, params: (jnp.zeros(()), {}))
-    if settings.negative_phase == "cd":
-        return _fresh_chains(settings, model)
-    if settings.negative_phase == "pcd":
-        return _persistent_chains(settings, model)
-    name = "snis" if settings.negative_phase == "nce" else settings.negative_phase
-    estimate = negative_phase.LOG_Z_ESTIMATORS[name]
+    phase = NEGATIVE_PHASES[settings.negative_phase]
+    if phase.has_chains:
+        make = _persistent_chains if phase.is_persistent else _fresh_chains
+        return make(phase.log_z, settings, model)
 
     def log_z(key: Key, params: Params) -> tuple[Array, Info]:
-        return estimate(
-            negative_phase.base_energies(key, model, params, settings.num_negatives)
-        ), {}
+        return phase.log_z(base_energies(key, model, params, settings.num_negatives)), {}
 
     return _remember_nothing(log_z)
 
@@ -77,17 +75,17 @@ def _remember_nothing(log_z: Callable[[Key, Params], tuple[Array, Info]]) -> Neg
     return Negatives(lambda key: (), keep)
 
 
-def _fresh_chains(settings: NegativeSettings, model: Model) -> Negatives:
+def _fresh_chains(estimate: LogZ, settings: NegativeSettings, model: Model) -> Negatives:
     def log_z(key: Key, params: Params) -> tuple[Array, Info]:
         key_start, key_chains = jax.random.split(key)
         starts = base_positions(key_start, model, settings.num_negatives)
         positions, info = advance(key_chains, settings, model, params, starts)
-        return negative_phase.mean_log_z(energies_at(model, params, positions)), info
+        return estimate(energies_at(model, params, positions)), info
 
     return _remember_nothing(log_z)
 
 
-def _persistent_chains(settings: NegativeSettings, model: Model) -> Negatives:
+def _persistent_chains(estimate: LogZ, settings: NegativeSettings, model: Model) -> Negatives:
     def init(key: Key) -> replay.Replay:
         return replay.init(base_positions(key, model, settings.replay_size))
 
@@ -98,7 +96,7 @@ def _persistent_chains(settings: NegativeSettings, model: Model) -> Negatives:
         rows = replay.restart(key_restart, rows, fresh, settings.restart_share)
         positions, info = advance(key_chains, settings, model, params, rows.positions)
         rows = replay.Replay(positions, rows.ages + settings.num_chain_steps)
-        value = negative_phase.mean_log_z(energies_at(model, params, positions))
+        value = estimate(energies_at(model, params, positions))
         info = {**info, "chain_age": rows.ages.mean()}
         return value, replay.put_back(buffer, indices, rows), info
 

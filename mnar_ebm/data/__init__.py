@@ -22,7 +22,7 @@ from mnar_ebm.data.csv_files import (
     to_text,
     write_completed,
 )
-from mnar_ebm.data.datasets import embedded, spins, toys
+from mnar_ebm.data.datasets import embedded, labelled, spins, toys
 from mnar_ebm.data.masks import MASKS, hide, mask_above_mean
 from mnar_ebm.data.table import (
     Standardiser,
@@ -62,7 +62,7 @@ SIMULATED: dict[str, Callable[[int], Table]] = {
 }
 """Of sets that are drawn, what draws them from a seed."""
 
-ON_DISK = ("banknote", "breast", "concrete", "fashion_mnist", "mnist", "red")
+ON_DISK = ("banknote", "breast", "cifar10", "concrete", "fashion_mnist", "mnist", "red")
 
 
 def names() -> tuple[str, ...]:
@@ -88,6 +88,9 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 
         return SIMULATED[name](seed)
     if data_dir is None:
         raise ValueError(f"{name}: expected a folder of source files, got none; pass --data_dir")
+    if name == "cifar10":
+        x = labelled.load(name, data_dir).train.x
+        return benchmark_table(name, labelled.columns(x.shape[1]), x)
     from mnar_ebm.data.datasets import builders  # imports TFDS
 
     return builders.load(name, data_dir)

@@ -127,11 +127,11 @@ def make_ebm(
 
 
 class Network(NamedTuple):
-    """A network of one row, whose pixels it reads as an image.
+    """A network of one example: an energy, or the logits of classes.
 
     Attributes:
         init: ``(key) -> params``.
-        apply: ``(params, x [D]) -> [O]``.
+        apply: ``(params, x [...]) -> [O]``.
     """
 
     init: Callable[[Key], PyTree]
@@ -189,26 +189,20 @@ def energy_of_logits(logits: Array) -> Array:
 
 
 @once
-def classifier_ebm(
-    init: Callable[[Key], PyTree],
-    logits: Callable[[PyTree, Array], Array],
-    reference: Reference,
-    label: int | None = None,
-) -> EBM:
+def classifier_ebm(classifier: Network, reference: Reference, label: int | None = None) -> EBM:
     """Return the density of a classifier's inputs, of all classes or of one.
 
     Args:
-        init: ``(key) -> params`` of the classifier.
-        logits: ``(params, x [...]) -> f [Y]``.
+        classifier: its logits f [Y].
         reference: of inputs.
         label: the class whose density p(x|y) it is; ``None``: p(x).
     """
 
     def energy(params: PyTree, x: Array) -> Array:
-        found = logits(params, x)
+        found = classifier.apply(params, x)
         return energy_of_logits(found) if label is None else -found[label]
 
-    return EBM(init, energy, reference.log_prob, reference.sample)
+    return EBM(classifier.init, energy, reference.log_prob, reference.sample)
 
 
 def init_params(key: Key, ebm: EBM) -> EBMParams:

@@ -7,7 +7,7 @@ import pytest
 
 from mnar_ebm.models import ebm as ebms
 from mnar_ebm.nets import convolution
-from mnar_ebm.nets.convolution import NETWORKS
+from mnar_ebm.nets.convolution import NETWORKS, Convolution
 
 SHAPE = (8, 8, 1)
 
@@ -22,6 +22,19 @@ def built(kind, is_normalised=False, scale=0.3):
         scale * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)
     ]
     return net, jax.tree.unflatten(tree, drawn)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(7, 8, 2), (5, 5, 1), (2, 3, 4), (1, 1, 3)])
+def test_convolutions_are_those_of_jax(stride, shape):
+    """By its own operation with padding to the same size, on even and odd sides."""
+    x = jax.random.normal(jax.random.key(0), (3, *shape))
+    layer = Convolution(5, stride)
+    params = layer.init(jax.random.key(1), x)
+    numbers = ("NHWC", "HWIO", "NHWC")
+    kernel = params["params"]["kernel"]
+    expected = jax.lax.conv_general_dilated(x, kernel, (stride,) * 2, "SAME", None, None, numbers)
+    np.testing.assert_allclose(layer.apply(params, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

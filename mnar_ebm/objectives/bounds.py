@@ -90,12 +90,18 @@ def log_weights(
 def _propose(
     key: Key, model: Model, params: Params, x: Array, mask: Array, num_samples: int
 ) -> tuple[Array, Array]:
-    """Draw z_k ~ q(z|x_obs, s); return them [K, L], and log p(z_k) - log q(z_k|x_obs, s) [K]."""
+    """Draw z_k ~ q(z|x_obs, s); return them [K, L], and log p(z_k) - log q(z_k|x_obs, s) [K].
+
+    Draws about the mode of the posterior come in pairs, one as far on either side, by which the
+    errors of what is odd about it cancel.
+    """
     q = models.posterior(model, params, x, mask)
-    noise = jax.random.normal(key, (num_samples, *q.mode.shape), q.mode.dtype)
-    z, log_q = q.draw(noise)
-    if model.vae.encode is None:  # nothing of q is fitted, and weights p/q hold for any
-        z, log_q = jax.lax.stop_gradient((z, log_q))
+    if model.vae.encode is not None:
+        z, log_q = q.draw(jax.random.normal(key, (num_samples, *q.mode.shape), q.mode.dtype))
+        return z, models.log_prior(z) - log_q
+    noise = jax.random.normal(key, (-(-num_samples // 2), *q.mode.shape), q.mode.dtype)
+    draws = q.draw(jnp.concatenate([noise, -noise])[:num_samples])
+    z, log_q = jax.lax.stop_gradient(draws)  # nothing of q is fitted, weights p/q hold for any
     return z, models.log_prior(z) - log_q
 
 

@@ -59,6 +59,9 @@ STARTS = (0.0, 1.0, -1.0)
 IGNORABLE = "ignorable"
 
 
+BENT = "bent self_masking"
+
+
 class Finding(NamedTuple):
     """One comparison.
 
@@ -111,6 +114,13 @@ class Evidence(NamedTuple):
     num_rows: int
     ess: float
     random_means: np.ndarray
+
+
+    @property
+    def has_signs(self) -> bool:
+        """Whether the signs of slopes are known: values hide themselves in straight columns."""
+        bent = [one.is_clear for one in self.findings if one.candidate == BENT]
+        return self.mechanism == "self_masking" and not any(bent)
 
 
 class _Notes:
@@ -245,7 +255,7 @@ def _straighten(
     straight = _self_masking(bench, bench.more(ignorable, shape=0.0 * ignorable.reads.shape))
     more = 2 * int(bench.can_bend.sum()) + masking.num_terms - straight.num_terms
     gained = gain(masking, straight, more)
-    if notes.add("bent self_masking", "straight self_masking", gained, gained.net > 0):
+    if notes.add(BENT, "straight self_masking", gained, gained.net > 0):
         return masking, True
     return _judge_columns(bench, straight, notes), False
 

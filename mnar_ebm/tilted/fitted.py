@@ -83,7 +83,9 @@ class FittedModel(NamedTuple):
         Args:
             x: rows with NaN in missing cells; a row may be all missing. [N, D]
             num_imputations: M, draws of the completed row, beside its mean.
-            num_samples: K, importance samples for each row; the config's by default.
+            num_samples: K, importance samples for each row; by default the config's, which are
+                the most there are: latents from the mode of a row's posterior, as those of a
+                linear decoder, take fewer once their effective number is enough.
             seed: of the draws. A row's answer depends on the seed and on the row alone, but for
                 the draws of equal rows, which are independent.
 
@@ -110,6 +112,7 @@ class FittedModel(NamedTuple):
             num_samples=self.config.num_imputation_samples if num_samples is None else num_samples,
             num_imputations=num_imputations,
             bend=self.facts.standardiser.bend,
+            is_most=num_samples is None,
         )
         self._check_bounds(imputed.bound, x, standard)
         standardiser, cut = self.facts.standardiser, self.facts.beside_atoms

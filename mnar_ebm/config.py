@@ -101,6 +101,12 @@ class Config:
             self.model.likelihood == "bernoulli",
             "under likelihood bernoulli, whose values are discrete",
         )
+        is_inverted = self.negatives.chain_start == "data" and tilt in ("data", "joint")
+        if is_inverted and self.model.likelihood != "gaussian":
+            raise ValueError(
+                f"chain_start: expected base for the {tilt} tilt under likelihood "
+                f"{self.model.likelihood}, whose noise a value does not tell, got 'data'"
+            )
 
     def replace(self, **settings: Any) -> "Config":
         """Return a config in which some settings are others, checked as any."""

@@ -19,6 +19,7 @@ PROPOSALS = ("encoder", "laplace")
 SCALES = ("shared", "per_feature", "per_latent")
 ENERGIES = ("additive", "network", "clusters")
 UNBIASED_ENERGIES = ("none", *ENERGIES, "best")
+CHAIN_STARTS = ("base", "data")
 SCHEDULES = ("cosine", "constant")
 STANDARDISERS = ("observed", "yeo_johnson", "none")
 
@@ -197,6 +198,12 @@ class NegativeSettings:
     num_chain_steps: int = setting(
         10, "MALA steps of each chain in a step of training, for cd and pcd.", at_least=1
     )
+    chain_start: str = setting(
+        "base",
+        "Where the chains of cd start: at draws of the base, or at rows of the batch with latents "
+        "and missing values drawn, which are nearer to the model but not of its law.",
+        choices=CHAIN_STARTS,
+    )
     chain_step_size: float = setting(
         0.2, "Step size of these chains, in units of the base's noise.", is_positive=True
     )
@@ -214,8 +221,14 @@ class NegativeSettings:
     def __post_init__(self) -> None:
         """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
         check_settings(self)
-        is_persistent = NEGATIVE_PHASES[self.negative_phase].is_persistent
-        if is_persistent and self.replay_size < self.num_negatives:
+        phase = NEGATIVE_PHASES[self.negative_phase]
+        is_fresh = phase.has_chains and not phase.is_persistent
+        if self.chain_start != "base" and not is_fresh:
+            raise ValueError(
+                f"chain_start: expected base with negative_phase {self.negative_phase}, "
+                f"got {self.chain_start!r}"
+            )
+        if phase.is_persistent and self.replay_size < self.num_negatives:
             raise ValueError(
                 f"replay_size: expected at least num_negatives={self.num_negatives}, "
                 f"got {self.replay_size}"

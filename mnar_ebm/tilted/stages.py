@@ -164,7 +164,8 @@ def bound_loss(
 ) -> Loss:
     """Return minus the mean bound of the batch, with log Z by the negative phase."""
     key_posterior, key_negatives = jax.random.split(key)
-    log_z, chains, seen = make_negatives(negatives, model).log_z(key_negatives, params, chains)
+    phase = make_negatives(negatives, model)
+    log_z, chains, seen = phase.log_z(key_negatives, params, chains, batch)
     params = params._replace(log_z=log_z)
     bound = bounds.batch_bound(key_posterior, model, params, batch, num_samples).mean()
     return -bound, ({"bound": bound, **seen}, chains)

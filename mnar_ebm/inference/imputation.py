@@ -33,6 +33,7 @@ from mnar_ebm.data.power import Bend
 from mnar_ebm.inference import targets
 from mnar_ebm.inference.chains import run_chain
 from mnar_ebm.inference.rows import Rows, in_blocks, map_rows, row_seeds
+from mnar_ebm.missingness import not_asked
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import bounds
 from mnar_ebm.programs import once
@@ -93,7 +94,7 @@ def impute_row(
     """
     chunk_samples = min(num_samples, CHUNK_SAMPLES)
     num_chunks = -(-num_samples // chunk_samples)
-    x = jnp.where(mask, x, 0.0)
+    x = not_asked.filled(x, mask)
 
     def add_chunk(running: _Running, key: Key) -> tuple[_Running, None]:
         key_draws, key_sir, key_keep = jax.random.split(key, 3)
@@ -229,7 +230,7 @@ def impute_by_chains(
         Completed rows [N, M, D], observed cells as they came, and acceptance rates [N].
 
     Raises:
-        ValueError: a size is below 1, or the likelihood is discrete.
+        ValueError: a size is below 1, the likelihood is discrete, or a cell was not asked.
     """
     for name, value in (
         ("num_imputations", num_imputations),
@@ -239,6 +240,8 @@ def impute_by_chains(
         _checks.check_whole(name, value, 1)
     _check_columns(model, x)
     sampler = _cached_chain_imputer(model, num_imputations, num_steps, thin)
+    if np.isposinf(x).any():
+        raise ValueError("x: expected gaps that a chain can move, got cells that were not asked")
     seeds, _ = row_seeds(x, mask)
     return in_blocks(functools.partial(sampler, key, params), x, mask, seeds)
 

@@ -27,6 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm.likelihoods import masked_log_prob
+from mnar_ebm.missingness import not_asked
 from mnar_ebm.models.model import Model, Params, log_prior
 from mnar_ebm.samplers.laplace import Laplace, laplace
 from mnar_ebm.types import Array
@@ -61,7 +62,7 @@ def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | 
     """
     if model.vae.encode is not None:
         return Encoded(*model.vae.encode(params.base, x, mask))
-    filled = jnp.where(mask, x, 0.0)
+    filled = not_asked.filled(x, mask)
 
     def log_joint(z: Array) -> Array:
         return log_prior(z) + _log_likelihood(model, params, filled, mask, z)

@@ -21,7 +21,9 @@ from . import cli
 
 flags.adopt_module_key_flags(cli)
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of train.", required=True)
-INPUT = flags.DEFINE_string("input", None, "CSV file with empty cells.", required=True)
+INPUT = flags.DEFINE_string(
+    "input", None, "File with empty cells, as --data_path of train.", required=True
+)
 OUTPUT = flags.DEFINE_string(
     "output", None, "CSV file to write, one row a size; the figure is beside it.", required=True
 )
@@ -74,7 +76,7 @@ def main() -> None:
     if NUM_SAMPLES.value is not None:
         config = fitted.config.replace(num_imputation_samples=NUM_SAMPLES.value)
         fitted = fitted._replace(config=config)
-    x = data.align(data.read_csv(INPUT.value), fitted.facts.columns).x
+    x = data.align(data.read_rows(INPUT.value), fitted.facts.columns).x
     chosen = analysis.find_columns(COLUMN.value, fitted.facts.columns)
     targets = [
         departures.make_target(fitted.facts.columns[i], Block("numeric", 0, i), x) for i in chosen

@@ -2,12 +2,15 @@
 
 import dataclasses
 import pathlib
+import sys
+import warnings
 from typing import Any
 
 from absl import flags
 
 from mnar_ebm import data
 from mnar_ebm.config import Config, settings_by_group
+from mnar_ebm.data.codes import warn_of_codes
 
 from . import cli, systems
 from .given import Given
@@ -23,7 +26,10 @@ DATASET = flags.DEFINE_string(
     "dataset", "breast_cancer", f"Named data set: one of {', '.join(data.names())}."
 )
 DATA_PATH = flags.DEFINE_string(
-    "data_path", None, "CSV file of one's own, with empty cells; it overrides --dataset."
+    "data_path",
+    None,
+    "File of one's own, with empty cells: CSV, SPSS (.sav, .por), Stata (.dta), SAS (.sas7bdat), "
+    "Parquet or Arrow; it overrides --dataset.",
 )
 UNBIASED = flags.DEFINE_string(
     "unbiased",
@@ -31,6 +37,12 @@ UNBIASED = flags.DEFINE_string(
     "Unbiased sample of the population, to tilt to: a CSV file or a named data set with the same "
     "columns; a column of --data_path that is 1 in these rows and 0 in the others; or a share, as "
     "0.05, of the rows of a named data set, drawn at random, whose gaps are filled by the truth.",
+)
+MISSING_CODES = flags.DEFINE_string(
+    "missing_codes",
+    None,
+    "Numbers in --data_path that stand for missing values, and why, as 'income: -9 refused, -8 not "
+    "asked; *: 99', * for all columns. What was not asked is no part of the mechanism.",
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of named data sets.")
 
@@ -128,7 +140,7 @@ def load_rows() -> Given:
         table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
         csv = data.from_table(table)
     else:
-        csv = data.read_csv(DATA_PATH.value, require_observed=True)
+        csv = _read_own(DATA_PATH.value)
         if UNBIASED.value in csv.columns:
             csv, unbiased = data.split_marked(csv, UNBIASED.value)
             table = data.to_table(csv, dataset_name())
@@ -141,6 +153,20 @@ def load_rows() -> Given:
         return Given(table, csv, table, _load_unbiased(UNBIASED.value, table))
     selected, unbiased, whole = data.follow_up(table, share, flags.FLAGS.seed)
     return Given(selected, data.from_table(whole), whole, unbiased)
+
+
+def _read_own(path: str) -> data.Csv:
+    """Return the rows of a file; tell what is left out, and what looks like an untold code."""
+    codes = MISSING_CODES.value or ""
+    csv = data.read_rows(path, require_observed=True, missing_codes=codes)
+    if names := data.left_out(csv):
+        print(f"note: left out, for they hold no numbers: {', '.join(names)}", file=sys.stderr)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_codes(csv.x, csv.columns, "--missing_codes makes them gaps")
+    for one in caught:
+        print(f"warning: {one.message}", file=sys.stderr)
+    return csv
 
 
 def _share(text: str) -> float | None:
@@ -158,10 +184,10 @@ def _load_unbiased(name: str, table: data.Table) -> data.Table:
         return data.make_table("unbiased", given.columns, x)
     if not pathlib.Path(name).is_file():
         raise ValueError(
-            "--unbiased: expected a CSV file, a named data set, a share from 0 to 1, or a column "
+            "--unbiased: expected a file, a named data set, a share from 0 to 1, or a column "
             f"of --data_path, got {name!r}"
         )
-    return data.to_table(data.align(data.read_csv(name), table.columns), "unbiased")
+    return data.to_table(data.align(data.read_rows(name), table.columns), "unbiased")
 
 
 def to_flagfile(config: Any) -> str:
@@ -170,6 +196,7 @@ def to_flagfile(config: Any) -> str:
     for name in ("data_path", "data_dir"):
         source[name] = source[name] and pathlib.Path(source[name]).absolute()
     unbiased = UNBIASED.value
+    source[MISSING_CODES.name] = MISSING_CODES.value
     source["unbiased"] = pathlib.Path(unbiased).absolute() if _is_file(unbiased) else unbiased
     source[cli.MATMUL_PRECISION.name] = cli.MATMUL_PRECISION.value
     told = {"system": SYSTEM.value, **source, **config.flat()}

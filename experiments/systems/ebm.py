@@ -138,7 +138,7 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
 def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file, completed by chains on what is missing of each."""
     fitted = recipe.load(workdir)
-    csv = data.align(data.read_csv(path), fitted.facts.columns)
+    csv = data.align(data.read_rows(path), fitted.facts.columns)
     mean, draws, shares = fitted.impute(csv.x, options["num_imputations"], options["seed"])
     notes = []
     if len(shares) and (share := np.median(shares)) < FEWEST_CANDIDATES:

@@ -95,7 +95,7 @@ def drawn_bits(fitted: Any, options: dict[str, Any], words: str, notes: list[str
 
 def impute_bits(fitted: Any, path: str, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a unit is on, draws hold bits."""
-    csv = data.align(data.read_csv(path), fitted.facts.columns)
+    csv = data.align(data.read_rows(path), fitted.facts.columns)
     mean, draws = fitted.impute(csv.x, options["num_imputations"], options["seed"])
     notes = []
     if fitted.facts.cut is not None:

@@ -1,4 +1,4 @@
-"""Tables to train on, by name or from a CSV file.
+"""Tables to train on, by name or from a file: CSV, a survey's, Parquet or Arrow.
 
 Every named set is complete; :func:`load` hides cells by the protocol of
 :func:`mask_above_mean` and keeps the complete values as ``truth``, of which :func:`hide` hides
@@ -15,15 +15,23 @@ from mnar_ebm.data.csv_files import (
     Csv,
     align,
     from_table,
+    is_to_fill,
     long_table,
     read_csv,
-    split_marked,
     to_table,
     to_text,
-    write_completed,
 )
 from mnar_ebm.data.datasets import embedded, labelled, spins, toys
 from mnar_ebm.data.masks import MASKS, hide, mask_above_mean
+from mnar_ebm.data.row_files import (
+    completed_frame,
+    from_frame,
+    left_out,
+    read_rows,
+    split_marked,
+    write_completed,
+)
+from mnar_ebm.data.surveys import Survey, read_survey, write_survey
 from mnar_ebm.data.table import (
     Standardiser,
     Table,
@@ -37,23 +45,31 @@ __all__ = [
     "Atoms",
     "Csv",
     "Standardiser",
+    "Survey",
     "Table",
     "align",
     "benchmark_table",
+    "completed_frame",
     "find_atoms",
     "follow_up",
+    "from_frame",
     "from_table",
     "hide",
+    "is_to_fill",
+    "left_out",
     "load",
     "long_table",
     "make_table",
     "mask_above_mean",
     "names",
     "read_csv",
+    "read_rows",
+    "read_survey",
     "split_marked",
     "to_table",
     "to_text",
     "write_completed",
+    "write_survey",
 ]
 
 SIMULATED: dict[str, Callable[[int], Table]] = {

@@ -13,8 +13,8 @@ sum and one reservoir for each imputation are kept. Latents that are proposed at
 posterior come with nearly equal weights, so that few draws do: if K is only the most there may be,
 their chunks are short and end once the effective number is enough. A row's randomness comes from
 the row's own values, so its answer does not depend on which rows are beside it, nor on their
-order. But draws of equal rows are independent, as those of two people who answered alike: the second of them has
-randomness of its own. Their means are those of the first.
+order. But draws of equal rows are independent, as those of two people who answered alike: the
+second of them has randomness of its own. Their means are those of the first.
 
 References:
     N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, eq. 11-12.
@@ -35,6 +35,7 @@ from mnar_ebm.data.power import Bend
 from mnar_ebm.inference import targets
 from mnar_ebm.inference.chains import run_chain
 from mnar_ebm.inference.rows import Rows, in_blocks, map_rows, row_seeds
+from mnar_ebm.missingness import not_asked
 from mnar_ebm.models import Model, Params
 from mnar_ebm.objectives import bounds
 from mnar_ebm.programs import once
@@ -112,7 +113,7 @@ def impute_row(
     chunk_samples = min(num_samples, MODE_CHUNK_SAMPLES if has_enough else CHUNK_SAMPLES)
     num_chunks = -(-num_samples // chunk_samples)
     keys = jax.random.split(key, num_chunks)
-    x = jnp.where(mask, x, 0.0)
+    x = not_asked.filled(x, mask)
 
     def is_due(running: _Running) -> Array:
         is_due = running.num_chunks < num_chunks
@@ -259,7 +260,7 @@ def impute_by_chains(
         Completed rows [N, M, D], observed cells as they came, and acceptance rates [N].
 
     Raises:
-        ValueError: a size is below 1, or the likelihood is discrete.
+        ValueError: a size is below 1, the likelihood is discrete, or a cell was not asked.
     """
     for name, value in (
         ("num_imputations", num_imputations),
@@ -269,6 +270,8 @@ def impute_by_chains(
         _checks.check_whole(name, value, 1)
     _check_columns(model, x)
     sampler = _cached_chain_imputer(model, num_imputations, num_steps, thin)
+    if np.isposinf(x).any():
+        raise ValueError("x: expected gaps that a chain can move, got cells that were not asked")
     seeds, _ = row_seeds(x, mask)
     return in_blocks(functools.partial(sampler, key, params), x, mask, seeds)
 

@@ -12,6 +12,7 @@ from mnar_ebm.missingness.agnostic import agnostic
 from mnar_ebm.missingness.base import Mechanism, mar, mcar, none
 from mnar_ebm.missingness.gap_terms import with_gap_terms
 from mnar_ebm.missingness.levels import mixed_self_masking
+from mnar_ebm.missingness.not_asked import with_not_asked
 from mnar_ebm.missingness.selfmasking import self_masking
 
 
@@ -153,6 +154,7 @@ def make_mechanism(
     """
     _checks.check_choice("mechanism", name, MECHANISMS)
     mechanism = MECHANISMS[name].make(Wanted(likelihood, num_features, **wanted))
+    mechanism = with_not_asked(mechanism)
     if reads_gaps(name, gap_terms):
         return with_gap_terms(mechanism, likelihood.blocks)
     return mechanism

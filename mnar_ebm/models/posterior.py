@@ -35,6 +35,7 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm.likelihoods import masked_log_prob
+from mnar_ebm.missingness import not_asked
 from mnar_ebm.models.model import Model, Params, log_prior
 from mnar_ebm.samplers.laplace import Laplace, laplace, newton
 from mnar_ebm.types import Array, DecoderOutput
@@ -72,7 +73,7 @@ def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | 
     """
     if model.vae.encode is not None:
         return Encoded(*model.vae.encode(params.base, x, mask))
-    filled, start = jnp.where(mask, x, 0.0), jnp.zeros(model.vae.latent_dim, x.dtype)
+    filled, start = not_asked.filled(x, mask), jnp.zeros(model.vae.latent_dim, x.dtype)
 
     def decode(z: Array) -> DecoderOutput:
         return model.vae.decode(params.base, z)

@@ -33,6 +33,7 @@ from mnar_ebm import models
 from mnar_ebm.data.power import Bend
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import none as ignore
+from mnar_ebm.missingness import not_asked
 from mnar_ebm.models import Model, Params
 from mnar_ebm.samplers.importance import log_mean_exp, sir
 from mnar_ebm.types import Array, Batch, DecoderOutput, Key
@@ -120,7 +121,7 @@ def _weigh(
     eta: DecoderOutput,
 ) -> Draws:
     """Complete the row under every z_k, of which the decoder says ``eta``, and weigh it."""
-    x = jnp.where(mask, x, 0.0)
+    x = not_asked.filled(x, mask)
     completed, log_m = model.mechanism.complete(key, params.mechanism, eta, x, mask)
     if is_selected is not None:
         ignored = ignore(model.vae.likelihood).complete(key, {}, eta, x, mask)

@@ -9,9 +9,10 @@ from scipy import stats
 
 from mnar_ebm import kinds
 from mnar_ebm.config import Config
+from mnar_ebm.data import reasons
 from mnar_ebm.data.table import Table
 from mnar_ebm.kinds import make_blocks
-from mnar_ebm.missingness import gap_terms
+from mnar_ebm.missingness import gap_terms, not_asked
 from mnar_ebm.models import make_model
 from mnar_ebm.screening import factors as model
 from mnar_ebm.screening import fit
@@ -130,7 +131,7 @@ class Bench:
         facts: what is known of the table, its standard units too.
         rows: indices of those that are read. [n]
         blocks: the columns, numeric ones too.
-        has_gap: of each encoded column. [D]
+        has_gap: of each encoded column, of what was asked. [D]
         can_bend: which encoded columns are numeric, have no atom and have a shape. [D]
         can_hide: numeric columns with gaps: of levels nothing is assumed that could tell values
             that hide themselves from gaps at random. [D]
@@ -143,10 +144,12 @@ class Bench:
         order = np.random.default_rng(seed).permutation(len(table.x))
         self.rows = np.sort(order[: min(TUNING.max_rows, TUNING.max_cells // table.x.shape[1])])
         mask = table.mask[self.rows]
+        was_asked = ~reasons.is_not_asked(table.x[self.rows])
         x = np.where(mask, self.facts.standardiser.apply(table.x[self.rows]), 0.0)
+        x = np.where(was_asked, x, not_asked.MARK)
         self._read = fit.Rows(jnp.asarray(x, jnp.float32), jnp.asarray(mask))
         self.blocks = table.blocks or make_blocks([("numeric", 0)] * x.shape[1])
-        self.has_gap = np.logical_not(mask.all(axis=0))
+        self.has_gap = (was_asked & ~mask).any(axis=0)
         is_numeric = np.isin(np.arange(x.shape[1]), kinds.numeric(self.blocks))
         self.can_hide = self.has_gap & is_numeric
         has_shape = [len(np.unique(own[seen])) > 2 for own, seen in zip(x.T, mask.T, strict=True)]
@@ -200,7 +203,8 @@ class Bench:
         starts = np.isin(np.arange(len(rate)), [block.start for block in self.blocks])
         features = np.asarray(gap_terms.features(self._read.x, self._read.mask), float)
         gaps = ~np.asarray(self._read.mask)
-        return select_terms(features, gaps, earlier * (starts & self.has_gap))
+        was_asked = ~np.isposinf(np.asarray(self._read.x))
+        return select_terms(features, gaps, earlier * (starts & self.has_gap), was_asked)
 
     def more(self, fitted: Fitted, num_steps: int = TUNING.more_steps, **changed: Any) -> Fitted:
         """Return a candidate fitted from another, with fields of what it reads changed."""

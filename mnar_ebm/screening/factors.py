@@ -25,7 +25,7 @@ import numpy as np
 from mnar_ebm import kinds
 from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods import masked_log_prob
-from mnar_ebm.missingness import gap_terms
+from mnar_ebm.missingness import gap_terms, not_asked
 from mnar_ebm.models import Model, log_prior
 from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 
@@ -177,10 +177,14 @@ class Row(NamedTuple):
 
 
 def read_row(params: Params, x: Array, mask: Array) -> Row:
-    """Return a row in bent units, and its gap terms. ``x`` is 0 in gaps. [D], [D]."""
-    y, log_derivative = bend(params.shape, x)
+    """Return a row in bent units, and its gap terms. [D], [D].
+
+    ``x`` is 0 in gaps, but for the mark of what was not asked.
+    """
+    certain = not_asked.shift(x, mask)
+    y, log_derivative = bend(params.shape, jnp.where(mask, x, 0.0))
     y = jnp.where(mask, y, 0.0)
-    shift = gap_terms.shift(params.gaps, y, mask)
+    shift = gap_terms.shift(params.gaps, y, mask) + certain
     return Row(y, mask, shift, jnp.where(mask, log_derivative, 0.0).sum())
 
 

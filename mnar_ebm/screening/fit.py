@@ -61,7 +61,7 @@ class Rows(NamedTuple):
     """Rows in standard units.
 
     Attributes:
-        x: values, 0 in gaps. [N, D]
+        x: values, 0 in gaps but for what was not asked. [N, D]
         mask: ``True`` where observed. [N, D]
     """
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from mnar_ebm import kinds
 from mnar_ebm.config import Config
+from mnar_ebm.data import reasons
 from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.kinds import Block, make_blocks
@@ -19,7 +20,8 @@ class TableFacts(NamedTuple):
     Attributes:
         columns: the D names.
         standardiser: the map to standard units.
-        missing_rate: share of missing cells of each column, kept off 0 and 1. [D]
+        missing_rate: share of missing cells of each column, of what was asked, kept off 0 and
+            1. [D]
         observed_columns: indices of the columns without a gap.
         blocks: which of the columns are those of discrete ones; none if all are numeric.
         atom_side: of each column, on which side of its atom the other values lie: 1 above, -1
@@ -115,7 +117,8 @@ def table_facts(config: Config, table: Table) -> TableFacts:
             numeric = np.setdiff1d(np.arange(len(table.columns)), discrete)
             standardiser = standardiser.with_bend(table.x, table.mask, numeric, atoms)
     least = 0.5 / len(table.x)
-    missing_rate = np.clip(1.0 - table.mask.mean(axis=0), least, 1.0 - least)
+    num_asked = np.maximum(1, (~reasons.is_not_asked(table.x)).sum(axis=0))
+    missing_rate = np.clip(1.0 - table.mask.sum(axis=0) / num_asked, least, 1.0 - least)
     observed_columns = tuple(int(column) for column in np.flatnonzero(table.mask.all(axis=0)))
     return TableFacts(
         table.columns,

@@ -9,9 +9,11 @@ import numpy as np
 
 from mnar_ebm import _checks, inference, kinds
 from mnar_ebm.config import Config
+from mnar_ebm.data import reasons
 from mnar_ebm.data.table import Table
 from mnar_ebm.inference import Imputation, Samples
 from mnar_ebm.memory import check_memory
+from mnar_ebm.missingness import not_asked
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
 from mnar_ebm.negative_phases import NEGATIVE_PHASES
 from mnar_ebm.settings import SLOPES
@@ -64,9 +66,12 @@ class FittedModel(NamedTuple):
         return restore(self.config, self.facts._replace(second_energy=""), params)
 
     def standardise(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows in standard units with 0 in missing cells, and their mask. [N, D]."""
-        mask = ~np.isnan(x)
-        x = np.where(mask, self.facts.standardiser.apply(x), 0.0)
+        """Return rows in standard units with 0 in missing cells, and their mask. [N, D].
+
+        What was not asked holds the mark of ``missingness.not_asked``.
+        """
+        mask, empty = ~np.isnan(x), np.where(reasons.is_not_asked(x), not_asked.MARK, 0.0)
+        x = np.where(mask, self.facts.standardiser.apply(x), empty)
         with np.errstate(over="ignore"):  # a value too far out has no density, which is told
             return x.astype(np.float32), mask
 
@@ -81,7 +86,8 @@ class FittedModel(NamedTuple):
         """Impute rows in their original units; new rows are as good as old ones.
 
         Args:
-            x: rows with NaN in missing cells; a row may be all missing. [N, D]
+            x: rows with NaN in missing cells, which may tell reasons (``data.reasons``); a row may
+                be all missing. [N, D]
             num_imputations: M, draws of the completed row, beside its mean.
             num_samples: K, importance samples for each row; by default the config's, which are
                 the most there are: latents from the mode of a row's posterior, as those of a

@@ -148,6 +148,7 @@ def test_the_terms_that_gaps_need_are_taken_and_few_others():
         np.asarray(gap_terms.features(jnp.asarray(x), jnp.asarray(~hidden))),
         hidden,
         np.array([[0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 0]]),
+        np.ones_like(hidden),
     )
     gap_of_0_in_1, value_of_3_in_2 = chosen[0, 0, 1], chosen[1, 3, 2]
     assert gap_of_0_in_1 == value_of_3_in_2 == 1

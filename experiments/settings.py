@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import cli, systems
+from experiments import cli, pixels, systems
 from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config, settings_by_group
@@ -30,6 +30,13 @@ UNBIASED = flags.DEFINE_string(
     "Unbiased sample of the population, to tilt to: a CSV file or a named data set with the same "
     "columns; a column of --data_path that is 1 in these rows and 0 in the others; or a share, as "
     "0.05, of the rows of a named data set, drawn at random, whose gaps are filled by the truth.",
+)
+PIXELS = flags.DEFINE_enum(
+    "pixels",
+    "grey",
+    pixels.KINDS,
+    "Of images (--system=vae), whose values are from 0 to 1: as they are; drawn once, on with that "
+    "probability, the same draw for every seed; or on above one half.",
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of named data sets.")
 
@@ -94,7 +101,7 @@ def config_from_flags(values: flags.FlagValues = flags.FLAGS, system: str | None
             raise ValueError(
                 f"--{name}: expected a setting of --system={system}, got one of others"
             )
-    return systems.SYSTEMS[system](**told)
+    return systems.SYSTEMS[system](**systems.DEFAULTS.get(system, {}) | told)
 
 
 def config_from_flagfile(name: str) -> Config:
@@ -120,9 +127,13 @@ def load_rows() -> Given:
     """Return the rows that the flags ask for.
 
     Raises:
-        ValueError: a name is unknown, a file is missing or cannot be read as a table, or the
-            unbiased rows do not go with the others.
+        ValueError: a name is unknown, a file is missing or cannot be read as a table, the unbiased
+            rows do not go with the others, or pixels are told of what are no images.
     """
+    if SYSTEM.value == "vae":
+        return _load_images()
+    if PIXELS.present:
+        raise ValueError(f"--pixels: expected it with --system=vae, got {SYSTEM.value}")
     if DATA_PATH.value is None:
         table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
         csv = data.from_table(table)
@@ -140,6 +151,20 @@ def load_rows() -> Given:
         return Given(table, csv, table, _load_unbiased(UNBIASED.value, table))
     selected, unbiased, whole = data.follow_up(table, share, flags.FLAGS.seed)
     return Given(selected, data.from_table(whole), whole, unbiased)
+
+
+def _load_images() -> Given:
+    """Return images, and their classes if they are a named set that has some."""
+    if UNBIASED.value is not None:
+        raise ValueError("--unbiased: expected none with --system=vae; --system=tilted takes it")
+    if DATA_PATH.value is None:
+        table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
+        classes = data.labels(DATASET.value, DATA_DIR.value)
+    else:
+        csv = data.read_csv(DATA_PATH.value, require_observed=True)
+        table, classes = data.to_table(csv, dataset_name()), None
+    table = pixels.prepare(table, PIXELS.value)
+    return Given(table, None, table, labels=classes)
 
 
 def _share(text: str) -> float | None:
@@ -170,6 +195,8 @@ def to_flagfile(config: Any) -> str:
         source[name] = source[name] and pathlib.Path(source[name]).absolute()
     unbiased = UNBIASED.value
     source["unbiased"] = pathlib.Path(unbiased).absolute() if _is_file(unbiased) else unbiased
+    if SYSTEM.value == "vae":
+        source[PIXELS.name] = PIXELS.value
     source[cli.MATMUL_PRECISION.name] = cli.MATMUL_PRECISION.value
     told = {"system": SYSTEM.value, **source, **config.flat()}
     lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]

@@ -14,6 +14,7 @@ from typing import Any
 
 from mnar_ebm import settings
 from mnar_ebm._settings import check_settings, setting
+from mnar_ebm.likelihoods import DISCRETE
 from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.settings import (
     STANDARDISERS,
@@ -94,11 +95,12 @@ class Config:
                 "validation_fraction: expected above 0 with a tilt, whose scale is chosen on "
                 "held-out rows, got 0"
             )
-        is_discrete = self.model.likelihood == "bernoulli" and tilt in ("data", "joint")
+        likelihood = self.model.likelihood
+        is_discrete = likelihood in DISCRETE and tilt in ("data", "joint")
         if phase in ("cd", "pcd") and is_discrete:
             raise ValueError(
                 f"negative_phase: expected one of snis, jensen, nce for the {tilt} tilt under "
-                f"likelihood bernoulli, whose values are discrete, got {phase!r}"
+                f"likelihood {likelihood}, whose values are discrete, got {phase!r}"
             )
 
     def replace(self, **settings: Any) -> "Config":

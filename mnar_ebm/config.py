@@ -14,6 +14,7 @@ from typing import Any
 
 from mnar_ebm import settings
 from mnar_ebm._settings import check_settings, setting
+from mnar_ebm.likelihoods import DISCRETE
 from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.negative_phases import check_goes_with
 from mnar_ebm.settings import (
@@ -95,17 +96,18 @@ class Config:
                 "validation_fraction: expected above 0 with a tilt, whose scale is chosen on "
                 "held-out rows, got 0"
             )
+        likelihood = self.model.likelihood
         check_goes_with(
             self.negatives.negative_phase,
             tilt,
-            self.model.likelihood == "bernoulli",
-            "under likelihood bernoulli, whose values are discrete",
+            likelihood in DISCRETE,
+            f"under likelihood {likelihood}, whose values are discrete",
         )
         is_inverted = self.negatives.chain_start == "data" and tilt in ("data", "joint")
-        if is_inverted and self.model.likelihood != "gaussian":
+        if is_inverted and likelihood != "gaussian":
             raise ValueError(
                 f"chain_start: expected base for the {tilt} tilt under likelihood "
-                f"{self.model.likelihood}, whose noise a value does not tell, got 'data'"
+                f"{likelihood}, whose noise a value does not tell, got 'data'"
             )
 
     def replace(self, **settings: Any) -> "Config":

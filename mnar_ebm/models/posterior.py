@@ -62,7 +62,24 @@ class Encoded(NamedTuple):
         return self.mode + self.scale * noise, log_prior(noise) - jnp.log(self.scale).sum()
 
 
-def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | Laplace:
+class Point(NamedTuple):
+    """What an autoencoder has for q: all weight on one latent, of which p/q is taken for 1.
+
+    The weights of a row are then p(x_obs|z), how well it is reconstructed, and bound nothing.
+
+    Attributes:
+        mode: [L]
+    """
+
+    mode: Array
+
+    def draw(self, noise: Array) -> tuple[Array, Array]:
+        """Return the latent [K, L] and log p(z) in place of log q [K], as often as the noise."""
+        z = jnp.broadcast_to(self.mode, noise.shape)
+        return z, log_prior(z)
+
+
+def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | Point | Laplace:
     """Return q(z|x_obs, s) of a row, the encoder's, or Laplace's if there is none.
 
     Args:
@@ -71,6 +88,8 @@ def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | 
         x: a row; what a missing cell holds is not read. [D]
         mask: ``True`` where observed. [D]
     """
+    if model.vae.encode is not None and model.vae.is_point:
+        return Point(model.vae.encode(params.base, x, mask)[0])
     if model.vae.encode is not None:
         return Encoded(*model.vae.encode(params.base, x, mask))
     filled, start = not_asked.filled(x, mask), jnp.zeros(model.vae.latent_dim, x.dtype)

@@ -1,5 +1,6 @@
 """A trained model and what is needed to use it on rows in their original units."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
 from mnar_ebm.negative_phases import NEGATIVE_PHASES
 from mnar_ebm.settings import SLOPES
 from mnar_ebm.tilted.facts import TableFacts
-from mnar_ebm.types import Batch
+from mnar_ebm.types import Array, Batch
 
 
 class FittedModel(NamedTuple):
@@ -144,6 +145,28 @@ class FittedModel(NamedTuple):
                 f"{self.facts.standardiser.scale[column]:.3g} more or less"
             )
 
+    def encode(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return means and standard deviations of q(z|x_obs, s) of rows. [N, L] each.
+
+        Args:
+            x: rows in their original units, NaN where missing. [N, D]
+
+        Raises:
+            TypeError: ``x`` is not numeric.
+            ValueError: ``x`` has another number of columns than the training table, or the model
+                has no encoder.
+        """
+        if self.model.vae.encode is None:
+            raise ValueError("proposal: expected a model with an encoder, got one of 'laplace'")
+        x = _checks.check_table("x", x, len(self.facts.columns), self.facts.columns)
+        loc, scale = _encode(self.model, self.params, *self.standardise(x))
+        return np.asarray(loc), np.asarray(scale)
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Return E[x|z] of latents, in original units. [N, L] -> [N, D]."""
+        mean = np.asarray(_decode(self.model, self.params, jnp.asarray(z)), np.float64)
+        return self.facts.beside_atoms(self.facts.standardiser.invert(mean))
+
     def sample(self, num_samples: int, *, seed: int = 0, **settings: Any) -> Samples:
         """Draw rows of the tilted model, in original units: the population, not who answered.
 
@@ -171,14 +194,15 @@ def check_sizes(config: Config, facts: TableFacts) -> None:
     settings, num_columns = config.model, len(facts.columns)
     sizes, negatives = config.optimisation, config.negatives
     width = settings.latent_dim + num_columns
+    widest = max(settings.hidden_dim, *settings.widths)
     has_negatives = settings.tilt != "none"
     is_linear = settings.decoder == "linear" and settings.proposal == "laplace"
     has_hidden = has_negatives or not is_linear
     has_buffer = has_negatives and NEGATIVE_PHASES[negatives.negative_phase].is_persistent
     rows = sizes.batch_size * width
     floats = {
-        "latent_dim": 4.0 * settings.latent_dim * min(num_columns, settings.hidden_dim),
-        "hidden_dim": 4.0 * settings.hidden_dim * (settings.hidden_dim + width) * has_hidden,
+        "latent_dim": 4.0 * settings.latent_dim * min(num_columns, widest),
+        "hidden_dim": 4.0 * widest * (widest + width) * has_hidden,
         "batch_size": rows,
         "num_importance_samples": float(rows) * sizes.num_importance_samples,
         "num_negatives": float(width) * negatives.num_negatives * has_negatives,
@@ -228,6 +252,17 @@ def restore(config: Config, facts: TableFacts, params: Params) -> FittedModel:
     """Return the model of ``config`` with parameters that it was given before."""
     model = _make_model(config, facts)
     return FittedModel(config, facts, model, params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model: Model, params: Params, x: Array, mask: Array) -> tuple[Array, Array]:
+    assert model.vae.encode is not None
+    return jax.vmap(functools.partial(model.vae.encode, params.base))(x, mask)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(model: Model, params: Params, z: Array) -> Array:
+    return model.vae.likelihood.mean(model.vae.decode(params.base, z))
 
 
 _init_params = jax.jit(init_params, static_argnums=1)

@@ -14,5 +14,5 @@ def _stopped(
         sys.__excepthook__(kind, error, trace)
 
 
-if sys.argv[:1] == ["-m"]:  # a command, whose imports take seconds
+if sys.argv[:1] == ["-m"] or __name__ != "experiments":  # a command, whose imports take seconds
     sys.excepthook = _stopped

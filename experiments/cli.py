@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 import jax
 from absl import app, flags, logging
 
-from experiments import help
 from mnar_ebm import cache_compilations
 from mnar_ebm.training import InterruptedTraining, NonFiniteLossError, checkpoints
+
+from . import help
 
 MATMUL_PRECISION = flags.DEFINE_enum(
     "matmul_precision",
@@ -29,6 +30,7 @@ RUN_FILES = (
     *("run.cfg", "log.jsonl", "metrics.json", "imputed.csv"),
     *("training.png", "densities.png", "marginals.png", "latent.png"),
     *("filters.png", "chain.png", "states.png", "statistics.png", "draws.png"),
+    *("reconstructions.png", "posterior.png"),
 )
 """What a run writes into its folder, beside checkpoints."""
 
@@ -118,7 +120,7 @@ def expand(args: Iterable[str], folder: str | None = None, seen: Sequence[str] =
     """Return the arguments with every ``--flagfile=F`` replaced in place by what F says.
 
     F is looked for in the working directory, beside the file that names it, then in
-    ``experiments/configs``. Later flags override earlier ones.
+    ``configs`` beside this file. Later flags override earlier ones.
 
     Raises:
         flags.Error: a file is not found, or includes itself.
@@ -144,7 +146,7 @@ def expand(args: Iterable[str], folder: str | None = None, seen: Sequence[str] =
 
 
 def _find(name: str, folder: str | None) -> str:
-    configs = importlib.resources.files("experiments") / "configs"
+    configs = importlib.resources.files(__package__) / "configs"
     for base in filter(None, (os.getcwd(), folder, os.fspath(configs))):  # type: ignore[call-overload]
         path = os.path.join(base, os.path.expanduser(name))
         if os.path.isfile(path):

@@ -1,6 +1,6 @@
 """Make metrics and figures of a finished run again.
 
-python -m experiments.evaluate --workdir=RUN
+mnar-ebm evaluate --workdir=RUN
 """
 
 import pathlib
@@ -9,11 +9,12 @@ import time
 
 from absl import flags
 
-from experiments import cli, settings, systems
 from mnar_ebm.training import saved
 
+from . import cli, settings, systems
+
 flags.adopt_module_key_flags(cli)
-WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of train.", required=True)
 
 
 def main() -> None:

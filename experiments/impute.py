@@ -1,22 +1,29 @@
-"""Complete a CSV file with a trained model.
+"""Complete a file with a trained model: CSV, a survey's, Parquet or Arrow.
 
-python -m experiments.impute --workdir=RUN --input=in.csv --output=out.csv --num_imputations=20
+mnar-ebm impute --workdir=RUN --input=in.csv --output=out.csv --num_imputations=20
 """
 
+import dataclasses
 import pathlib
 
 import numpy as np
 import pandas as pd
 from absl import flags
 
-from experiments import cli, systems
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 
+from . import cli, systems
+
 flags.adopt_module_key_flags(cli)
-WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
-INPUT = flags.DEFINE_string("input", None, "CSV file with empty cells.", required=True)
-OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of train.", required=True)
+INPUT = flags.DEFINE_string("input", None, "File with empty cells, as --data_path.", required=True)
+OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "File to write: CSV, Parquet or Arrow; or of a file of SPSS or Stata such a one, with labels.",
+    required=True,
+)
 NUM_IMPUTATIONS = flags.DEFINE_integer(
     "num_imputations",
     1,
@@ -26,6 +33,8 @@ NUM_IMPUTATIONS = flags.DEFINE_integer(
 NUM_SAMPLES = flags.DEFINE_integer(
     "num_importance_samples", None, "Importance samples for each row; as in training by default."
 )
+MISSING_CODES = flags.DEFINE_string("missing_codes", None, "As in training; the same by default.")
+NOT_ASKED = flags.DEFINE_bool("fill_not_asked", False, "Fill what was not asked, too.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 AT_RANDOM = flags.DEFINE_bool(
     "gaps_at_random", False, "The gaps of these rows are at random, as those of unbiased rows are."
@@ -45,14 +54,17 @@ def main() -> None:
     cli.check_seed(SEED.value)
     output = pathlib.Path(OUTPUT.value)
     several = NUM_IMPUTATIONS.value > 1
+    if several and output.suffix != ".csv":
+        raise ValueError(f"--output: expected a CSV file for several imputations, got {output}")
     mean_path, std_path = (output.with_suffix(f".{name}.csv") for name in ("mean", "std"))
     for path in (output, mean_path, std_path) if several else (output,):
         cli.check_output(path, OVERWRITE.value)
 
     system = systems.named(systems.of_run(WORKDIR.value))
     system.check_told("impute", [flag.name for flag in OPTIONS if flag.present])
-    options = {flag.name: flag.value for flag in OPTIONS}
+    options = {flag.name: flag.value for flag in (*OPTIONS, MISSING_CODES)}
     csv, mean, draws, scale, notes = system.impute(WORKDIR.value, INPUT.value, options)
+    csv = dataclasses.replace(csv, fills_not_asked=NOT_ASKED.value)
     if several:
         with replacing(output) as part:
             data.long_table(csv, draws, scale).to_csv(part, index=False)
@@ -63,8 +75,9 @@ def main() -> None:
             std[list(csv.file_columns)].to_csv(part, index=False, float_format="%.6g")
     else:
         data.write_completed(output, csv, mean, scale)
-    missing = np.isnan(csv.x)
-    print(f"{INPUT.value}: {len(csv.x)} rows, {missing.sum()} gaps filled; wrote {output}")
+    num_gaps, num_filled = np.isnan(csv.x).sum(), data.is_to_fill(csv).sum()
+    left = f", {num_gaps - num_filled} left that were not asked" * bool(num_gaps > num_filled)
+    print(f"{INPUT.value}: {len(csv.x)} rows, {num_filled} gaps filled{left}; wrote {output}")
     for note in notes:
         print(note)
 

@@ -10,14 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import baselines, figures, published
-from experiments.given import Given
 from mnar_ebm import Config, data, diagnostics
 from mnar_ebm.debiasing import UnbiasedReport
 from mnar_ebm.files import replacing
 from mnar_ebm.inference.imputation import Imputation
 from mnar_ebm.metrics import imputation_rmse
 from mnar_ebm.tilted import FittedModel, TiltReport
+
+from . import baselines, figures, published
+from .given import Given
 
 METHODS = {
     "mean": "column mean",
@@ -72,6 +73,7 @@ def evaluate(
         "steps_per_second": float(np.median([record["steps_per_second"] for record in log])),
         "wall_seconds": time.perf_counter() - started,
     }
+    assert given.csv is not None  # images alone have none
     data.write_completed(
         workdir / "imputed.csv", given.csv, imputed.mean, fitted.facts.standardiser.scale
     )

@@ -1,6 +1,6 @@
 """Make the results table of a README from the metrics.json of run folders.
 
-python -m experiments.results --readme=README.md --runs=runs/RUN1,runs/RUN2
+mnar-ebm results --readme=README.md --runs=runs/RUN1,runs/RUN2
 """
 
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import cli, markdown
+from . import cli, markdown
 
 README = flags.DEFINE_string(
     "readme", None, "File whose lines between the two markers are replaced; printed if not given."

@@ -1,18 +1,19 @@
 """Draw rows from a trained model, tilt included: of the population, not of those who answered.
 
-python -m experiments.sample --workdir=RUN --output=samples.csv --num_samples=1000
+mnar-ebm sample --workdir=RUN --output=samples.csv --num_samples=1000
 """
 
 import pathlib
 
 from absl import flags
 
-from experiments import cli, systems
 from mnar_ebm import inference as sampling
 from mnar_ebm.files import replacing
 
+from . import cli, systems
+
 flags.adopt_module_key_flags(cli)
-WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of train.", required=True)
 OUTPUT = flags.DEFINE_string("output", None, "CSV file to write.", required=True)
 METHOD = flags.DEFINE_enum(
     "method",

@@ -1,6 +1,6 @@
 """Tell how a statistic of a column depends on what its gaps hold beyond a trained model.
 
-python -m experiments.sensitivity --workdir=RUN --input=table.csv --column=income \
+mnar-ebm sensitivity --workdir=RUN --input=table.csv --column=income \
     --gamma=-1,-0.5,0,0.5,1 --output=sensitivity.csv
 """
 
@@ -11,16 +11,19 @@ import numpy as np
 from absl import flags
 
 import mnar_ebm
-from experiments import cli
 from mnar_ebm import data
 from mnar_ebm.estimator import analysis, departures, statistics
 from mnar_ebm.estimator.ensemble import Ensemble
 from mnar_ebm.files import replacing
 from mnar_ebm.kinds import Block
 
+from . import cli
+
 flags.adopt_module_key_flags(cli)
-WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of experiments.train.", required=True)
-INPUT = flags.DEFINE_string("input", None, "CSV file with empty cells.", required=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of train.", required=True)
+INPUT = flags.DEFINE_string(
+    "input", None, "File with empty cells, as --data_path of train.", required=True
+)
 OUTPUT = flags.DEFINE_string(
     "output", None, "CSV file to write, one row a size; the figure is beside it.", required=True
 )
@@ -73,7 +76,7 @@ def main() -> None:
     if NUM_SAMPLES.value is not None:
         config = fitted.config.replace(num_imputation_samples=NUM_SAMPLES.value)
         fitted = fitted._replace(config=config)
-    x = data.align(data.read_csv(INPUT.value), fitted.facts.columns).x
+    x = data.align(data.read_rows(INPUT.value), fitted.facts.columns).x
     chosen = analysis.find_columns(COLUMN.value, fitted.facts.columns)
     targets = [
         departures.make_target(fitted.facts.columns[i], Block("numeric", 0, i), x) for i in chosen

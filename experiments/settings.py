@@ -2,14 +2,18 @@
 
 import dataclasses
 import pathlib
+import sys
+import warnings
 from typing import Any
 
 from absl import flags
 
-from experiments import cli, systems
-from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config, settings_by_group
+from mnar_ebm.data.codes import warn_of_codes
+
+from . import cli, pixels, systems
+from .given import Given
 
 SYSTEM = flags.DEFINE_enum(
     "system",
@@ -22,7 +26,10 @@ DATASET = flags.DEFINE_string(
     "dataset", "breast_cancer", f"Named data set: one of {', '.join(data.names())}."
 )
 DATA_PATH = flags.DEFINE_string(
-    "data_path", None, "CSV file of one's own, with empty cells; it overrides --dataset."
+    "data_path",
+    None,
+    "File of one's own, with empty cells: CSV, SPSS (.sav, .por), Stata (.dta), SAS (.sas7bdat), "
+    "Parquet or Arrow; it overrides --dataset.",
 )
 UNBIASED = flags.DEFINE_string(
     "unbiased",
@@ -30,6 +37,19 @@ UNBIASED = flags.DEFINE_string(
     "Unbiased sample of the population, to tilt to: a CSV file or a named data set with the same "
     "columns; a column of --data_path that is 1 in these rows and 0 in the others; or a share, as "
     "0.05, of the rows of a named data set, drawn at random, whose gaps are filled by the truth.",
+)
+MISSING_CODES = flags.DEFINE_string(
+    "missing_codes",
+    None,
+    "Numbers in --data_path that stand for missing values, and why, as 'income: -9 refused, -8 not "
+    "asked; *: 99', * for all columns. What was not asked is no part of the mechanism.",
+)
+PIXELS = flags.DEFINE_enum(
+    "pixels",
+    "grey",
+    pixels.KINDS,
+    "Of images (--system=vae), whose values are from 0 to 1: as they are; drawn once, on with that "
+    "probability, the same draw for every seed; or on above one half.",
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of named data sets.")
 
@@ -94,7 +114,7 @@ def config_from_flags(values: flags.FlagValues = flags.FLAGS, system: str | None
             raise ValueError(
                 f"--{name}: expected a setting of --system={system}, got one of others"
             )
-    return systems.SYSTEMS[system](**told)
+    return systems.SYSTEMS[system](**systems.DEFAULTS.get(system, {}) | told)
 
 
 def config_from_flagfile(name: str) -> Config:
@@ -120,14 +140,18 @@ def load_rows() -> Given:
     """Return the rows that the flags ask for.
 
     Raises:
-        ValueError: a name is unknown, a file is missing or cannot be read as a table, or the
-            unbiased rows do not go with the others.
+        ValueError: a name is unknown, a file is missing or cannot be read as a table, the unbiased
+            rows do not go with the others, or pixels are told of what are no images.
     """
+    if SYSTEM.value == "vae":
+        return _load_images()
+    if PIXELS.present:
+        raise ValueError(f"--pixels: expected it with --system=vae, got {SYSTEM.value}")
     if DATA_PATH.value is None:
         table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
         csv = data.from_table(table)
     else:
-        csv = data.read_csv(DATA_PATH.value, require_observed=True)
+        csv = _read_own(DATA_PATH.value)
         if UNBIASED.value in csv.columns:
             csv, unbiased = data.split_marked(csv, UNBIASED.value)
             table = data.to_table(csv, dataset_name())
@@ -140,6 +164,34 @@ def load_rows() -> Given:
         return Given(table, csv, table, _load_unbiased(UNBIASED.value, table))
     selected, unbiased, whole = data.follow_up(table, share, flags.FLAGS.seed)
     return Given(selected, data.from_table(whole), whole, unbiased)
+
+
+def _read_own(path: str) -> data.Csv:
+    """Return the rows of a file; tell what is left out, and what looks like an untold code."""
+    codes = MISSING_CODES.value or ""
+    csv = data.read_rows(path, require_observed=True, missing_codes=codes)
+    if names := data.left_out(csv):
+        print(f"note: left out, for they hold no numbers: {', '.join(names)}", file=sys.stderr)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_codes(csv.x, csv.columns, "--missing_codes makes them gaps")
+    for one in caught:
+        print(f"warning: {one.message}", file=sys.stderr)
+    return csv
+
+
+def _load_images() -> Given:
+    """Return images, and their classes if they are a named set that has some."""
+    if UNBIASED.value is not None:
+        raise ValueError("--unbiased: expected none with --system=vae; --system=tilted takes it")
+    if DATA_PATH.value is None:
+        table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
+        classes = data.labels(DATASET.value, DATA_DIR.value)
+    else:
+        csv = _read_own(DATA_PATH.value)
+        table, classes = data.to_table(csv, dataset_name()), None
+    table = pixels.prepare(table, PIXELS.value)
+    return Given(table, None, table, labels=classes)
 
 
 def _share(text: str) -> float | None:
@@ -157,10 +209,10 @@ def _load_unbiased(name: str, table: data.Table) -> data.Table:
         return data.make_table("unbiased", given.columns, x)
     if not pathlib.Path(name).is_file():
         raise ValueError(
-            "--unbiased: expected a CSV file, a named data set, a share from 0 to 1, or a column "
+            "--unbiased: expected a file, a named data set, a share from 0 to 1, or a column "
             f"of --data_path, got {name!r}"
         )
-    return data.to_table(data.align(data.read_csv(name), table.columns), "unbiased")
+    return data.to_table(data.align(data.read_rows(name), table.columns), "unbiased")
 
 
 def to_flagfile(config: Any) -> str:
@@ -169,10 +221,13 @@ def to_flagfile(config: Any) -> str:
     for name in ("data_path", "data_dir"):
         source[name] = source[name] and pathlib.Path(source[name]).absolute()
     unbiased = UNBIASED.value
+    source[MISSING_CODES.name] = MISSING_CODES.value
     source["unbiased"] = pathlib.Path(unbiased).absolute() if _is_file(unbiased) else unbiased
+    if SYSTEM.value == "vae":
+        source[PIXELS.name] = PIXELS.value
     source[cli.MATMUL_PRECISION.name] = cli.MATMUL_PRECISION.value
     told = {"system": SYSTEM.value, **source, **config.flat()}
-    lines = ["# python -m experiments.train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
+    lines = ["# mnar-ebm train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]
     for name, value in told.items():
         if isinstance(value, (list, tuple)):
             value = ",".join(map(str, value))

@@ -1,7 +1,7 @@
 """Train a model and fill its run folder: a tilted VAE of incomplete data, or another system.
 
-python -m experiments.train --flagfile=latent.cfg
-python -m experiments.train --flagfile=rbm.cfg
+mnar-ebm train --flagfile=latent.cfg
+mnar-ebm train --flagfile=rbm.cfg
 """
 
 import pathlib
@@ -13,9 +13,10 @@ from typing import Any
 from absl import flags
 from tqdm import tqdm
 
-from experiments import cli, settings, systems
 from mnar_ebm import training
 from mnar_ebm.files import replacing
+
+from . import cli, settings, systems
 
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Run folder (runs/DATASET-MODEL-seedSEED): checkpoints, metrics, figures."

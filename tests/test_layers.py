@@ -17,7 +17,7 @@ LAYERS = (
     ("types", "_checks", "kinds", "numerics", "programs", "moved"),
     ("compilation", "devices", "files", "memory"),
     ("samplers", "nets", "likelihoods", "data", "diagnostics"),
-    ("missingness", "training"),
+    ("missingness", "negative_phases", "training"),
     ("_settings", "settings", "config"),
     ("models",),
     ("objectives",),
@@ -29,6 +29,7 @@ LAYERS = (
     ("run",),
     ("screening",),
     ("estimator",),
+    ("__main__",),
 )
 LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 MODULES = [

@@ -12,19 +12,24 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
-from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config
-from mnar_ebm.recipes import ising, points, rbm
+from mnar_ebm.recipes import ising, points, rbm, vae
 from mnar_ebm.training import saved
+
+from ..given import Given
 
 SYSTEMS: dict[str, Any] = {
     "tilted": Config,
     "rbm": rbm.Config,
     "ising": ising.Config,
     "ebm": points.Config,
+    "vae": Config,
 }
 """Settings of each system, by the name of its module here."""
+
+DEFAULTS: dict[str, dict[str, Any]] = {"vae": vae.DEFAULTS}
+"""Settings that a system starts from where they are not the defaults of its class."""
 
 
 class Drawn(NamedTuple):
@@ -89,7 +94,7 @@ class System(Protocol):
 
 def named(name: str) -> Any:
     """Return the module of a system."""
-    return importlib.import_module(f"experiments.systems.{name}")
+    return importlib.import_module(f".{name}", __package__)
 
 
 def of_run(workdir: str | os.PathLike[str]) -> str:

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from experiments import report
-from experiments.given import Given
-from experiments.systems import Completed, Drawn, ebm_figures, shared
 from mnar_ebm import data
 from mnar_ebm.recipes import points as recipe
 from mnar_ebm.recipes.points import Config, FittedDensity
+
+from .. import report
+from ..given import Given
+from . import Completed, Drawn, ebm_figures, shared
 
 NUM_DRAWS = 100
 """Draws that a bracket starts from, and chains of the long-run check."""
@@ -54,7 +55,7 @@ def headline(record: dict[str, Any]) -> str:
 def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started: float) -> None:
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
     _, rows = recipe.table_facts(fitted.config, given.table)
-    parts = shared.parts_of(fitted, rows)
+    parts = shared.parts_of(fitted, fitted.as_fitted(rows))
     seed = fitted.config.seed
     energies, draws = fitted.long_run(fitted.sample(NUM_DRAWS, seed).draws, seed)
     sides = fitted.bracket(draws, seed)
@@ -66,7 +67,7 @@ def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started
         "energy_of_rows": {name: fitted.mean_energy(part) for name, part in parts.items()},
     }
     ebm_figures.draw_training(report.read_log(workdir), workdir / "training.png")
-    ebm_figures.draw_rows(fitted, parts["train"], np.asarray(draws), workdir / "draws.png")
+    ebm_figures.draw_rows(fitted, parts["train"], draws, workdir / "draws.png")
     metrics = shared.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
     _print_report(metrics, fitted, workdir)
 
@@ -118,7 +119,7 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     crowd = fitted.sample(options["num_samples"], options["seed"])
     draws = fitted.settle(crowd.draws, options["num_steps"], options["seed"])
     moved = fitted.mean_energy(draws) - fitted.mean_energy(crowd.draws)
-    frame = pd.DataFrame(fitted.original(draws), columns=list(fitted.facts.columns))
+    frame = pd.DataFrame(fitted.shown(draws), columns=list(fitted.facts.columns))
     for name, scale in zip(frame, fitted.facts.standardiser.scale, strict=True):
         frame[name] = [data.to_text(value, scale) for value in frame[name]]
     notes = [] if bool(crowd.is_finished) else ["warning: the particles did not reach the model"]
@@ -137,7 +138,7 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
 def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file, completed by chains on what is missing of each."""
     fitted = recipe.load(workdir)
-    csv = data.align(data.read_csv(path), fitted.facts.columns)
+    csv = data.align(data.read_rows(path), fitted.facts.columns)
     mean, draws, shares = fitted.impute(csv.x, options["num_imputations"], options["seed"])
     notes = []
     if len(shares) and (share := np.median(shares)) < FEWEST_CANDIDATES:

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from experiments import report
-from experiments.given import Given
-from experiments.systems import Completed, Drawn, lattice_figures, shared
 from mnar_ebm import diagnostics
 from mnar_ebm.recipes import ising as recipe
 from mnar_ebm.recipes.ising import Config, FittedLattice
 from mnar_ebm.recipes.units import table_facts
+
+from .. import report
+from ..given import Given
+from . import Completed, Drawn, lattice_figures, shared
 
 NUM_CHAINS, NUM_DRAWS = 100, 50
 """Chains by which the model is compared with its rows, and draws of each."""

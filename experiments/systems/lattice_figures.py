@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 
-from experiments import figures  # its settings of matplotlib
 from mnar_ebm.recipes.ising import FittedLattice
+
+from .. import figures  # its settings of matplotlib
 
 
 def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib import pyplot as plt
 
-from experiments import figures  # its settings of matplotlib
 from mnar_ebm.boltzmann import rbm
 from mnar_ebm.recipes.rbm import FittedMachine
+
+from .. import figures  # its settings of matplotlib
 
 _SWEEPS = (0, 1, 3, 10, 30, 100, 300, 1000)
 

@@ -3,12 +3,13 @@
 import pathlib
 from typing import Any
 
-from experiments import report
-from experiments.given import Given
-from experiments.systems import Completed, Drawn, machine_figures, shared
 from mnar_ebm.recipes import rbm as recipe
 from mnar_ebm.recipes.rbm import Config, FittedMachine
 from mnar_ebm.recipes.units import table_facts
+
+from .. import report
+from ..given import Given
+from . import Completed, Drawn, machine_figures, shared
 
 
 def label(config: Config) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments import report
-from experiments.given import Given
-from experiments.systems import Completed, Drawn
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 from mnar_ebm.recipes import units
 from mnar_ebm.recipes.run import split_rows
+
+from .. import report
+from ..given import Given
+from . import Completed, Drawn
 
 OF_UNITS = {
     "sample": ("num_samples", "seed", "num_steps"),
@@ -94,7 +95,7 @@ def drawn_bits(fitted: Any, options: dict[str, Any], words: str, notes: list[str
 
 def impute_bits(fitted: Any, path: str, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a unit is on, draws hold bits."""
-    csv = data.align(data.read_csv(path), fitted.facts.columns)
+    csv = data.align(data.read_rows(path), fitted.facts.columns)
     mean, draws = fitted.impute(csv.x, options["num_imputations"], options["seed"])
     notes = []
     if fitted.facts.cut is not None:

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 import mnar_ebm
-from experiments import report
-from experiments.given import Given
-from experiments.systems import Completed, Drawn
 from mnar_ebm import Config, data
 from mnar_ebm import inference as sampling
 from mnar_ebm.tilted import FittedModel, TiltReport
+
+from .. import report
+from ..given import Given
+from . import Completed, Drawn
 
 
 def label(config: Config) -> str:
@@ -93,12 +94,21 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.3f}"
 
 
+def codes_of_run(workdir: str) -> str:
+    """Return the codes for missing values that a run was told, or none."""
+    lines = (pathlib.Path(workdir) / "run.cfg").read_text(encoding="utf-8").splitlines()
+    told = [line.partition("=")[2] for line in lines if line.startswith("--missing_codes=")]
+    return (told or [""])[-1]
+
+
 def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file, completed from the posterior of their gaps."""
     fitted = mnar_ebm.load(workdir)
     if options["gaps_at_random"]:
         fitted = fitted.without_mechanism()
-    csv = data.align(data.read_csv(path), fitted.facts.columns)
+    codes = options["missing_codes"]
+    codes = codes_of_run(workdir) if codes is None else codes
+    csv = data.align(data.read_rows(path, missing_codes=codes), fitted.facts.columns)
     several = options["num_imputations"] > 1
     imputed = fitted.impute(
         csv.x,

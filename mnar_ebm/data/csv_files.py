@@ -13,10 +13,12 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from csv import Error, reader, writer
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mnar_ebm.data import reasons
 from mnar_ebm.data.table import Table, make_table
 from mnar_ebm.files import replacing
 
@@ -44,6 +46,8 @@ class Csv:
         text: the cells as they stand in the file. [N, D]
         x: the cells as numbers; NaN where missing. [N, D]
         file_columns: names, in the order of the file.
+        source: what the table was taken of, if it is no CSV file: a survey, or a data frame.
+        fills_not_asked: whether cells that were not asked are filled, too, in what is written.
     """
 
     path: str
@@ -51,6 +55,8 @@ class Csv:
     text: np.ndarray
     x: np.ndarray
     file_columns: Names
+    source: Any = None
+    fills_not_asked: bool = False
 
 
 def read_csv(path: Path, require_observed: bool = False) -> Csv:
@@ -164,33 +170,6 @@ def align(csv: Csv, columns: Iterable[str]) -> Csv:
         )
     order = [csv.columns.index(name) for name in columns]
     return dataclasses.replace(csv, columns=columns, text=csv.text[:, order], x=csv.x[:, order])
-
-
-def split_marked(csv: Csv, column: str) -> tuple[Csv, Csv]:
-    """Return the rows where a column is 0 and those where it is 1, both without that column.
-
-    Raises:
-        ValueError: the column holds something else, or the same in all rows.
-    """
-    index = csv.columns.index(column)
-    mark = csv.x[:, index]
-    is_wrong = ~np.isin(mark, (0, 1))
-    if is_wrong.any():
-        row = int(np.argmax(is_wrong))
-        raise ValueError(
-            f"{csv.path}: expected 0 or 1 in column {column!r}, got {csv.text[row, index]!r} "
-            f"in row {row}"
-        )
-    if mark.all() or not mark.any():
-        raise ValueError(f"{csv.path}: expected both 0 and 1 in column {column!r}, got one alone")
-    keep = np.arange(len(csv.columns)) != index
-    names = tuple(name for name in csv.columns if name != column)
-    file_names = tuple(name for name in csv.file_columns if name != column)
-
-    def part(rows: np.ndarray) -> Csv:
-        return Csv(csv.path, names, csv.text[rows][:, keep], csv.x[rows][:, keep], file_names)
-
-    return part(mark == 0), part(mark == 1)
 
 
 def write_completed(path: Path, csv: Csv, x: np.ndarray, scale: Scale = 0.0) -> None:
@@ -326,12 +305,17 @@ def to_text(value: float, scale: float) -> str:
     return f"{value:.{min(digits, 15)}g}"
 
 
+def is_to_fill(csv: Csv) -> np.ndarray:
+    """Return which cells are filled in what is written. [N, D]."""
+    return np.isnan(csv.x) & (csv.fills_not_asked | ~reasons.is_not_asked(csv.x))
+
+
 def _complete(csv: Csv, x: np.ndarray, scale: Scale) -> np.ndarray:
     """Return the file's cells [N, D] in its own order of columns, the missing ones filled."""
     x = np.asarray(x)
     if x.shape != csv.x.shape:
         raise ValueError(f"{csv.path}: expected values of shape {csv.x.shape}, got {x.shape}")
-    text, missing = csv.text.copy(), np.isnan(csv.x)
+    text, missing = csv.text.copy(), is_to_fill(csv)
     scales = np.broadcast_to(scale, x.shape)[missing].tolist()
     text[missing] = [to_text(*pair) for pair in zip(x[missing].tolist(), scales, strict=True)]
     return text[:, [csv.columns.index(name) for name in csv.file_columns]]

@@ -22,7 +22,7 @@ class Table:
     Attributes:
         name: what the table is called.
         columns: the D names.
-        x: values; NaN where missing. [N, D]
+        x: values; NaN where missing, which may tell why (``data.reasons``). [N, D]
         mask: ``True`` where the value was observed. [N, D]
         truth: the complete values, where they are known. [N, D]
         blocks: which of the columns are those of discrete ones; none if all are numeric.

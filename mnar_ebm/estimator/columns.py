@@ -27,6 +27,7 @@ import pandas as pd
 from pandas.api import types
 
 from mnar_ebm.data.csv_files import DOTS
+from mnar_ebm.estimator import frames
 from mnar_ebm.estimator.column_type import ColumnType, dense, is_number
 from mnar_ebm.estimator.two_valued import as_levels, number_codes, unknown_level
 from mnar_ebm.kinds import Block, make_blocks
@@ -48,12 +49,14 @@ def learn(X: Any, missing_values: float, two_valued: str = "binary") -> tuple[Co
             these, or more levels than a name or a date has; the message tells of all of them.
         ValueError: two columns have one name.
     """
+    is_polars, X = frames.is_polars(X), frames.as_pandas(X)
     if not isinstance(X, pd.DataFrame):
         return ()
     if not X.columns.is_unique:
         name = X.columns[X.columns.duplicated()][0]
         raise ValueError(f"X: expected distinct column names, got {name!r} more than once")
-    if all(is_number(X.iloc[:, i].dtype) for i in range(X.shape[1])):
+    keeps_types = frames.keeps_types(X) or is_polars
+    if not keeps_types and all(is_number(X.iloc[:, i].dtype) for i in range(X.shape[1])):
         return ()
     frame = hide_marked(X, missing_values)
     found = [_learn_column(name, frame.iloc[:, i]) for i, name in enumerate(X.columns)]
@@ -63,7 +66,7 @@ def learn(X: Any, missing_values: float, two_valued: str = "binary") -> tuple[Co
             f"X: expected columns of numbers, truth values or levels, got {'; '.join(refused)}"
         )
     columns = tuple(one for one in found if isinstance(one, ColumnType))
-    if all(column.kind == "numeric" for column in columns):
+    if all(column.kind == "numeric" for column in columns) and not keeps_types:
         return ()
     if two_valued == "numeric":
         return columns
@@ -81,7 +84,8 @@ def _learn_column(name: Any, series: pd.Series) -> ColumnType | str:
         return ColumnType(name, "binary", (False, True) if len(seen) else (), dtype)
     if is_number(dtype) and not types.is_complex_dtype(dtype):
         has_gap = len(seen) < len(series)
-        is_kept = not (types.is_integer_dtype(dtype) and has_gap)
+        is_nullable = isinstance(dtype, pd.api.extensions.ExtensionDtype)
+        is_kept = is_nullable or not (types.is_integer_dtype(dtype) and has_gap)
         return ColumnType(name, dtype=dtype) if is_kept else ColumnType(name)
     if types.is_object_dtype(dtype) or types.is_string_dtype(dtype):
         if all(_is_plain_number(value) for value in seen):
@@ -145,7 +149,8 @@ def is_marked(X: Any, missing_values: float) -> Any:
 
 
 def as_frame(X: Any) -> pd.DataFrame:
-    """Return a table as a data frame."""
+    """Return a table as a data frame of pandas."""
+    X = frames.as_pandas(X)
     return X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X, object))
 
 
@@ -223,16 +228,21 @@ def expand(codes: np.ndarray, columns: tuple[ColumnType, ...]) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def contract(encoded: np.ndarray, columns: tuple[ColumnType, ...]) -> np.ndarray:
+def contract(
+    encoded: np.ndarray, columns: tuple[ColumnType, ...], is_mean: bool = False
+) -> np.ndarray:
     """Return values, and codes of the likeliest level, from means or draws. [..., D'] -> [..., D].
 
-    Values of integer columns are rounded. A column with one level only has that one.
+    Values of integer columns are rounded, but for means of those whose type can hold a gap. A
+    column with one level only has that one.
     """
     codes = []
     for column, block in zip(columns, blocks_of(columns), strict=True):
         own = encoded[..., block.columns]
         if column.kind == "numeric":
-            codes.append(own[..., 0] if column.integer_range is None else np.round(own[..., 0]))
+            is_nullable = isinstance(column.dtype, pd.api.extensions.ExtensionDtype)
+            is_rounded = column.integer_range is not None and not (is_mean and is_nullable)
+            codes.append(np.round(own[..., 0]) if is_rounded else own[..., 0])
         elif column.kind == "binary":
             codes.append(np.minimum(own[..., 0] > 0.5, len(column.levels) - 1))
         else:

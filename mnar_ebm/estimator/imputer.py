@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mnar_ebm import _checks
 from mnar_ebm.data.table import make_table
-from mnar_ebm.estimator import columns, two_valued, validation
+from mnar_ebm.estimator import columns, frames, two_valued, validation
 from mnar_ebm.estimator.analysis import analyse_imputer
 from mnar_ebm.estimator.columns import ColumnType
 from mnar_ebm.estimator.ensemble import Ensemble
@@ -30,10 +30,10 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     missing; a missing value is what both say of it. A row's answer depends on the fitted model and
     on the row alone, not on the rows beside it, but draws of equal rows are independent.
 
-    The dtypes of a pandas data frame tell what its columns are: numbers, truth values, ordered or
-    unordered categories, or text, which is categories too (``estimator.columns``). If some are no
-    numbers, the answer is a data frame with the same dtypes: ``transform`` fills in the likeliest
-    level, ``sample`` draws levels.
+    The types of a data frame, of pandas or polars, tell what its columns are: numbers, truth
+    values, ordered or unordered categories, or text (``estimator.columns``). If some are no
+    numbers, or nullable integers, or it is of polars, the answer is such a frame with the same
+    types: ``transform`` fills in the likeliest level, ``sample`` draws levels.
 
     Args:
         missing_values: what marks a missing cell; NaN, or a number, beside what pandas takes as
@@ -199,7 +199,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             X: table with the columns of ``fit``. [N, D]
 
         Returns:
-            An array, or a data frame where some columns hold levels.
+            An array, or a data frame, as the class tells.
 
         Raises:
             NotFittedError: ``fit`` was not called.
@@ -216,7 +216,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if not self._is_mixed:
             return np.concatenate([filled, flags.astype(filled.dtype)], axis=1)
         names = self.get_feature_names_out()[filled.shape[1] :]
-        return pd.concat([filled, pd.DataFrame(flags, filled.index, names)], axis=1)
+        return frames.beside(filled, pd.DataFrame(flags, columns=names))
 
     def sample(self, X: Any, num_imputations: int = 5) -> Any:
         """Return several completed tables, drawn from the posterior. [M, N, D].
@@ -229,7 +229,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             num_imputations: M.
 
         Returns:
-            An array, or a list of data frames where some columns hold levels.
+            An array, or a list of data frames, as the class tells.
 
         Raises:
             ValueError: M is below 1, or ``X`` has other columns or levels than that of ``fit``.
@@ -319,14 +319,14 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             tables = self.ensemble_.draws(encoded, num_imputations).swapaxes(0, 1)
         else:
             tables = self.ensemble_.mean(encoded)[None]
-        return self._complete(tables, x, mask)
+        return self._complete(tables, x, mask, is_mean=not num_imputations)
 
-    def _complete(self, tables: np.ndarray, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def _complete(self, tables: Any, x: Any, mask: Any, is_mean: bool = False) -> np.ndarray:
         """Return completed tables [M, N, D] of what the n rows with gaps hold. [M, n, D']."""
         rows = np.flatnonzero(~mask[:, self._has_value].all(axis=1))
         filled = np.zeros((len(tables), *x.shape))
         filled[:, rows[:, None], np.flatnonzero(self._has_value)] = np.where(
-            np.isnan(self._constant), columns.contract(tables, self._kept), self._constant
+            np.isnan(self._constant), columns.contract(tables, self._kept, is_mean), self._constant
         )
         filled = np.where(self._has_value, np.clip(filled, *self._limits), 0.0)
         filled = filled if self._is_mixed else two_valued.decoded(filled, self._columns)
@@ -335,15 +335,15 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _encode(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """Return the encoded columns that are modelled, NaN where missing. [N, D']."""
-        x = np.where(mask, x, np.nan)
+        x = np.where(mask | np.isnan(x), x, np.nan)
         x = x if self._is_mixed else two_valued.coded(x, self._columns)
         return columns.expand(x[:, self._has_value], self._kept)
 
-    def _to_frame(self, codes: np.ndarray, mask: np.ndarray, X: Any) -> pd.DataFrame:
-        """Return what ``_fill`` gave as a data frame with the index of X."""
+    def _to_frame(self, codes: np.ndarray, mask: np.ndarray, X: Any) -> Any:
+        """Return what ``_fill`` gave as a data frame of the kind and with the index of X."""
         kept = np.flatnonzero(self._has_value | self.keep_empty_features)
-        given = columns.as_frame(X).iloc[:, kept]
-        return columns.to_frame(codes, [self._columns[i] for i in kept], given, mask[:, kept])
+        given, types = columns.as_frame(X).iloc[:, kept], [self._columns[i] for i in kept]
+        return frames.like(X, columns.to_frame(codes, types, given, mask[:, kept]))
 
     def _tell(self, level: int, line: str) -> None:
         if self.verbose >= level:

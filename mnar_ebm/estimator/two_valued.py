@@ -91,7 +91,7 @@ def unknown_level(column: ColumnType, values: np.ndarray, is_unknown: np.ndarray
 def coded(x: np.ndarray, columns: Sequence[ColumnType]) -> np.ndarray:
     """Return numbers with codes in the columns of two values. [N, D]."""
     parts = [
-        np.where(np.isnan(own), np.nan, number_codes(own, column)) if column.is_two_valued else own
+        np.where(np.isnan(own), own, number_codes(own, column)) if column.is_two_valued else own
         for own, column in zip(x.T, columns, strict=True)
     ]
     return np.stack(parts, axis=1)

@@ -75,12 +75,13 @@ def _validate_numbers(imputer: Any, X: Any, *, is_fit: bool) -> tuple[np.ndarray
         kind = imputer.two_valued
         imputer._columns = two_valued.learn_numbers(names, x, ~is_marked, kind)
     mask = two_valued.known_numbers(x, ~is_marked, imputer._columns, imputer.handle_unknown)
-    return np.where(mask, x, imputer.missing_values).astype(x.dtype), mask
+    is_kept = mask | np.isnan(x)  # a gap may tell why it is one
+    return np.where(is_kept, x, imputer.missing_values).astype(x.dtype), mask
 
 
 def _validate_frame(imputer: Any, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return the codes of a table with levels, and their mask. [N, D]."""
-    validate_data(imputer, X, reset=is_fit, skip_check_array=True)
+    validate_data(imputer, columns.as_frame(X), reset=is_fit, skip_check_array=True)
     codes = columns.to_codes(
         columns.as_frame(X), imputer._columns, imputer.missing_values, imputer.handle_unknown
     )

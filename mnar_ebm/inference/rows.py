@@ -70,9 +70,9 @@ def in_blocks(
     """Apply ``function(rows, num_rows)`` to blocks of one shape and join what it returns.
 
     On a CPU, context managers of JAX's settings reach the first block alone, for they are of a
-    thread.
+    thread. What was not asked keeps its mark (``missingness.not_asked``).
     """
-    x = np.where(mask, x, 0.0).astype(np.float32)
+    x = np.where(mask | np.isposinf(x), x, 0.0).astype(np.float32)
     padding = -len(x) % ROWS_PER_CALL
     rows = jax.tree.map(
         lambda leaf: np.pad(leaf, ((0, padding),) + ((0, 0),) * (leaf.ndim - 1)),

@@ -33,6 +33,7 @@ class GapModel(NamedTuple):
         mean: ``(params, eta, x [D], mask [D], z [K, L]) -> [K, D]``, or ``None``.
         own: the mechanism, whose functions read ``params`` too, and are handed the ``shift``.
         shift: ``(params, x [..., D], mask [..., D], z [..., L]) -> [..., D]``, or 0: h.
+        reads_z: whether h depends on z.
     """
 
     init: Callable[..., PyTree]
@@ -42,6 +43,7 @@ class GapModel(NamedTuple):
     mean: Callable[..., Array] | None
     own: Mechanism
     shift: Callable[..., Shift]
+    reads_z: bool = False
 
 
 def with_common(
@@ -109,4 +111,4 @@ def with_common(
         return own.mean(params, eta, x, mask, shift(params, x, mask, z))
 
     mean_given_z = None if own.mean is None else mean
-    return GapModel(init, sample, log_prob, complete, mean_given_z, own, shift)
+    return GapModel(init, sample, log_prob, complete, mean_given_z, own, shift, num_read > 0)

@@ -12,6 +12,7 @@ from mnar_ebm.missingness.agnostic import agnostic
 from mnar_ebm.missingness.base import Mechanism, mar, mcar, none
 from mnar_ebm.missingness.gap_model import GapModel, with_common
 from mnar_ebm.missingness.levels import mixed_self_masking
+from mnar_ebm.missingness.not_asked import with_not_asked
 from mnar_ebm.missingness.selfmasking import self_masking
 
 
@@ -161,7 +162,8 @@ def make_mechanism(
             the data; the message says what is expected.
     """
     _checks.check_choice("mechanism", name, MECHANISMS)
-    return MECHANISMS[name].make(Wanted(likelihood, num_features, **wanted))
+    mechanism = MECHANISMS[name].make(Wanted(likelihood, num_features, **wanted))
+    return with_not_asked(mechanism)
 
 
 def make_gap_model(

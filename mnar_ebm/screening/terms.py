@@ -25,24 +25,28 @@ PENALTIES = np.geomspace(0.01, 10.0, 8)
 """C, in standard units of the features; the strongest first."""
 
 
-def select_terms(features: np.ndarray, gaps: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+def select_terms(
+    features: np.ndarray, gaps: np.ndarray, earlier: np.ndarray, was_asked: np.ndarray
+) -> np.ndarray:
     """Return which terms are read of each column's gap, as 0 and 1. [F, D, D].
 
     Args:
         features: of rows (``gap_terms.features``). [N, F, D]
         gaps: ``True`` where missing. [N, D]
         earlier: whether the gap of d (second axis) may read column e. [D, D]
+        was_asked: rows without which a column has no gap to explain. [N, D]
     """
     num_columns = gaps.shape[1]
     chosen = np.zeros((gap_terms.NUM_FEATURES, num_columns, num_columns))
     spread = features.std(axis=0)
     for column in range(num_columns):
-        own = gaps[:, column]
+        rows = was_asked[:, column]
+        own = gaps[rows, column]
         can_read = (earlier[:, column] > 0) & (spread > 1e-6)
         if min(own.sum(), (~own).sum()) < 2 or not can_read.any():
             continue
         read = (features[:, can_read] - features[:, can_read].mean(axis=0)) / spread[can_read]
-        chosen[can_read, column] = _lasso(read, own)
+        chosen[can_read, column] = _lasso(read[rows], own)
     return chosen
 
 

@@ -6,10 +6,13 @@ import numpy as np
 
 from mnar_ebm import kinds
 from mnar_ebm.config import Config
+from mnar_ebm.data import reasons
 from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.kinds import Block, make_blocks
+from mnar_ebm.likelihoods import ON_UNIT_INTERVAL
 from mnar_ebm.likelihoods.two_part import ATOM_WIDTH
+from mnar_ebm.negative_phases import check_goes_with
 
 
 class TableFacts(NamedTuple):
@@ -18,7 +21,8 @@ class TableFacts(NamedTuple):
     Attributes:
         columns: the D names.
         standardiser: the map to standard units.
-        missing_rate: share of missing cells of each column, kept off 0 and 1. [D]
+        missing_rate: share of missing cells of each column, of what was asked, kept off 0 and
+            1. [D]
         observed_columns: indices of the columns without a gap.
         blocks: which of the columns are those of discrete ones; none if all are numeric.
         atom_side: of each column, on which side of its atom the other values lie: 1 above, -1
@@ -91,8 +95,8 @@ def table_facts(config: Config, table: Table) -> TableFacts:
     """Return the facts of a table.
 
     Raises:
-        ValueError: the likelihood is Bernoulli and a value is outside [0, 1], or the table has
-            discrete columns and a chain would have to move them.
+        ValueError: a value is outside [0, 1] and the likelihood is of those within, or the table
+            has discrete columns and a chain would have to move them.
     """
     _check_chains(config, table)
     check_values(config, table)
@@ -102,7 +106,7 @@ def table_facts(config: Config, table: Table) -> TableFacts:
             f"{len(config.model.own_slopes)}"
         )
     atoms = None
-    if config.model.likelihood == "bernoulli" or config.standardise == "none":
+    if config.model.likelihood in ON_UNIT_INTERVAL or config.standardise == "none":
         standardiser = Standardiser.identity(len(table.columns))
     else:
         if config.model.likelihood == "two_part":
@@ -114,7 +118,8 @@ def table_facts(config: Config, table: Table) -> TableFacts:
             numeric = np.setdiff1d(np.arange(len(table.columns)), discrete)
             standardiser = standardiser.with_bend(table.x, table.mask, numeric, atoms)
     least = 0.5 / len(table.x)
-    missing_rate = np.clip(1.0 - table.mask.mean(axis=0), least, 1.0 - least)
+    num_asked = np.maximum(1, (~reasons.is_not_asked(table.x)).sum(axis=0))
+    missing_rate = np.clip(1.0 - table.mask.sum(axis=0) / num_asked, least, 1.0 - least)
     observed_columns = tuple(int(column) for column in np.flatnonzero(table.mask.all(axis=0)))
     return TableFacts(
         table.columns,
@@ -127,23 +132,19 @@ def table_facts(config: Config, table: Table) -> TableFacts:
 
 
 def check_values(config: Config, table: Table) -> None:
-    """Raise ``ValueError`` if the likelihood is Bernoulli and a value is outside [0, 1]."""
+    """Raise ``ValueError`` for a value outside [0, 1], where the likelihood is of those within."""
     if (
-        config.model.likelihood == "bernoulli" and not table.blocks
+        config.model.likelihood in ON_UNIT_INTERVAL and not table.blocks
     ):  # with them it is refused anyway
         observed = table.x[table.mask]
         outside = observed[(observed < 0) | (observed > 1)]
         if outside.size:
             raise ValueError(
-                "likelihood: bernoulli expects values from 0 to 1, "
+                f"likelihood: {config.model.likelihood} expects values from 0 to 1, "
                 f"got {outside[0]:g} in {table.name}"
             )
 
 
 def _check_chains(config: Config, table: Table) -> None:
     phase, tilt = config.negatives.negative_phase, config.model.tilt
-    if table.blocks and phase in ("cd", "pcd") and tilt in ("data", "joint"):
-        raise ValueError(
-            f"negative_phase: expected one of snis, jensen, nce for the {tilt} tilt of a table "
-            f"with discrete columns, got {phase!r}"
-        )
+    check_goes_with(phase, tilt, bool(table.blocks), "of a table with discrete columns")

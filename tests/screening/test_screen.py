@@ -12,7 +12,7 @@ from mnar_ebm.data.table import make_table
 from mnar_ebm.estimator.selection import in_words
 from mnar_ebm.kinds import make_blocks
 from mnar_ebm.missingness import gap_terms
-from mnar_ebm.screening import Gain, random_means, screen
+from mnar_ebm.screening import Gain, fit, random_means, screen
 from mnar_ebm.screening import factors as model
 from mnar_ebm.screening.bench import Bench, chance
 from mnar_ebm.screening.terms import select_terms
@@ -148,6 +148,7 @@ def test_the_terms_that_gaps_need_are_taken_and_few_others():
         np.asarray(gap_terms.features(jnp.asarray(x), jnp.asarray(~hidden))),
         hidden,
         np.array([[0, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 0]]),
+        np.ones_like(hidden),
     )
     gap_of_0_in_1, value_of_3_in_2 = chosen[0, 0, 1], chosen[1, 3, 2]
     assert gap_of_0_in_1 == value_of_3_in_2 == 1
@@ -202,8 +203,8 @@ def test_the_likelihood_is_that_of_the_closed_form(bench, hides_itself):
     rows = [row for row in range(NUM_ROWS) if (~mask[row]).sum() <= 1][:60]
     exact = [exact_log_p(fitted.params, fitted.reads, x[row], mask[row]) for row in rows]
     found, ess = np.asarray(fitted.score.log_p)[rows], np.asarray(fitted.score.ess)[rows]
-    share = ess / 256
-    error = np.sqrt((1 / share - 1) / 256)
+    share = ess / fit.NUM_SCORING_DRAWS
+    error = np.sqrt((1 / share - 1) / fit.NUM_SCORING_DRAWS)
     assert (np.abs(found - exact) < 5.0 * error + 2e-3).all()
     assert np.median(share) > 0.9
 

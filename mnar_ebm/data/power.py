@@ -138,8 +138,12 @@ def _log_slope(x: Any, power: Any) -> Any:
 
 
 def _fit_origin(values: np.ndarray) -> tuple[float, float]:
-    """Return origin and unit, 0 and 1 if no others gain more than ``LEAST_GAIN``."""
-    values = np.sort(values)[:: -(-len(values) // MAX_VALUES)]
+    """Return origin and unit, 0 and 1 if no others gain more than ``LEAST_GAIN``.
+
+    A value that comes often counts once: an origin there would gain by it alone.
+    """
+    values = np.unique(values)
+    values = values[:: -(-len(values) // MAX_VALUES)]
     tried = [(0.0, 1.0), *itertools.product(np.quantile(values, ORIGINS), UNITS)]
 
     def gain(origin: float, unit: float) -> float:

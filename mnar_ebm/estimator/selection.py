@@ -259,7 +259,7 @@ def choose_decoder(trained: Mapping[str, Trained], table: Table) -> tuple[str, s
     """
     scores = {name: hidden_cell_scores(one.fitted, table) for name, one in trained.items()}
     kept = simplest_of(scores, DECODER_STANDARD_ERRORS)
-    said = "its squared error of hidden cells is {} a held-out row below that of {}"
+    said = "its ranked probability score of hidden cells is {} a held-out row below that of {}"
     reason = "; ".join([f"decoder {kept}", *_against_others(scores, kept, said)])
     return kept, best_of(scores), reason
 

@@ -60,13 +60,21 @@ def crps(draws: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
         T. Gneiting, A. E. Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation",
         JASA 102, 2007, https://doi.org/10.1198/016214506000001437, eq. 21.
     """
-    cells, values = _missing_cells(draws, truth, mask)
-    num_draws = cells.shape[1]
-    distance = np.abs(cells - values[:, None]).mean(axis=1)
+    return float(np.mean(crps_of_cells(*_missing_cells(draws, truth, mask))))
+
+
+def crps_of_cells(draws: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the score of ``crps`` of each cell, in its own units. [...].
+
+    Args:
+        draws: at least two of each cell. [..., M]
+        truth: [...]
+    """
+    num_draws = draws.shape[-1]
+    distance = np.abs(draws - truth[..., None]).mean(axis=-1)
     # sum_{m,m'} |x_m - x_m'| = 2 sum_m (2m - M - 1) x_(m) with x_(1) <= ... <= x_(M).
     ranks = 2.0 * np.arange(1, num_draws + 1) - num_draws - 1.0
-    spread = np.sort(cells, axis=1) @ ranks / (num_draws * (num_draws - 1))
-    return float(np.mean(distance - spread))
+    return distance - np.sort(draws, axis=-1) @ ranks / (num_draws * (num_draws - 1))
 
 
 def interval_coverage(

@@ -20,6 +20,11 @@ each is judged by itself: its slope stays if the fit is clearly worse without it
 ones is not known so well: all with gaps are taken, and no terms, which would make up for what the
 shape is wrong by.
 
+Latents of the gaps (``missingness.latents``) are no candidate: beside gap terms one of them changed
+the bound of held-out rows at random by -.009 to .016 nats a row, and the gain of self-masking by
+less than .005, in four designs of 600 rows (a block, self-masking beside a block, soft self-masking
+and careless rows).
+
 All this is evidence for one family of models against another. Every model of values that hide
 themselves has a counterpart at random that fits as well: they are told apart by the shape that is
 assumed of p(x), and by nothing else.

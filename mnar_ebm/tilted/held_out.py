@@ -14,13 +14,17 @@ A bound is the density of a whole row, in which columns that say nearly the same
 well a model fills gaps that are at random is seen directly: every cell of a held-out row that was
 seen is hidden once, with others of its row, and
 
-    e_i(m) = sum_j (\hat x_ij(m) - x_ij)²,      j among the cells of row i that were hidden
+    e_i(m) = sum_j (E|X_ij - x_ij| - ½ E|X_ij - X'_ij|),      j among the cells that were hidden
 
-in standard units. There, too, it is the simplest model that none is clearly better than.
+with X and X' drawn by model m, in standard units: the continuous ranked probability score, which
+is least in the mean for the law of the cell. A mean that is a little nearer does not make up for
+draws that are too narrow. There, too, it is the simplest model that none is clearly better than.
 
 References:
     L. Breiman, J. Friedman, C. Stone, R. Olshen, "Classification and Regression Trees", 1984,
     sec. 3.4.3 (the rule of standard errors).
+    T. Gneiting, A. E. Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", JASA
+    102, 2007, https://doi.org/10.1198/016214506000001437, eq. 21.
 """
 
 import math
@@ -33,6 +37,7 @@ from mnar_ebm import kinds
 from mnar_ebm.config import Config
 from mnar_ebm.data.table import Table
 from mnar_ebm.inference.imputation import Imputation
+from mnar_ebm.metrics.imputation import crps_of_cells
 from mnar_ebm.tilted.fitted import FittedModel
 from mnar_ebm.training.plan import some_rows
 
@@ -43,6 +48,9 @@ MAX_ROWS = 1024
 NUM_GROUPS = 10
 """Groups of cells of a held-out row that are hidden in turn, in columns that have gaps: few at a
 time, for a row with many more gaps than others asks something else of a model."""
+
+NUM_DRAWS = 50
+"""Draws of each cell that was hidden."""
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -71,11 +79,12 @@ def split_rows(config: Config, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
 def impute_held_out(fitted: FittedModel, table: Table) -> tuple[np.ndarray, Imputation]:
     """Return which rows models are compared on, of those not fitted to, and their imputation."""
     rows = _compared_rows(fitted, table)
-    return rows, fitted.impute(table.x[rows], seed=fitted.config.seed)
+    # With draws, which are not read, by the program of ``hidden_cell_scores``.
+    return rows, fitted.impute(table.x[rows], num_imputations=NUM_DRAWS, seed=fitted.config.seed)
 
 
 def hidden_cell_scores(fitted: FittedModel, table: Table) -> np.ndarray:
-    """Return -e_i of every held-out row, in squared standard units; the same cells for all. [N].
+    """Return -e_i of every held-out row, in standard units; the same cells for all. [N].
 
     It compares models where what is missing does not depend on what it would be: then cells that
     were seen are, given the rest of their rows, like those that were not. They are hidden in the
@@ -88,9 +97,10 @@ def hidden_cell_scores(fitted: FittedModel, table: Table) -> np.ndarray:
     scores = np.zeros(len(rows))
     for hidden in range(NUM_GROUPS):
         is_hidden = mask & (group == hidden) & (has_gap | ~has_gap.any())
-        filled = fitted.impute(np.where(is_hidden, np.nan, x), seed=seed).mean
-        error = (filled - x) / fitted.facts.standardiser.scale
-        scores -= np.where(is_hidden, error**2, 0.0).sum(axis=1)
+        hidden_x = np.where(is_hidden, np.nan, x)
+        draws = fitted.impute(hidden_x, num_imputations=NUM_DRAWS, seed=seed).draws
+        error = crps_of_cells(draws.swapaxes(1, 2), x) / fitted.facts.standardiser.scale
+        scores -= np.where(is_hidden, error, 0.0).sum(axis=1)
     return scores
 
 

@@ -5,6 +5,7 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.preprocessing import PowerTransformer
 
 from mnar_ebm import data
@@ -36,7 +37,8 @@ def test_the_map_is_that_of_scikit_learn():
 
 def test_it_comes_back():
     """In double precision and, in JAX, in single; 0, where an atom is, to the bit."""
-    bend = Bend(POWERS, np.linspace(-1, 1, 5), np.linspace(0.5, 2, 5), *LIMITS)
+    told = (np.linspace(-0.4, 0.4, 5), np.linspace(0.5, 2, 5))
+    bend = Bend(POWERS, np.linspace(-1, 1, 5), np.linspace(0.5, 2, 5), *LIMITS, *told)
     np.testing.assert_allclose(bend.invert(bend.apply(GRID)), GRID, rtol=1e-9, atol=1e-12)
     single = bend.invert(jnp.asarray(bend.apply(GRID), jnp.float32))
     np.testing.assert_allclose(single, GRID, rtol=1e-3, atol=1e-5)
@@ -64,7 +66,8 @@ def test_it_goes_on_straight_beyond_what_was_seen(has_atoms):
 
 def test_its_derivative_is_its_own():
     """Central differences agree."""
-    bend, step = Bend(POWERS, np.zeros(5), np.full(5, 3.0), *LIMITS), 1e-5
+    told, step = (np.linspace(-0.4, 0.4, 5), np.linspace(0.5, 2, 5)), 1e-5
+    bend = Bend(POWERS, np.zeros(5), np.full(5, 3.0), *LIMITS, *told)
     slope = (bend.apply(GRID + step) - bend.apply(GRID - step)) / (2 * step)
     np.testing.assert_allclose(bend.log_derivative(GRID), np.log(slope), atol=1e-6)
 
@@ -74,16 +77,35 @@ def test_the_derivative_of_standard_units_is_that_of_all_of_their_steps():
     x = rows()
     mask = np.ones_like(x, bool)
     bent = data.Standardiser.fit(x, mask).with_bend(x, mask, np.array([0, 1, 3]))
-    points = np.quantile(x, [0.2, 0.6, 0.9], axis=0)
+    points = np.quantile(x, [0.35, 0.6, 0.9], axis=0)
     slope = (bent.apply(points + 1e-5) - bent.apply(points - 1e-5)) / 2e-5
     np.testing.assert_allclose(bent.log_derivative(points), np.log(slope), atol=1e-6)
 
 
 def test_the_power_is_the_likeliest():
-    """That of scikit-learn, where it lies in (0, 2)."""
+    """That of scikit-learn, where it lies in (0, 2) and values are told from where they are."""
     x = data.Standardiser.fit(rows(), np.ones((3000, 4), bool)).apply(rows())[:, 1:3]
-    bend = Bend.fit(x, np.ones_like(x, bool), np.arange(2), np.zeros(2, bool))
+    bend = Bend.fit(x, np.ones_like(x, bool), np.arange(2), np.array([True, False]))
     np.testing.assert_allclose(bend.power, PowerTransformer().fit(x).lambdas_, atol=1e-3)
+    assert (bend.origin == 0).all() and (bend.unit == 1).all()
+
+
+def test_a_lognormal_column_is_told_from_its_foot():
+    """There its map is nearly the logarithm; at its mean in standard deviations it is not."""
+    x = np.random.default_rng(2).lognormal(sigma=0.8, size=(2000, 1))
+    x = (x - x.mean()) / x.std()
+    mask = np.ones_like(x, bool)
+    free, held = (Bend.fit(x, mask, [0], np.array([has_atom])) for has_atom in (False, True))
+    assert free.origin[0] < -0.5 and free.unit[0] < 1
+    gained = (_log_density(free, x) - _log_density(held, x)).sum()
+    assert gained > 50
+    assert abs(stats.skew(free.apply(x)[:, 0])) < 0.15 < abs(stats.skew(held.apply(x)[:, 0]))
+
+
+def _log_density(bend, x):
+    """Return the log-density of values whose map is normal, of any mean and deviation. [N, 1]."""
+    bent = bend.apply(x)
+    return stats.norm.logpdf(bent, bent.mean(), bent.std()) + bend.log_derivative(x)
 
 
 def test_a_bent_table_is_nearer_to_normal_and_comes_back():

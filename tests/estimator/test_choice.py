@@ -108,7 +108,7 @@ def test_a_deep_decoder_is_taken_where_it_fills_cells_better(monkeypatch, gain, 
     kept, best, words = selection.choose_decoder(trained, None)
     assert best == ("linear_mlp" if gain > 0 else "linear")
     assert kept == expected
-    assert words.startswith(f"decoder {expected}; its squared error of hidden cells is ")
+    assert words.startswith(f"decoder {expected}; its ranked probability score of hidden cells is ")
     by = gain if expected == "linear_mlp" else -gain
     assert f" {by:.3f} ± 0.100 a held-out row below that of " in words
 

@@ -193,7 +193,7 @@ def test_gaps_at_random_read_no_hidden_cell(table):
     mechanism, masks = mechanism_of("ignorable", table), masks_of(table)
     params, eta = some_params(mechanism, table), eta_of(table, 2)
     rng = np.random.default_rng(5)
-    fills = [np.nan, np.inf, 1e30, *rng.normal(size=2)]
+    fills = [np.nan, -np.inf, 1e30, *rng.normal(size=2)]
 
     @jax.jit
     @functools.partial(jax.vmap, in_axes=(0, 0))

@@ -18,7 +18,9 @@ def fill_with(value, scale=1.0):
     return SimpleNamespace(
         config=Config(validation_fraction=0.5),
         facts=SimpleNamespace(standardiser=data.Standardiser(np.zeros(4), np.full(4, scale))),
-        impute=lambda x, seed: SimpleNamespace(mean=np.where(np.isnan(x), value, x)),
+        impute=lambda x, num_imputations, seed: SimpleNamespace(
+            draws=np.repeat(np.where(np.isnan(x), value, x)[:, None], num_imputations, axis=1)
+        ),
     )
 
 
@@ -30,32 +32,29 @@ def make_table(row, kinds=()):
 
 
 def test_cells_of_columns_with_gaps_are_hidden_once():
-    """Filled with 3, a cell costs 4; of the four columns three have gaps."""
+    """Filled with 3, a cell costs 2; of the four columns three have gaps."""
     table = make_table([1, 1, 1, 1])
     scores = held_out.hidden_cell_scores(fill_with(3.0), table)
     rows = held_out.split_rows(Config(validation_fraction=0.5), NUM_ROWS)[1]
     rows = rows[held_out.some_rows(len(rows), held_out.MAX_ROWS)]
-    np.testing.assert_array_equal(scores, -4.0 * table.mask[rows, 1:].sum(axis=1))
+    np.testing.assert_array_equal(scores, -2.0 * table.mask[rows, 1:].sum(axis=1))
     in_wide_units = held_out.hidden_cell_scores(fill_with(3.0, scale=2.0), table)
-    np.testing.assert_array_equal(in_wide_units, scores / 4)
+    np.testing.assert_array_equal(in_wide_units, scores / 2)
 
 
 def test_cells_of_any_column_are_hidden_where_none_has_a_gap():
     """Each of the four once."""
     complete = data.make_table("same", list("abcd"), np.ones((NUM_ROWS, 4)))
-    assert set(held_out.hidden_cell_scores(fill_with(3.0), complete)) == {-16.0}
+    assert set(held_out.hidden_cell_scores(fill_with(3.0), complete)) == {-8.0}
 
 
 def test_cells_are_hidden_a_group_at_a_time():
     """The same for every model, a share of the cells each; other cells of their rows are seen."""
     table, asked = make_table([1, 1, 1, 1]), []
 
-    def fill(x, seed):
-        asked.append(np.isnan(x))
-        return SimpleNamespace(mean=np.nan_to_num(x))
-
     model = fill_with(0.0)
-    model.impute = fill
+    fill = model.impute
+    model.impute = lambda x, **how: asked.append(np.isnan(x)) or fill(x, **how)
     for _ in range(2):
         held_out.hidden_cell_scores(model, table)
     first, second = np.reshape(asked, (2, held_out.NUM_GROUPS, -1))
@@ -65,12 +64,33 @@ def test_cells_are_hidden_a_group_at_a_time():
     assert (np.abs(np.mean(asked, axis=(1, 2)) * 4 / 3 - share) < 4 * error).all()
 
 
+def test_draws_that_are_too_narrow_cost_more():
+    """Of cells that are N(0, 1) the right spread costs least, 1/sqrt(pi) less than a point."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(NUM_ROWS, 4))
+    table, costs = data.make_table("normal", list("abcd"), x), {}
+    for spread in (0.0, 0.5, 1.0, 2.0):
+        model = fill_with(0.0)
+
+        def draw(x, num_imputations, seed, spread=spread):
+            noise = spread * rng.normal(size=(len(x), num_imputations, 4))
+            return SimpleNamespace(draws=np.where(np.isnan(x)[:, None], noise, x[:, None]))
+
+        model.impute = draw
+        costs[spread] = -held_out.hidden_cell_scores(model, table)
+    means = {spread: cost.mean() / 4 for spread, cost in costs.items()}
+    assert min(means, key=means.get) == 1.0
+    for spread, expected in ((0.0, np.sqrt(2 / np.pi)), (1.0, 1 / np.sqrt(np.pi))):
+        error = costs[spread].std() / np.sqrt(len(costs[spread])) / 4
+        assert abs(means[spread] - expected) < 4 * error
+
+
 def test_all_encoded_columns_of_a_column_are_hidden_together():
     """One group has all three of a column of levels, the others none."""
     table, asked = make_table([1, 0, 0, 1], [("numeric", 0), ("categorical", 3)]), []
     model = fill_with(3.0)
     fill = model.impute
-    model.impute = lambda x, seed: asked.append(np.isnan(x)) or fill(x, seed)
+    model.impute = lambda x, **how: asked.append(np.isnan(x)) or fill(x, **how)
     held_out.hidden_cell_scores(model, table)
     levels = np.concatenate(asked)[:, 1:]
     assert (levels.any(axis=1) == levels.all(axis=1)).all() and levels.any()

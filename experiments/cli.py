@@ -30,6 +30,7 @@ RUN_FILES = (
     *("run.cfg", "log.jsonl", "metrics.json", "imputed.csv"),
     *("training.png", "densities.png", "marginals.png", "latent.png"),
     *("filters.png", "chain.png", "states.png", "statistics.png", "draws.png"),
+    *("reconstructions.png", "posterior.png"),
 )
 """What a run writes into its folder, beside checkpoints."""
 

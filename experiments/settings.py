@@ -12,7 +12,7 @@ from mnar_ebm import data
 from mnar_ebm.config import Config, settings_by_group
 from mnar_ebm.data.codes import warn_of_codes
 
-from . import cli, systems
+from . import cli, pixels, systems
 from .given import Given
 
 SYSTEM = flags.DEFINE_enum(
@@ -43,6 +43,13 @@ MISSING_CODES = flags.DEFINE_string(
     None,
     "Numbers in --data_path that stand for missing values, and why, as 'income: -9 refused, -8 not "
     "asked; *: 99', * for all columns. What was not asked is no part of the mechanism.",
+)
+PIXELS = flags.DEFINE_enum(
+    "pixels",
+    "grey",
+    pixels.KINDS,
+    "Of images (--system=vae), whose values are from 0 to 1: as they are; drawn once, on with that "
+    "probability, the same draw for every seed; or on above one half.",
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of named data sets.")
 
@@ -107,7 +114,7 @@ def config_from_flags(values: flags.FlagValues = flags.FLAGS, system: str | None
             raise ValueError(
                 f"--{name}: expected a setting of --system={system}, got one of others"
             )
-    return systems.SYSTEMS[system](**told)
+    return systems.SYSTEMS[system](**systems.DEFAULTS.get(system, {}) | told)
 
 
 def config_from_flagfile(name: str) -> Config:
@@ -133,9 +140,13 @@ def load_rows() -> Given:
     """Return the rows that the flags ask for.
 
     Raises:
-        ValueError: a name is unknown, a file is missing or cannot be read as a table, or the
-            unbiased rows do not go with the others.
+        ValueError: a name is unknown, a file is missing or cannot be read as a table, the unbiased
+            rows do not go with the others, or pixels are told of what are no images.
     """
+    if SYSTEM.value == "vae":
+        return _load_images()
+    if PIXELS.present:
+        raise ValueError(f"--pixels: expected it with --system=vae, got {SYSTEM.value}")
     if DATA_PATH.value is None:
         table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
         csv = data.from_table(table)
@@ -169,6 +180,20 @@ def _read_own(path: str) -> data.Csv:
     return csv
 
 
+def _load_images() -> Given:
+    """Return images, and their classes if they are a named set that has some."""
+    if UNBIASED.value is not None:
+        raise ValueError("--unbiased: expected none with --system=vae; --system=tilted takes it")
+    if DATA_PATH.value is None:
+        table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
+        classes = data.labels(DATASET.value, DATA_DIR.value)
+    else:
+        csv = _read_own(DATA_PATH.value)
+        table, classes = data.to_table(csv, dataset_name()), None
+    table = pixels.prepare(table, PIXELS.value)
+    return Given(table, None, table, labels=classes)
+
+
 def _share(text: str) -> float | None:
     try:
         return float(text)
@@ -198,6 +223,8 @@ def to_flagfile(config: Any) -> str:
     unbiased = UNBIASED.value
     source[MISSING_CODES.name] = MISSING_CODES.value
     source["unbiased"] = pathlib.Path(unbiased).absolute() if _is_file(unbiased) else unbiased
+    if SYSTEM.value == "vae":
+        source[PIXELS.name] = PIXELS.value
     source[cli.MATMUL_PRECISION.name] = cli.MATMUL_PRECISION.value
     told = {"system": SYSTEM.value, **source, **config.flat()}
     lines = ["# mnar-ebm train --flagfile=run.cfg --workdir=ANOTHER_FOLDER"]

@@ -14,7 +14,9 @@ from typing import Any
 
 from mnar_ebm import settings
 from mnar_ebm._settings import check_settings, setting
+from mnar_ebm.likelihoods import DISCRETE
 from mnar_ebm.missingness import MECHANISMS
+from mnar_ebm.negative_phases import check_goes_with
 from mnar_ebm.settings import (
     STANDARDISERS,
     ModelSettings,
@@ -88,17 +90,24 @@ class Config:
     def _check(self) -> None:
         """Check what is in no group, and what goes together across groups."""
         check_settings(self, [field for group, field in settings_by_group().values() if not group])
-        tilt, phase = self.model.tilt, self.negatives.negative_phase
+        tilt = self.model.tilt
         if self.optimisation.validation_fraction == 0 and tilt != "none":
             raise ValueError(
                 "validation_fraction: expected above 0 with a tilt, whose scale is chosen on "
                 "held-out rows, got 0"
             )
-        is_discrete = self.model.likelihood == "bernoulli" and tilt in ("data", "joint")
-        if phase in ("cd", "pcd") and is_discrete:
+        likelihood = self.model.likelihood
+        check_goes_with(
+            self.negatives.negative_phase,
+            tilt,
+            likelihood in DISCRETE,
+            f"under likelihood {likelihood}, whose values are discrete",
+        )
+        is_inverted = self.negatives.chain_start == "data" and tilt in ("data", "joint")
+        if is_inverted and likelihood != "gaussian":
             raise ValueError(
-                f"negative_phase: expected one of snis, jensen, nce for the {tilt} tilt under "
-                f"likelihood bernoulli, whose values are discrete, got {phase!r}"
+                f"chain_start: expected base for the {tilt} tilt under likelihood "
+                f"{likelihood}, whose noise a value does not tell, got 'data'"
             )
 
     def replace(self, **settings: Any) -> "Config":

@@ -29,22 +29,34 @@ __all__ = [
     "to_inference_data",
 ]
 
-UNRELIABLE_ESS = 0.05
-"""Effective share of base draws below which their weights are not relied on."""
 
-UNRELIABLE_K = 0.7
-"""Pareto shape above which an average over weighted draws converges too slowly to be used."""
+class Tuning(NamedTuple):
+    """Where draws stop to be relied on.
 
-RELIABLE_ESS = 400
-"""Effective draws from which R-hat and tail quantiles can be relied on."""
+    Attributes:
+        unreliable_ess: effective share of base draws below which their weights are not relied on.
+        unreliable_k: Pareto shape above which an average over weighted draws converges too slowly
+            to be used.
+        reliable_ess: effective draws from which R-hat and tail quantiles can be relied on.
+        largest_rhat: split R-hat of chains that agree; short chains exceed it by chance, see
+            ``in_words``.
+        low_acceptance: acceptance rate below which chains hardly move.
+        fewest_draws: draws of a chain that can be summarised.
+        fewest_weights: weights to whose tail a shape is fitted.
+        fewest_tail: weights in that tail.
+    """
 
-LARGEST_RHAT = 1.01
-"""Split R-hat of chains that agree; short chains exceed it by chance, see ``in_words``."""
+    unreliable_ess: float = 0.05
+    unreliable_k: float = 0.7
+    reliable_ess: int = 400
+    largest_rhat: float = 1.01
+    low_acceptance: float = 0.2
+    fewest_draws: int = 4
+    fewest_weights: int = 25
+    fewest_tail: int = 5
 
-LOW_ACCEPTANCE = 0.2
-FEWEST_DRAWS = 4
-FEWEST_WEIGHTS, FEWEST_TAIL = 25, 5
-"""Fewest weights, and fewest in their tail, to whose tail a shape is fitted."""
+
+TUNING = Tuning()
 
 
 class Diagnosis(NamedTuple):
@@ -82,9 +94,10 @@ def diagnose(draws: PyTree) -> Diagnosis:
     """
     for leaf in jax.tree.leaves(draws):
         shape = np.shape(leaf)
-        if len(shape) < 2 or shape[1] < FEWEST_DRAWS:
+        if len(shape) < 2 or shape[1] < TUNING.fewest_draws:
             raise ValueError(
-                f"draws: expected leaves [chains, at least {FEWEST_DRAWS} draws, ...], got {shape}"
+                f"draws: expected leaves [chains, at least {TUNING.fewest_draws} draws, ...], "
+                f"got {shape}"
             )
 
     def over(statistic: Any, **settings: Any) -> PyTree:
@@ -105,7 +118,7 @@ def diagnose(draws: PyTree) -> Diagnosis:
 def _rhat(draws: np.ndarray, **axes: int) -> Any:
     """Return split R-hat of draws [C, T, ...], of the halves of a single chain as of two."""
     num_chains, num_draws = draws.shape[:2]
-    if num_chains == 1 and num_draws >= 2 * FEWEST_DRAWS:
+    if num_chains == 1 and num_draws >= 2 * TUNING.fewest_draws:
         half = num_draws // 2
         draws = np.concatenate([draws[:, :half], draws[:, half : 2 * half]])
     return array_stats.rhat(draws, **axes, method="rank")
@@ -191,7 +204,7 @@ def in_words(summary: dict[str, float]) -> list[str]:
         the draws are worth 5 independent ones, of 4000: run longer or thin more
     """
     num_chains, num_draws = summary["num_chains"], summary["num_draws"]
-    limit = max(LARGEST_RHAT, 1 + 4 * math.sqrt(num_chains) / num_draws)
+    limit = max(TUNING.largest_rhat, 1 + 4 * math.sqrt(num_chains) / num_draws)
     ess = min(summary["ess_bulk"], summary["ess_tail"])
     warnings = []
     if summary.get("num_nonfinite", 0) > 0:
@@ -207,12 +220,12 @@ def in_words(summary: dict[str, float]) -> list[str]:
             f"the chains disagree (R-hat {summary['rhat']:.2f}, above {limit:.2f}): "
             "run them longer, or temper"
         )
-    if ess < min(RELIABLE_ESS, num_draws / 2):
+    if ess < min(TUNING.reliable_ess, num_draws / 2):
         warnings.append(
             f"the draws are worth {ess:.0f} independent ones, of {num_draws:.0f}: "
             "run longer or thin more"
         )
-    if summary.get("acceptance_rate", 1.0) < LOW_ACCEPTANCE:
+    if summary.get("acceptance_rate", 1.0) < TUNING.low_acceptance:
         warnings.append(
             f"few moves were accepted ({summary['acceptance_rate']:.0%}): use a smaller step"
         )
@@ -251,12 +264,12 @@ def pareto_k(log_w: Any) -> float:
         return math.nan
     log_w = np.sort(log_w[log_w > -math.inf])
     num_tail = math.ceil(min(0.2 * log_w.size, 3 * math.sqrt(log_w.size)))
-    if log_w.size < FEWEST_WEIGHTS:
+    if log_w.size < TUNING.fewest_weights:
         return math.nan
     if np.ptp(log_w[-num_tail:]) == 0:
         return -math.inf
     above = log_w > log_w[-num_tail - 1]
-    if above.sum() < FEWEST_TAIL:
+    if above.sum() < TUNING.fewest_tail:
         weights = np.exp(log_w - log_w[-1])
         return math.inf if weights[above].sum() > 0.5 * weights.sum() else math.nan
     _, k = array_stats.psislw(-log_w)  # it takes log-likelihoods, which are -log w
@@ -274,7 +287,7 @@ def is_degenerate(ess_fraction: float, pareto_k: float | None = None) -> bool:
         >>> is_degenerate(0.5, 0.2), is_degenerate(0.04), is_degenerate(0.5, 0.8)
         (False, True, True)
     """
-    return ess_fraction < UNRELIABLE_ESS or (pareto_k or 0.0) > UNRELIABLE_K
+    return ess_fraction < TUNING.unreliable_ess or (pareto_k or 0.0) > TUNING.unreliable_k
 
 
 def to_inference_data(draws: PyTree, info: Any = ()) -> Any:

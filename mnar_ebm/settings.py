@@ -1,11 +1,14 @@
 """The groups of settings: model, optimisation, negative phase, unbiased rows."""
 
 import dataclasses
+from collections.abc import Iterable
+from typing import Any
 
 from mnar_ebm import _checks
 from mnar_ebm._settings import check_settings, setting
 from mnar_ebm.likelihoods import LIKELIHOODS
 from mnar_ebm.missingness import MECHANISMS
+from mnar_ebm.negative_phases import NEGATIVE_PHASES
 
 TILTS = ("none", "data", "latent", "joint")
 SIGNS = ("unknown", "high", "low")
@@ -14,11 +17,12 @@ SLOPES = {"flat": 0.0, "high": 1.0, "low": -1.0}
 
 SLOPE_STARTS = (*SLOPES, "best")
 DECODERS = ("mlp", "linear", "linear_mlp")
-PROPOSALS = ("encoder", "laplace")
+PROPOSALS = ("encoder", "laplace", "point")
+ACTIVATIONS = ("tanh", "relu")
 SCALES = ("shared", "per_feature", "per_latent")
 ENERGIES = ("additive", "network", "clusters")
 UNBIASED_ENERGIES = ("none", *ENERGIES, "best")
-NEGATIVE_PHASES = ("snis", "jensen", "nce", "cd", "pcd")
+CHAIN_STARTS = ("base", "data")
 SCHEDULES = ("cosine", "constant")
 STANDARDISERS = ("observed", "yeo_johnson", "none")
 
@@ -72,12 +76,21 @@ class ModelSettings:
     proposal: str = setting(
         "encoder",
         "Draw latents by an encoder, which is fitted too, or, for a linear decoder, from the "
-        "normal at the mode of each row's posterior.",
+        "normal at the mode of each row's posterior; point: no draw, an autoencoder without a "
+        "prior, whose bound is the likelihood of a row given its code.",
         choices=PROPOSALS,
     )
     latent_dim: int = setting(20, "Dimensions of the latent.", at_least=1)
     hidden_dim: int = setting(
         128, "Units in each hidden layer of encoder, decoder and energy.", at_least=1
+    )
+    hidden_dims: tuple[int, ...] = setting(
+        (),
+        "Units of each hidden layer of the encoder, and from the last to the first of the decoder; "
+        "empty: two of hidden_dim each.",
+    )
+    activation: str = setting(
+        "tanh", "Of the hidden layers of encoder and decoder.", choices=ACTIVATIONS
     )
     show_mask: bool = setting(
         True, "Let the encoder read the mask beside the row with zeros in its gaps."
@@ -100,6 +113,12 @@ class ModelSettings:
                 "own_slopes: expected none but for self-masking of unknown sign, got "
                 f"{self.own_slopes} for {self.mechanism} of sign {self.sign}"
             )
+        object.__setattr__(self, "hidden_dims", _read_widths(self.hidden_dims))
+        if self.proposal == "point" and self.tilt != "none":
+            raise ValueError(
+                "proposal: expected encoder with a tilt, for an autoencoder is no density, got "
+                f"'point' with tilt {self.tilt!r}"
+            )
         if self.proposal == "laplace" and (
             self.decoder != "linear" or self.decoder_scale == "per_latent"
         ):
@@ -109,9 +128,22 @@ class ModelSettings:
             )
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """Units of each hidden layer of the encoder."""
+        return self.hidden_dims or (self.hidden_dim,) * 2
+
+    @property
     def hides_itself(self) -> tuple[float, ...]:
         """``own_slopes`` as 0 and 1: which encoded columns may hide themselves. [D] or empty."""
         return tuple(float(slope != 0) for slope in self.own_slopes)
+
+
+def _read_widths(values: Iterable[Any]) -> tuple[int, ...]:
+    """Return units of layers, whole numbers from 1 on, which may be given as text."""
+    numbers = _checks.read_numbers("hidden_dims", values)
+    if any(number < 1 or number != int(number) for number in numbers):
+        raise ValueError(f"hidden_dims: expected whole numbers from 1 on, got {values!r}")
+    return tuple(map(int, numbers))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +229,12 @@ class NegativeSettings:
     num_chain_steps: int = setting(
         10, "MALA steps of each chain in a step of training, for cd and pcd.", at_least=1
     )
+    chain_start: str = setting(
+        "base",
+        "Where the chains of cd start: at draws of the base, or at rows of the batch with latents "
+        "and missing values drawn, which are nearer to the model but not of its law.",
+        choices=CHAIN_STARTS,
+    )
     chain_step_size: float = setting(
         0.2, "Step size of these chains, in units of the base's noise.", is_positive=True
     )
@@ -214,7 +252,14 @@ class NegativeSettings:
     def __post_init__(self) -> None:
         """Check every value; raise ``ValueError`` or ``TypeError`` naming the setting and why."""
         check_settings(self)
-        if self.negative_phase == "pcd" and self.replay_size < self.num_negatives:
+        phase = NEGATIVE_PHASES[self.negative_phase]
+        is_fresh = phase.has_chains and not phase.is_persistent
+        if self.chain_start != "base" and not is_fresh:
+            raise ValueError(
+                f"chain_start: expected base with negative_phase {self.negative_phase}, "
+                f"got {self.chain_start!r}"
+            )
+        if phase.is_persistent and self.replay_size < self.num_negatives:
             raise ValueError(
                 f"replay_size: expected at least num_negatives={self.num_negatives}, "
                 f"got {self.replay_size}"

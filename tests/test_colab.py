@@ -18,7 +18,7 @@ jupytext = pytest.importorskip("jupytext", reason="jupytext is not installed (ex
 ROOT = pathlib.Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "colab").glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-NUM_FIGURES = {"quickstart": 2, "imputer": 3, "samplers": 2, "debiasing": 2}
+NUM_FIGURES = {"quickstart": 2, "imputer": 3, "samplers": 2, "debiasing": 2, "vae": 6}
 
 
 def code_cells(path):
@@ -153,9 +153,19 @@ def check_debiasing(names):
     assert np.isfinite(names["after"].x).all()
 
 
+def check_vae(names):
+    """The bound rises with the draws; gaps are filled by bits, and what was seen stays."""
+    bounds, filled, seen = names["bounds"], names["filled"], names["seen"]
+    assert np.isfinite(list(bounds.values())).all() and bounds[5000] > bounds[1]
+    is_seen = ~np.isnan(seen)
+    assert (filled.draws[:, 0][is_seen] == seen[is_seen]).all()
+    assert set(np.unique(filled.draws)) == {0.0, 1.0}
+
+
 CHECKS = {
     "quickstart": check_quickstart,
     "imputer": check_imputer,
     "samplers": check_samplers,
     "debiasing": check_debiasing,
+    "vae": check_vae,
 }

@@ -17,7 +17,7 @@ LAYERS = (
     ("types", "_checks", "kinds", "numerics", "programs", "moved"),
     ("compilation", "devices", "files", "memory"),
     ("samplers", "nets", "likelihoods", "data", "diagnostics"),
-    ("missingness", "training"),
+    ("missingness", "negative_phases", "training"),
     ("_settings", "settings", "config"),
     ("models",),
     ("objectives",),

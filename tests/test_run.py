@@ -19,6 +19,7 @@ import pytest
 import mnar_ebm
 from mnar_ebm import data, run, tilted, training
 from mnar_ebm.config import Config
+from mnar_ebm.likelihoods import ON_UNIT_INTERVAL
 from mnar_ebm.models import without_tilt
 from mnar_ebm.settings import LIKELIHOODS, MECHANISMS, NEGATIVE_PHASES
 from mnar_ebm.tilted import stages, tilt_scale
@@ -791,7 +792,9 @@ def config_of(**settings):
 
 def table_of(likelihood, has_full_column=True):
     """Return a table that a likelihood allows."""
-    x = table().x if likelihood != "bernoulli" else np.where(table().mask, table().x > 0, np.nan)
+    x = table().x
+    if likelihood in ON_UNIT_INTERVAL:
+        x = np.where(table().mask, table().x > 0, np.nan)
     if likelihood == "two_part":
         x = np.maximum(x, np.nanmedian(x, axis=0))
     if not has_full_column:

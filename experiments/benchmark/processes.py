@@ -29,7 +29,7 @@ def run(
     """
     waiting = list(parts.items())
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    environment = os.environ | _one_thread()
+    environment = os.environ | one_thread()
     running: list[subprocess.Popen[bytes]] = []
 
     def stop(*_: object) -> None:
@@ -70,7 +70,7 @@ def run(
         return sum(pool.map(work_through, range(num_processes)), [])
 
 
-def _one_thread() -> dict[str, str]:
+def one_thread() -> dict[str, str]:
     """Return the environment of a process with one thread, which runs the code that we run."""
     root = pathlib.Path(__file__).parents[2]
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -22,6 +22,7 @@ from absl import flags
 
 from experiments import cli
 from mnar_ebm import Config, data, devices, tilted
+from mnar_ebm.objectives import bounds
 from mnar_ebm.tilted import stages
 from mnar_ebm.training import chunks
 from mnar_ebm.training.plan import pad_rows
@@ -113,6 +114,7 @@ def time_training(table: data.Table, batch_size: int) -> None:
 def make_ours(table: data.Table, batch_size: int) -> Runner:
     """Return the function that takes ``NUM_STEPS`` steps of our training."""
     config = make_config(batch_size)
+    bounds.NUM_VALUES = 1  # of a missing cell for each latent, as the peer draws them
     fitted = make_fitted(config, table)
     x, mask = (jnp.asarray(array) for array in fitted.standardise(table.x))
     num_held_out = round(config.optimisation.validation_fraction * len(x))

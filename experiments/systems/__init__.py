@@ -14,7 +14,7 @@ import pandas as pd
 
 from mnar_ebm import data
 from mnar_ebm.config import Config
-from mnar_ebm.recipes import ising, points, rbm
+from mnar_ebm.recipes import ising, points, rbm, vae
 from mnar_ebm.training import saved
 
 from ..given import Given
@@ -24,8 +24,12 @@ SYSTEMS: dict[str, Any] = {
     "rbm": rbm.Config,
     "ising": ising.Config,
     "ebm": points.Config,
+    "vae": Config,
 }
 """Settings of each system, by the name of its module here."""
+
+DEFAULTS: dict[str, dict[str, Any]] = {"vae": vae.DEFAULTS}
+"""Settings that a system starts from where they are not the defaults of its class."""
 
 
 class Drawn(NamedTuple):

@@ -55,7 +55,7 @@ def headline(record: dict[str, Any]) -> str:
 def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started: float) -> None:
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
     _, rows = recipe.table_facts(fitted.config, given.table)
-    parts = shared.parts_of(fitted, rows)
+    parts = shared.parts_of(fitted, fitted.as_fitted(rows))
     seed = fitted.config.seed
     energies, draws = fitted.long_run(fitted.sample(NUM_DRAWS, seed).draws, seed)
     sides = fitted.bracket(draws, seed)
@@ -67,7 +67,7 @@ def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started
         "energy_of_rows": {name: fitted.mean_energy(part) for name, part in parts.items()},
     }
     ebm_figures.draw_training(report.read_log(workdir), workdir / "training.png")
-    ebm_figures.draw_rows(fitted, parts["train"], np.asarray(draws), workdir / "draws.png")
+    ebm_figures.draw_rows(fitted, parts["train"], draws, workdir / "draws.png")
     metrics = shared.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
     _print_report(metrics, fitted, workdir)
 
@@ -119,7 +119,7 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     crowd = fitted.sample(options["num_samples"], options["seed"])
     draws = fitted.settle(crowd.draws, options["num_steps"], options["seed"])
     moved = fitted.mean_energy(draws) - fitted.mean_energy(crowd.draws)
-    frame = pd.DataFrame(fitted.original(draws), columns=list(fitted.facts.columns))
+    frame = pd.DataFrame(fitted.shown(draws), columns=list(fitted.facts.columns))
     for name, scale in zip(frame, fitted.facts.standardiser.scale, strict=True):
         frame[name] = [data.to_text(value, scale) for value in frame[name]]
     notes = [] if bool(crowd.is_finished) else ["warning: the particles did not reach the model"]

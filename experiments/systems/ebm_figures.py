@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from mnar_ebm.recipes.points import FittedDensity
+from mnar_ebm.types import Array
 
 from .. import figures  # its settings of matplotlib
 
@@ -38,12 +39,10 @@ def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
     figures.save(figure, path)
 
 
-def draw_rows(
-    fitted: FittedDensity, rows: np.ndarray, draws: np.ndarray, path: pathlib.Path
-) -> None:
+def draw_rows(fitted: FittedDensity, rows: np.ndarray, draws: Array, path: pathlib.Path) -> None:
     """Draw rows and draws: as images if columns fill a square of 5 x 5 or more, else by column."""
     side = round(len(fitted.facts.columns) ** 0.5)
-    rows, draws = fitted.original(rows), fitted.original(draws)
+    rows, draws = fitted.original(rows), fitted.shown(draws)
     if side >= 5 and side**2 == len(fitted.facts.columns):
         both = np.concatenate([rows[:16], draws[:32]])
         style = {"cmap": "gray_r", "vmin": rows.min(), "vmax": rows.max()}

@@ -46,6 +46,7 @@ import jax.numpy as jnp
 
 from mnar_ebm.boltzmann import rbm as machines
 from mnar_ebm.boltzmann.visible import BINARY, RBM, Visible
+from mnar_ebm.samplers.annealed import Bracket
 from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp, normalise, sir
 from mnar_ebm.types import Array, Key
 
@@ -65,18 +66,6 @@ class Side(NamedTuple):
     effective_sample_size: Array
 
 
-class Bracket(NamedTuple):
-    """log Z from below and from above, in expectation.
-
-    Attributes:
-        lower: by paths from independent units.
-        upper: by paths from draws of the machine.
-    """
-
-    lower: Side
-    upper: Side
-
-
 def bracket(
     key: Key,
     rbm: RBM,
@@ -86,7 +75,7 @@ def bracket(
     num_paths: int = 100,
     kind: Visible = BINARY,
     keep: float = 0.0,
-) -> Bracket:
+) -> Bracket[Side]:
     """Return log Z from below and from above.
 
     Args:
@@ -112,7 +101,7 @@ def bracket_along(
     num_paths: int = 100,
     kind: Visible = BINARY,
     keep: float = 0.0,
-) -> Bracket:
+) -> Bracket[Side]:
     """Return log Z of the last machine of a ladder from below and from above.
 
     Args:

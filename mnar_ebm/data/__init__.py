@@ -9,6 +9,8 @@ import functools
 import os
 from collections.abc import Callable
 
+import numpy as np
+
 from mnar_ebm import _checks, moved
 from mnar_ebm.data.atoms import Atoms, find_atoms
 from mnar_ebm.data.csv_files import (
@@ -21,7 +23,7 @@ from mnar_ebm.data.csv_files import (
     to_table,
     to_text,
 )
-from mnar_ebm.data.datasets import embedded, spins, toys
+from mnar_ebm.data.datasets import embedded, labelled, spins, toys
 from mnar_ebm.data.masks import MASKS, hide, mask_above_mean
 from mnar_ebm.data.row_files import (
     completed_frame,
@@ -56,6 +58,7 @@ __all__ = [
     "from_table",
     "hide",
     "is_to_fill",
+    "labels",
     "left_out",
     "load",
     "long_table",
@@ -78,7 +81,7 @@ SIMULATED: dict[str, Callable[[int], Table]] = {
 }
 """Of sets that are drawn, what draws them from a seed."""
 
-ON_DISK = ("banknote", "breast", "concrete", "fashion_mnist", "mnist", "red")
+ON_DISK = ("banknote", "breast", "cifar10", "concrete", "fashion_mnist", "mnist", "red")
 
 
 def names() -> tuple[str, ...]:
@@ -104,9 +107,31 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 
         return SIMULATED[name](seed)
     if data_dir is None:
         raise ValueError(f"{name}: expected a folder of source files, got none; pass --data_dir")
+    if name == "cifar10":
+        x = labelled.load(name, data_dir).train.x
+        return benchmark_table(name, labelled.columns(x.shape[1]), x)
     from mnar_ebm.data.datasets import builders  # imports TFDS
 
     return builders.load(name, data_dir)
+
+
+def labels(name: str, data_dir: str | os.PathLike[str] | None = None) -> np.ndarray | None:
+    """Return the classes of the rows of a named set of images, ``None`` of other sets. [N].
+
+    Args:
+        name: one of :func:`names`.
+        data_dir: the folder of source files, for the sets that scikit-learn does not carry.
+
+    Raises:
+        ValueError: a source file is missing.
+    """
+    if name == "digits":
+        return embedded.labels()
+    if name not in ("mnist", "fashion_mnist") or data_dir is None:
+        return None
+    from mnar_ebm.data.datasets import builders  # imports TFDS
+
+    return builders.load_images(name, data_dir, "train")[1]
 
 
 __getattr__ = functools.partial(moved.find, __name__)

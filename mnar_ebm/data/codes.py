@@ -6,24 +6,34 @@ Nothing proves that a number is a code, so none is taken as a gap unasked; a war
 import re
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 SHAPE = re.compile(r"9*[5-8]|7+|8+|9+")
 """Digits of a code, as 9, 88, 99.9, 98 or 9997; of a negative number any one digit will do, too."""
 
-FEWEST_CELLS = 3
-"""Cells that hold a code, at least; and this share of those that hold a value:"""
-FEWEST_SHARE = 0.002
 
-FEW_VALUES = 30
-"""Different values up to which a column is one of counts or grades, whose heaps are none."""
+class Tuning(NamedTuple):
+    """What counts as a code.
 
-FAR = 2
-"""How many of the widest gaps between other values a code lies off."""
+    Attributes:
+        fewest_cells: cells that hold it, at least.
+        fewest_share: share of the cells with a value that hold it, at least.
+        few_values: different values up to which a column is one of counts or grades, whose heaps
+            are no codes.
+        far: how many of the widest gaps between other values it lies off.
+        times: how much more often it comes than any value near it, if it is near.
+    """
 
-TIMES = 3
-"""How much more often than any value near it a code comes, if it is near."""
+    fewest_cells: int = 3
+    fewest_share: float = 0.002
+    few_values: int = 30
+    far: int = 2
+    times: int = 3
+
+
+TUNING = Tuning()
 
 
 def suspected_codes(values: np.ndarray) -> list[float]:
@@ -66,7 +76,7 @@ def warn_of_codes(x: np.ndarray, names: Sequence[str], way_out: str, stacklevel:
 def _largest_codes(values: np.ndarray, sign: int, num_cells: int) -> list[float]:
     """Return the codes among the largest values, or the least ones, whose sign was turned."""
     distinct, counts = np.unique(values, return_counts=True)
-    enough = counts >= max(FEWEST_CELLS, FEWEST_SHARE * num_cells)
+    enough = counts >= max(TUNING.fewest_cells, TUNING.fewest_share * num_cells)
     may_be = [one and _has_shape(sign * value) for one, value in zip(enough, distinct, strict=True)]
     num_shaped = [*may_be[::-1], False].index(False)
     for size in range(num_shaped, 0, -1):
@@ -74,7 +84,7 @@ def _largest_codes(values: np.ndarray, sign: int, num_cells: int) -> list[float]
         if len(rest) < 2 or sign < 0 and _is_scale(rest, codes):
             continue
         is_only_negative = sign < 0 and rest[-1] <= 0 < codes[0] and (size == 1 or rest[-1] < 0)
-        is_far = codes[0] - rest[-1] >= FAR * np.diff(rest).max()
+        is_far = codes[0] - rest[-1] >= TUNING.far * np.diff(rest).max()
         if is_only_negative or is_far or _is_heap(counts[:-size], counts[-size:]):
             return codes.tolist()
     return []
@@ -95,4 +105,4 @@ def _has_shape(value: float) -> bool:
 
 def _is_heap(rest: np.ndarray, codes: np.ndarray) -> bool:
     beside = rest[-10:]
-    return len(rest) > FEW_VALUES and bool(codes.min() >= TIMES * beside.max())
+    return len(rest) > TUNING.few_values and bool(codes.min() >= TUNING.times * beside.max())

@@ -24,24 +24,35 @@ from mnar_ebm.models import Model, Params, Tilt
 from mnar_ebm.objectives import bounds
 from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp, sir
 from mnar_ebm.tilted.tilt_scale import CANDIDATES, NUM_NEGATIVES
+from mnar_ebm.training.descent import descend
 from mnar_ebm.types import Array, Batch, Key, PyTree
 
 WEIGHT_DECAYS = (0.1, 1.0, 10.0)
 r"""Precisions \alpha of the prior on the weights of an energy."""
 
-LEARNING_RATE = 1e-2
-NUM_SAMPLES = 2000
-"""Importance samples of the posterior of an unbiased row, of which draws are chosen."""
 
-NUM_ROW_DRAWS = 100
-STEP_ROW_DRAWS = 5
-"""Most draws of the posterior of a row that are kept, and those that a step looks at."""
+class Tuning(NamedTuple):
+    """How energies are fitted and judged.
 
-MAX_POOL_SIZE = 2**25
-"""Most numbers in a pool of draws: a wide table has fewer draws."""
+    Attributes:
+        learning_rate: peak learning rate.
+        num_samples: importance samples of the posterior of an unbiased row, of which draws are
+            chosen.
+        num_row_draws: most draws of the posterior of a row that are kept.
+        step_row_draws: most of these that a step looks at.
+        max_pool_size: most numbers in a pool of draws: a wide table has fewer draws.
+        chunk_draws: base draws that are looked at at once.
+    """
 
-CHUNK_DRAWS = 1024
-"""Base draws that are looked at at once."""
+    learning_rate: float = 1e-2
+    num_samples: int = 2000
+    num_row_draws: int = 100
+    step_row_draws: int = 5
+    max_pool_size: int = 2**25
+    chunk_draws: int = 1024
+
+
+TUNING = Tuning()
 
 
 class BaseDraws(NamedTuple):
@@ -94,20 +105,24 @@ class Fits(NamedTuple):
 
 def pool_size(num_columns: int) -> int:
     """Return how many base draws to make: fewer of wide rows, whole chunks of them."""
-    num_chunks = MAX_POOL_SIZE // num_columns // CHUNK_DRAWS
-    return min(NUM_NEGATIVES, max(num_chunks, 1) * CHUNK_DRAWS)
+    num_chunks = TUNING.max_pool_size // num_columns // TUNING.chunk_draws
+    return min(NUM_NEGATIVES, max(num_chunks, 1) * TUNING.chunk_draws)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 4))
 def make_pools(key: Key, model: Model, params: Params, batch: Batch, num_base_draws: int) -> Pools:
     """Return draws of the posterior of each row, of the base, and their weights."""
     key_rows, key_fit, key_judge = jax.random.split(key, 3)
-    num_row_draws = max(STEP_ROW_DRAWS, min(NUM_ROW_DRAWS, MAX_POOL_SIZE // batch.x.size))
+    num_row_draws = max(
+        TUNING.step_row_draws, min(TUNING.num_row_draws, TUNING.max_pool_size // batch.x.size)
+    )
 
     def draw(row: tuple[Key, Array, Array]) -> tuple[Array, Array, Array]:
         key_draws, key_sir, key_order = jax.random.split(row[0], 3)
         is_selected = jnp.asarray(False)
-        drawn = bounds.log_weights(key_draws, model, params, *row[1:], NUM_SAMPLES, is_selected)
+        drawn = bounds.log_weights(
+            key_draws, model, params, *row[1:], TUNING.num_samples, is_selected
+        )
         chosen = sir(key_sir, drawn.log_w, num_row_draws, method="systematic")
         chosen = jax.random.permutation(key_order, chosen)
         bound = bounds.importance_bound(drawn.log_w, params.log_z)
@@ -175,27 +190,21 @@ def _fit_one(
     Each step estimates both means by a random window of draws, of every row and of the base.
     """
     key_init, key_steps = jax.random.split(key)
-    optimiser = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_steps))
-    learned = tilt.init(key_init)["params"]
+    keys = jax.random.split(key_steps, num_steps)
 
-    def loss(learned: PyTree, key: Key) -> Array:
+    def loss(index: Array, learned: PyTree, nothing: tuple[()]) -> tuple[Array, tuple[()]]:
         params = {"params": learned, **constants}
-        key_rows, key_base = jax.random.split(key)
-        rows = _window(key_rows, (pools.row_x, pools.row_z), STEP_ROW_DRAWS, axis=1)
+        key_rows, key_base = jax.random.split(keys[index])
+        rows = _window(key_rows, (pools.row_x, pools.row_z), TUNING.step_row_draws, axis=1)
         base = BaseDraws(*_window(key_base, pools.to_fit, num_negatives, axis=0))
         posterior = log_mean_exp(-tilt.energy(params, *rows))
         log_z = log_mean_exp(base.log_w - tilt.energy(params, base.x, base.z))
         size = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(learned))
         total = weights.sum()
-        return log_z - (weights @ posterior - 0.5 * decay * size) / total
+        return log_z - (weights @ posterior - 0.5 * decay * size) / total, nothing
 
-    def step(carry: tuple[PyTree, PyTree], key: Key) -> tuple[tuple[PyTree, PyTree], None]:
-        learned, state = carry
-        updates, state = optimiser.update(jax.grad(loss)(learned, key), state, learned)
-        return (optax.apply_updates(learned, updates), state), None
-
-    keys = jax.random.split(key_steps, num_steps)
-    return jax.lax.scan(step, (learned, optimiser.init(learned)), keys)[0][0]
+    rate = optax.cosine_decay_schedule(TUNING.learning_rate, num_steps)
+    return descend(loss, tilt.init(key_init)["params"], (), num_steps, rate)
 
 
 def _window(key: Key, arrays: tuple[Array, ...], size: int, axis: int) -> tuple[Array, ...]:
@@ -220,7 +229,7 @@ def _gains(tilt: Tilt, params: PyTree, pools: Pools) -> tuple[Array, Array]:
 def _energies(tilt: Tilt, params: PyTree, base: BaseDraws) -> Array:
     """Return E at base draws, a chunk at a time. [P]."""
     shown = jax.tree.map(
-        lambda leaf: leaf.reshape(-1, CHUNK_DRAWS, *leaf.shape[1:]), (base.x, base.z)
+        lambda leaf: leaf.reshape(-1, TUNING.chunk_draws, *leaf.shape[1:]), (base.x, base.z)
     )
     return jax.lax.map(lambda chunk: tilt.energy(params, *chunk), shown).ravel()
 

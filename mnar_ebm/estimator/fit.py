@@ -86,7 +86,7 @@ def fit_table(
         tell(2, f"MNARImputer: {line}")
 
     def train(candidate: Config) -> Trained:
-        return selection.train_candidate(candidate, table, tell_step, unbiased)
+        return selection.train_to_the_end(candidate, table, tell_step, unbiased)
 
     found = Mechanism({"mechanism": mechanism}, "as asked")
     if mechanism == "auto":
@@ -152,6 +152,8 @@ def choose_model(
     if not MECHANISMS[settled.model.mechanism].reads_hidden:
         return _choose_decoder(models, table, train)
     first, fields = next(iter(models.values())), next(iter(decoders.values()))
+    if found.evidence is not None and found.evidence.has_signs and settled.model.sign == "unknown":
+        first = first.replace(slope_start="high", own_slopes=found.evidence.slopes)
     if "latent_dim" in fields:  # not as asked
         first = first.replace(latent_dim=min(MAX_LATENTS, first.model.latent_dim))
     return _choose_gap_terms(first, bool(found.settings.get("gap_terms")), train)

@@ -24,12 +24,28 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-MIN_GAPS = 5  # of a column that is read, and that a step of a drop-out adds
-MIN_STEPS = 3
-MAX_OF_EXPECTED = 0.1  # of n over e
-MAX_EXCEPTIONS = 0.01  # share of rows that do not keep the order of a drop-out
-MAX_CHANCE = 0.001  # of a false pattern, all pairs of columns together
-MAX_IN_WORDS = 5
+
+class Tuning(NamedTuple):
+    """What counts as a pattern.
+
+    Attributes:
+        min_gaps: gaps of a column that is read, and that a step of a drop-out adds.
+        min_steps: steps of a drop-out, at least.
+        max_of_expected: most of n over e.
+        max_exceptions: share of rows that may not keep the order of a drop-out.
+        max_chance: of a false pattern, all pairs of columns together.
+        max_in_words: most patterns of a kind that are told.
+    """
+
+    min_gaps: int = 5
+    min_steps: int = 3
+    max_of_expected: float = 0.1
+    max_exceptions: float = 0.01
+    max_chance: float = 0.001
+    max_in_words: int = 5
+
+
+TUNING = Tuning()
 
 
 class Together(NamedTuple):
@@ -70,15 +86,15 @@ class Patterns(NamedTuple):
     def sentences(self) -> tuple[str, ...]:
         """What was found, one sentence each; none if there is no pattern."""
         said = []
-        for names, share, is_exact in self.together[:MAX_IN_WORDS]:
+        for names, share, is_exact in self.together[: TUNING.max_in_words]:
             why = "a section had not been asked or a merge had failed"
             said.append(
                 f"{_list(names, 'columns', ' and ')} are {'' if is_exact else 'nearly always '}"
                 f"missing together, in {100 * share:.3g}% of the rows, as if "
                 f"{why if is_exact else 'their gaps had one reason'}"
             )
-        if len(self.together) > MAX_IN_WORDS:
-            more = len(self.together) - MAX_IN_WORDS
+        if len(self.together) > TUNING.max_in_words:
+            more = len(self.together) - TUNING.max_in_words
             said.append(f"so are the columns of {more} more set{'s' * (more > 1)}")
         if self.drop_out:
             apart = f" ({_rows(self.num_exceptions)} apart)" if self.num_exceptions else ""
@@ -131,7 +147,7 @@ merge had failed
     counts = np.diag(joint)
     values = num_rows - counts
     never = (values[:, None] + values + joint == num_rows) & (values[:, None] > 0) & (values > 0)
-    told = np.flatnonzero((counts >= MIN_GAPS) & (values > 0))
+    told = np.flatnonzero((counts >= TUNING.min_gaps) & (values > 0))
     chain, link = _relate(gaps[:, told], joint[np.ix_(told, told)])
     groups = []
     for members in (told[group] for group in _components(link)):
@@ -145,7 +161,7 @@ merge had failed
         drop_out=tuple(label[told[chain]]),
         num_exceptions=_num_exceptions(gaps[:, told[chain]]),
         num_empty_rows=num_empty,
-        are_empty_by_chance=num_rows > 0 and bool(evidence < -np.log(MAX_CHANCE)),
+        are_empty_by_chance=num_rows > 0 and bool(evidence < -np.log(TUNING.max_chance)),
         never_together=tuple((names[j], names[k]) for j, k in np.argwhere(np.triu(never, 1))),
     )
 
@@ -159,17 +175,17 @@ def _relate(gaps: np.ndarray, joint: np.ndarray) -> tuple[np.ndarray, np.ndarray
     broken = counts[:, None] - joint
     expected = np.outer(counts, num_rows - counts) / num_rows
     evidence = _evidence(joint, counts[:, None], counts / num_rows)
-    least = np.log(num_columns * (num_columns - 1) / 2 / MAX_CHANCE)
+    least = np.log(num_columns * (num_columns - 1) / 2 / TUNING.max_chance)
     is_told = np.maximum(evidence, evidence.T) >= least
     apart = broken + broken.T
-    link = is_told & (apart <= MAX_OF_EXPECTED * (expected + expected.T))
-    grows = broken.T >= np.maximum(MIN_GAPS, broken / MAX_OF_EXPECTED)
-    follows = is_told & (broken <= MAX_OF_EXPECTED * expected) & grows
-    allowed = int(MAX_EXCEPTIONS * num_rows)
+    link = is_told & (apart <= TUNING.max_of_expected * (expected + expected.T))
+    grows = broken.T >= np.maximum(TUNING.min_gaps, broken / TUNING.max_of_expected)
+    follows = is_told & (broken <= TUNING.max_of_expected * expected) & grows
+    allowed = int(TUNING.max_exceptions * num_rows)
     for most in (allowed, 0):
         steps = _longest(follows & (broken <= most), counts)
         chain = np.concatenate([np.flatnonzero(apart[step] == 0) for step in steps])
-        if len(steps) >= MIN_STEPS and _num_exceptions(gaps[:, chain]) <= allowed:
+        if len(steps) >= TUNING.min_steps and _num_exceptions(gaps[:, chain]) <= allowed:
             # The steps of a drop-out may be small: a column is together with the nearest alone.
             near = np.where(link[:, steps], apart[:, steps], num_rows + 1)
             nearest = np.where(link[:, steps].any(axis=1), near.argmin(axis=1), -1)
@@ -222,8 +238,8 @@ def _rows(number: int) -> str:
 
 
 def _list(items: Sequence[str], noun: str, last: str = ", ") -> str:
-    more = len(items) - MAX_IN_WORDS
+    more = len(items) - TUNING.max_in_words
     if more > 0:
         noun = noun if more > 1 else noun[:-1]
-        return f"{', '.join(items[:MAX_IN_WORDS])} and {more} more {noun}"
+        return f"{', '.join(items[: TUNING.max_in_words])} and {more} more {noun}"
     return last.join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

@@ -10,7 +10,7 @@ from mnar_ebm.data.table import Table
 from mnar_ebm.estimator import gaps
 from mnar_ebm.run import train
 from mnar_ebm.screening import Evidence, screen
-from mnar_ebm.tilted import FittedModel, TiltReport, train_on_all_rows, train_on_bootstrap
+from mnar_ebm.tilted import FittedModel, TiltReport, train_on, train_on_all_rows, train_on_bootstrap
 from mnar_ebm.tilted.held_out import (
     best_of,
     difference,
@@ -24,6 +24,9 @@ from mnar_ebm.training.loop import try_all
 MAX_NAMES = 6
 DECODER_STANDARD_ERRORS = 1.0
 
+ROUND_STEPS, TOLERANCE = 400, 0.01
+"""Steps of a round where no encoder is trained, and nats a held-out row that are no gain."""
+
 
 class Trained(NamedTuple):
     """A candidate, fitted.
@@ -33,12 +36,14 @@ class Trained(NamedTuple):
         tilt: what the choice of its tilt's scale found.
         num_steps: steps of training, of all stages.
         row_bounds: bound of each held-out row, in nats, of values in their units. [N]
+        has_converged: whether training ended because its last steps gained nothing.
     """
 
     fitted: FittedModel
     tilt: TiltReport
     num_steps: int
     row_bounds: np.ndarray
+    has_converged: bool = True
 
 
 class Mechanism(NamedTuple):
@@ -132,9 +137,43 @@ def train_candidate(
         )
 
     fitted, tilt = train(config, table, unbiased=unbiased, report=note)
+    return Trained(fitted, tilt, num_steps, _row_bounds(fitted, table))
+
+
+def _row_bounds(fitted: FittedModel, table: Table) -> np.ndarray:
+    """Return the bound of each held-out row, in nats, of values in their units. [N]."""
     rows, imputed = impute_held_out(fitted, table)
-    row_bounds = imputed.bound + fitted.facts.log_derivative(table.x[rows])
-    return Trained(fitted, tilt, num_steps, row_bounds)
+    return imputed.bound + fitted.facts.log_derivative(table.x[rows])
+
+
+def train_to_the_end(
+    config: Config, table: Table, tell: Callable[[str], None], unbiased: Table | None = None
+) -> Trained:
+    """Return ``train_candidate``; without an encoder, in rounds until one gains nothing.
+
+    A round is the schedule of ``ROUND_STEPS`` steps, from where the last one ended. There are no
+    more of them than the steps of the config allow. Where a loss is not finite after the first, or
+    a bound falls, the round before is kept.
+    """
+    num_steps = config.optimisation.num_steps
+    if config.model.proposal != "laplace" or config.model.tilt != "none":
+        return train_candidate(config, table, tell, unbiased)
+    config = config.replace(num_steps=min(ROUND_STEPS, num_steps))
+    one = train_candidate(config, table, tell, unbiased)
+    for number in range(1, num_steps // ROUND_STEPS):
+        try:
+            fitted = train_on(one.fitted, table, unbiased, number)
+        except NonFiniteLossError:
+            return one
+        bounds = _row_bounds(fitted, table)
+        gained = difference(bounds, one.row_bounds)
+        tell(f"{config.model.mechanism}: round {number + 1} of steps gains {gained} nats a row")
+        if gained.mean > 0:
+            one = one._replace(fitted=fitted, row_bounds=bounds)
+        one = one._replace(num_steps=one.num_steps + config.optimisation.num_steps)
+        if gained.mean < TOLERANCE:
+            return one
+    return one._replace(has_converged=False)
 
 
 def median_ess(fitted: FittedModel, table: Table) -> float:

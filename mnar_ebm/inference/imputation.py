@@ -9,10 +9,12 @@ With the normalised weights \tilde w_k of a row's draws (``objectives.bounds``),
 Where no weight reads a missing value that was drawn, SIR draws it anew given z_{k_m}.
 
 K may be any size: draws are made a chunk at a time and only a running log-sum-exp, the weighted
-sum and one reservoir for each imputation are kept. A row's randomness comes from the row's own
-values, so its answer does not depend on which rows are beside it, nor on their order. But draws of
-equal rows are independent, as those of two people who answered alike: the second of them has
-randomness of its own. Their means are those of the first.
+sum and one reservoir for each imputation are kept. Latents that are proposed at the mode of the
+posterior come with nearly equal weights, so that few draws do: if K is only the most there may be,
+their chunks are short and end once the effective number is enough. A row's randomness comes from
+the row's own values, so its answer does not depend on which rows are beside it, nor on their
+order. But draws of equal rows are independent, as those of two people who answered alike: the
+second of them has randomness of its own. Their means are those of the first.
 
 References:
     N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, eq. 11-12.
@@ -41,6 +43,13 @@ from mnar_ebm.types import Array, Key
 
 CHUNK_SAMPLES = 1000
 
+MODE_CHUNK_SAMPLES, ENOUGH_SAMPLES = 200, 150.0
+"""Draws of a chunk from the Gaussian at the mode, and their effective number that is enough: the
+error of a mean is then a twelfth of the posterior's standard deviation, and less by pairs."""
+
+EXACT_SHARE = 0.999
+"""Effective share of a chunk from which q is the posterior: a mean over pairs of draws is exact."""
+
 
 class Imputation(NamedTuple):
     """What importance sampling says of a batch of rows: arrays of JAX, or of NumPy from ``impute``.
@@ -65,6 +74,12 @@ class _Running(NamedTuple):
     log_total_square: Array  # log sum_k w_k²  []
     mean: Array  # sum_k w_k x_k / sum_k w_k  [D]
     draws: Array  # [M, D]
+    num_chunks: Array  # []
+
+    @property
+    def ess(self) -> Array:
+        """Effective number of the draws so far. []."""
+        return jnp.exp(2.0 * self.log_total - self.log_total_square)
 
 
 def impute_row(
@@ -76,6 +91,7 @@ def impute_row(
     num_samples: int,
     num_imputations: int,
     bend: Bend | None = None,
+    is_most: bool = False,
 ) -> Imputation:
     """Impute one row by importance sampling in chunks; pure, for use under ``vmap`` or ``map``.
 
@@ -88,16 +104,27 @@ def impute_row(
         num_samples: K, rounded up to whole chunks.
         num_imputations: M.
         bend: of the columns, if they are bent: the mean is then that of values before they were.
+        is_most: whether K is only the most, where fewer from the mode of the posterior do.
 
     Returns:
         The imputation of the row, without the batch axis.
     """
-    chunk_samples = min(num_samples, CHUNK_SAMPLES)
+    has_enough = is_most and model.vae.encode is None
+    chunk_samples = min(num_samples, MODE_CHUNK_SAMPLES if has_enough else CHUNK_SAMPLES)
     num_chunks = -(-num_samples // chunk_samples)
+    keys = jax.random.split(key, num_chunks)
     x = not_asked.filled(x, mask)
 
-    def add_chunk(running: _Running, key: Key) -> tuple[_Running, None]:
-        key_draws, key_sir, key_keep = jax.random.split(key, 3)
+    def is_due(running: _Running) -> Array:
+        is_due = running.num_chunks < num_chunks
+        if not has_enough:
+            return is_due
+        exact = EXACT_SHARE * chunk_samples * running.num_chunks
+        has_some = running.num_chunks > 0
+        return is_due & ~(has_some & (running.ess >= jnp.minimum(ENOUGH_SAMPLES, exact)))
+
+    def add_chunk(running: _Running) -> _Running:
+        key_draws, key_sir, key_keep = jax.random.split(keys[running.num_chunks], 3)
         drawn = bounds.log_weights(key_draws, model, params, x, mask, chunk_samples)
         log_sum = jax.nn.logsumexp(drawn.log_w)
         log_total = jnp.logaddexp(running.log_total, log_sum)
@@ -116,25 +143,27 @@ def impute_row(
             ),
             mean=running.mean + share * (chunk_mean - running.mean),
             draws=draws,
-        ), None
+            num_chunks=running.num_chunks + 1,
+        )
 
     empty = _Running(
         log_total=jnp.asarray(-jnp.inf),
         log_total_square=jnp.asarray(-jnp.inf),
         mean=jnp.zeros_like(x),
         draws=jnp.zeros((num_imputations, *x.shape), x.dtype),
+        num_chunks=jnp.asarray(0),
     )
-    running, _ = jax.lax.scan(add_chunk, empty, jax.random.split(key, num_chunks))
+    running = jax.lax.while_loop(is_due, add_chunk, empty)
     return Imputation(
         mean=jnp.where(mask, x if bend is None else bend.invert(x), running.mean),
         draws=running.draws,
-        bound=running.log_total - jnp.log(num_chunks * chunk_samples) - params.log_z,
-        ess=jnp.exp(2.0 * running.log_total - running.log_total_square),
+        bound=running.log_total - jnp.log(running.num_chunks * chunk_samples) - params.log_z,
+        ess=running.ess,
     )
 
 
 def make_imputer(
-    model: Model, num_samples: int, num_imputations: int
+    model: Model, num_samples: int, num_imputations: int, is_most: bool = False
 ) -> Callable[[Key, Params, Bend | None, Rows, int], Imputation]:
     """Return the jitted ``(key, params, bend, rows, num_rows) -> Imputation`` of a fixed model.
 
@@ -148,9 +177,8 @@ def make_imputer(
     ) -> Imputation:
         def one(row: Rows) -> Imputation:
             key_row = jax.random.fold_in(key, row.seed)
-            return impute_row(
-                key_row, model, params, row.x, row.mask, num_samples, num_imputations, bend
-            )
+            sizes = num_samples, num_imputations
+            return impute_row(key_row, model, params, row.x, row.mask, *sizes, bend, is_most)
 
         return map_rows(one, rows, num_rows)
 
@@ -167,6 +195,7 @@ def impute(
     num_samples: int,
     num_imputations: int = 0,
     bend: Bend | None = None,
+    is_most: bool = False,
 ) -> Imputation:
     """Impute any number of rows, in blocks of one shape, so that nothing is compiled twice.
 
@@ -179,6 +208,7 @@ def impute(
         num_samples: K, importance samples for each row; memory does not grow with it.
         num_imputations: M, multiple imputations for each row, independent for equal rows.
         bend: of the columns, if they are bent: the mean is then that of values before they were.
+        is_most: whether K is only the most, where fewer from the mode of the posterior do.
 
     Returns:
         The imputation of every row, as NumPy arrays, float32. Draws are in standard units, as ``x``
@@ -191,7 +221,7 @@ def impute(
     _checks.check_whole("num_samples", num_samples, 1)
     _checks.check_whole("num_imputations", num_imputations, 0)
     _check_columns(model, x)
-    imputer = _cached_imputer(model, num_samples, num_imputations)
+    imputer = _cached_imputer(model, num_samples, num_imputations, is_most)
     seeds, first = row_seeds(x, mask)
     if not num_imputations:
         seeds = seeds[first]

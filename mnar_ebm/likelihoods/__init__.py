@@ -13,13 +13,18 @@ from mnar_ebm.likelihoods.base import (
     student_t,
 )
 from mnar_ebm.likelihoods.mixed import of_blocks
+from mnar_ebm.likelihoods.pixels import continuous_bernoulli, discretised_logistic
 from mnar_ebm.likelihoods.two_part import two_part
 
 __all__ = [
+    "DISCRETE",
     "LIKELIHOODS",
+    "ON_UNIT_INTERVAL",
     "Likelihood",
     "StudentT",
     "bernoulli",
+    "continuous_bernoulli",
+    "discretised_logistic",
     "gaussian",
     "make_likelihood",
     "masked_log_prob",
@@ -34,8 +39,16 @@ LIKELIHOODS: dict[str, Callable[[tuple[int, ...]], Likelihood]] = {
     "two_part": lambda atom_side: two_part(atom_side) if any(atom_side) else gaussian(),
     "student_t": lambda atom_side: student_t(),
     "bernoulli": lambda atom_side: bernoulli(),
+    "continuous_bernoulli": lambda atom_side: continuous_bernoulli(),
+    "discretised_logistic": lambda atom_side: discretised_logistic(),
 }
 """By name, makers of the likelihood of numeric columns, ``(atom_side) -> Likelihood``."""
+
+ON_UNIT_INTERVAL = ("bernoulli", "continuous_bernoulli", "discretised_logistic")
+"""Those whose values are from 0 to 1, as pixels are."""
+
+DISCRETE = ("bernoulli", "discretised_logistic")
+"""Those of whose values no chain can move one."""
 
 
 def make_likelihood(

@@ -74,6 +74,10 @@ def take(eta: DecoderOutput, columns: np.ndarray) -> DecoderOutput:
     return jax.tree.map(lambda leaf: leaf[..., columns], eta)
 
 
+OF_NUMBERS = ("gaussian", "two_part", "student_t")
+"""Likelihoods of numeric columns beside discrete ones."""
+
+
 def of_blocks(
     blocks: tuple[Block, ...], numeric: Likelihood, atom_side: tuple[int, ...] = ()
 ) -> Likelihood:
@@ -85,12 +89,12 @@ def of_blocks(
         atom_side: of the encoded columns, as ``Likelihood`` keeps it. [D] or empty
 
     Raises:
-        ValueError: ``numeric`` is discrete.
+        ValueError: ``numeric`` is discrete, or of values within an interval.
     """
-    if numeric.transport is None:
+    if numeric.name not in OF_NUMBERS:
         raise ValueError(
-            "likelihood: expected one of gaussian, two_part, student_t for the numeric columns of "
-            f"a table that has discrete ones too, got {numeric.name!r}"
+            f"likelihood: expected one of {', '.join(OF_NUMBERS)} for the numeric columns of a "
+            f"table that has discrete ones too, got {numeric.name!r}"
         )
     groups = kinds.groups(blocks)
     numbers = kinds.numeric(blocks)

@@ -12,7 +12,7 @@ from mnar_ebm.models.model import (
     tilt_linearly,
     without_tilt,
 )
-from mnar_ebm.models.posterior import Encoded, posterior
+from mnar_ebm.models.posterior import Encoded, Point, posterior
 from mnar_ebm.models.tilt import Tilt, compose, linear_tilt, make_tilt, no_tilt
 from mnar_ebm.models.vae import VAE, make_vae, sample_base
 
@@ -21,6 +21,7 @@ __all__ = [
     "Encoded",
     "Model",
     "Params",
+    "Point",
     "Tilt",
     "compose",
     "energy",

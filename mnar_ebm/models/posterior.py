@@ -10,7 +10,14 @@ columns are Gaussian and nothing hidden is read it is the posterior itself,
 
     N(P⁻¹ Wᵀ \Sigma⁻¹ (x_obs - m), P⁻¹),    P = I + Wᵀ \Sigma⁻¹ W    over the observed columns
 
-and every weight of a row is the same, p(x_obs). Nothing is amortised, so nothing has to be fitted
+and every weight of a row is the same, p(x_obs). Where columns are numbers that hide at most
+themselves, the likelihood is a sum over columns of functions of what the decoder says of each, of
+the parts \eta_a = loc and log-odds of an atom, and with J_a = d\eta_a/dz
+
+    A = I - \sum_{a,b} J_aᵀ diag(d²/d\eta_a d\eta_b) J_b
+
+but for the bend of loc beside an atom, takes two derivatives of that sum, and none for each of the
+latents. Nothing is amortised, so nothing has to be fitted
 anew for rows that were held out. A mechanism that is not in closed form is read at the mean of what
 is hidden, which is a guess, as an encoder's is: weights make up for either.
 
@@ -21,6 +28,7 @@ References:
     Econometrica 57, 1989 (weights of draws from an approximation at the mode).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -29,10 +37,13 @@ import jax.numpy as jnp
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import not_asked
 from mnar_ebm.models.model import Model, Params, log_prior
-from mnar_ebm.samplers.laplace import Laplace, laplace
-from mnar_ebm.types import Array
+from mnar_ebm.samplers.laplace import Laplace, laplace, newton
+from mnar_ebm.types import Array, DecoderOutput
 
 NUM_NEWTON_STEPS = 4
+
+MOVED = ("loc", "atom")
+"""Parts of the decoder's output that a linear decoder moves with z."""
 
 
 class Encoded(NamedTuple):
@@ -51,7 +62,24 @@ class Encoded(NamedTuple):
         return self.mode + self.scale * noise, log_prior(noise) - jnp.log(self.scale).sum()
 
 
-def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | Laplace:
+class Point(NamedTuple):
+    """What an autoencoder has for q: all weight on one latent, of which p/q is taken for 1.
+
+    The weights of a row are then p(x_obs|z), how well it is reconstructed, and bound nothing.
+
+    Attributes:
+        mode: [L]
+    """
+
+    mode: Array
+
+    def draw(self, noise: Array) -> tuple[Array, Array]:
+        """Return the latent [K, L] and log p(z) in place of log q [K], as often as the noise."""
+        z = jnp.broadcast_to(self.mode, noise.shape)
+        return z, log_prior(z)
+
+
+def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | Point | Laplace:
     """Return q(z|x_obs, s) of a row, the encoder's, or Laplace's if there is none.
 
     Args:
@@ -60,19 +88,59 @@ def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | 
         x: a row; what a missing cell holds is not read. [D]
         mask: ``True`` where observed. [D]
     """
+    if model.vae.encode is not None and model.vae.is_point:
+        return Point(model.vae.encode(params.base, x, mask)[0])
     if model.vae.encode is not None:
         return Encoded(*model.vae.encode(params.base, x, mask))
-    filled = not_asked.filled(x, mask)
+    filled, start = not_asked.filled(x, mask), jnp.zeros(model.vae.latent_dim, x.dtype)
 
-    def log_joint(z: Array) -> Array:
-        return log_prior(z) + _log_likelihood(model, params, filled, mask, z)
+    def decode(z: Array) -> DecoderOutput:
+        return model.vae.decode(params.base, z)
 
-    return laplace(log_joint, jnp.zeros(model.vae.latent_dim, x.dtype), NUM_NEWTON_STEPS)
+    def log_likelihood(eta: DecoderOutput) -> Array:
+        return _log_likelihood(model, params, filled, mask, eta)
+
+    if model.mechanism.mean is not None and not model.vae.likelihood.blocks:
+        return laplace_by_columns(log_likelihood, decode, start, NUM_NEWTON_STEPS)
+    return laplace(lambda z: log_prior(z) + log_likelihood(decode(z)), start, NUM_NEWTON_STEPS)
 
 
-def _log_likelihood(model: Model, params: Params, x: Array, mask: Array, z: Array) -> Array:
+def laplace_by_columns(
+    log_likelihood: Callable[[DecoderOutput], Array],
+    decode: Callable[[Array], DecoderOutput],
+    position: Array,
+    num_steps: int,
+) -> Laplace:
+    """Return the Gaussian at the mode of log p(z) + log p(x_obs, s|z), a sum over columns.
+
+    Args:
+        log_likelihood: of the decoder's output, leaves [D]; a sum of functions of each column. []
+        decode: [L] -> leaves [D], of which loc and atom alone move with z.
+        position: where the steps start. [L]
+        num_steps: steps.
+    """
+
+    def derivatives(z: Array) -> tuple[Array, Array]:
+        eta = decode(z)
+        moved = {name: getattr(eta, name) for name in MOVED if getattr(eta, name) is not None}
+        slopes = jax.jacfwd(lambda z: {name: getattr(decode(z), name) for name in moved})(z)
+        gradient_fn = jax.grad(lambda parts: log_likelihood(eta._replace(**parts)))
+        gradient, along = jax.linearize(gradient_fn, moved)
+        curvature = jnp.eye(len(z), dtype=z.dtype)
+        for one in moved:
+            second = along({name: jnp.full_like(moved[name], name == one) for name in moved})
+            for other in moved:
+                curvature -= slopes[one].T @ (second[other][:, None] * slopes[other])
+        return sum((gradient[name] @ slopes[name] for name in moved), -z), curvature
+
+    return newton(derivatives, position, num_steps)
+
+
+def _log_likelihood(
+    model: Model, params: Params, x: Array, mask: Array, eta: DecoderOutput
+) -> Array:
     """Return log p(x_obs|z) + m(z), of mechanisms that draw what is hidden at its mean. []."""
-    eta, mechanism = model.vae.decode(params.base, z), model.mechanism
+    mechanism = model.mechanism
     if mechanism.mean is None:
         hidden = jnp.where(mask, x, model.vae.likelihood.mean(eta))
         log_m = mechanism.log_prob(params.mechanism, hidden, mask)

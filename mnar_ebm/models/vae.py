@@ -25,6 +25,7 @@ class VAE(NamedTuple):
         likelihood: p(x|z) from the decoder's output.
         num_features: D.
         latent_dim: L.
+        is_point: whether z is the mean of q, and p(z) is not modelled: an autoencoder.
     """
 
     init: Callable[[Key], PyTree]
@@ -33,6 +34,7 @@ class VAE(NamedTuple):
     likelihood: Likelihood
     num_features: int
     latent_dim: int
+    is_point: bool = False
 
 
 def make_vae(
@@ -50,16 +52,18 @@ def make_vae(
         atom_side: of the encoded columns, as ``Likelihood`` keeps it. [D] or empty
     """
     likelihood = make_likelihood(settings.likelihood, blocks, atom_side)
-    has_encoder = settings.proposal == "encoder"
-    encoder = Encoder(settings.latent_dim, settings.hidden_dim, settings.show_mask)
+    has_encoder = settings.proposal != "laplace"
+    widths = settings.widths
+    encoder = Encoder(settings.latent_dim, widths, settings.show_mask, settings.activation)
     decoder = Decoder(
         num_features,
-        settings.hidden_dim,
+        widths[::-1],
         kind=settings.decoder,
         scale=settings.decoder_scale,
         heads=likelihood.heads,
         atom_side=likelihood.atom_side,
         has_gain=settings.column_gain,
+        activation=settings.activation,
     )
 
     def init(key: Key) -> PyTree:
@@ -84,6 +88,7 @@ def make_vae(
         likelihood=likelihood,
         num_features=num_features,
         latent_dim=settings.latent_dim,
+        is_point=settings.proposal == "point",
     )
 
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mnar_ebm.nets.mlp import MLP
+from mnar_ebm.nets.mlp import ACTIVATIONS, MLP
 from mnar_ebm.numerics.logistic import softplus
 from mnar_ebm.types import Array, DecoderOutput
 
@@ -22,23 +22,29 @@ class Encoder(nn.Module):
 
     Attributes:
         latent_dim: L.
-        hidden_dim: units in each of two hidden layers.
+        widths: units of each hidden layer, from the row to the latent.
         show_mask: whether the mask is read beside the row.
+        activation: of the hidden layers, one of ``mlp.ACTIVATIONS``.
     """
 
     latent_dim: int
-    hidden_dim: int
+    widths: tuple[int, ...]
     show_mask: bool = True
+    activation: str = "tanh"
 
     @nn.compact
     def __call__(self, x: Array, mask: Array) -> tuple[Array, Array]:
         """Map a row, with missing cells filled by 0, and its mask to (loc, scale) of z. [L]."""
         inputs = jnp.concatenate([x, mask.astype(x.dtype)], axis=-1) if self.show_mask else x
-        hidden = MLP((self.hidden_dim,) * 2, activation="tanh")(inputs)
-        hidden = nn.tanh(hidden)
+        hidden = _hidden(self.widths, self.activation, inputs)
         loc = nn.Dense(self.latent_dim)(hidden)
         log_scale = jnp.clip(nn.Dense(self.latent_dim)(hidden), -5.0, 5.0)
         return loc, jnp.exp(log_scale)
+
+
+def _hidden(widths: tuple[int, ...], activation: str, inputs: Array) -> Array:
+    """Return the last of the hidden layers. [..., I] -> [..., widths[-1]]."""
+    return ACTIVATIONS[activation](MLP(widths, activation)(inputs))
 
 
 class Decoder(nn.Module):
@@ -49,7 +55,7 @@ class Decoder(nn.Module):
 
     Attributes:
         num_features: D.
-        hidden_dim: units in each of two hidden layers.
+        widths: units of each hidden layer, from the latent to the row.
         kind: ``mlp``, ``linear`` (with one shared scale: probabilistic PCA), or ``linear_mlp``,
             the sum of both.
         scale: ``shared`` by all columns, ``per_feature``, or ``per_latent`` (a function of z).
@@ -58,15 +64,17 @@ class Decoder(nn.Module):
             without an atom; empty if no column has one. The log-odds of atoms are a map of the
             decoder's kind, and loc is softplus(loc) on their side.
         has_gain: whether g is learned; else it is 1.
+        activation: of the hidden layers, one of ``mlp.ACTIVATIONS``.
     """
 
     num_features: int
-    hidden_dim: int
+    widths: tuple[int, ...]
     kind: str
     scale: str
     heads: tuple[str, ...] = ("loc", "scale")
     atom_side: tuple[int, ...] = ()
     has_gain: bool = True
+    activation: str = "tanh"
 
     @nn.compact
     def __call__(self, z: Array) -> DecoderOutput:
@@ -105,7 +113,7 @@ class Decoder(nn.Module):
         names = [name for name, is_wanted in wanted.items() if is_wanted and name in self.heads]
         if not names:
             return {}
-        hidden = nn.tanh(MLP((self.hidden_dim,) * 2, activation="tanh")(z))
+        hidden = _hidden(self.widths, self.activation, z)
         # One product for all takes half the time of two.
         outputs = nn.Dense(self.num_features * len(names), name="network")(hidden)
         return dict(zip(names, jnp.split(outputs, len(names), axis=-1), strict=True))

@@ -20,6 +20,11 @@ from mnar_ebm.nets.mlp import MLP
 from mnar_ebm.types import Array
 
 
+def bounded(raw: Array, bound: float) -> Array:
+    """Return b tanh(f/b), which is f for an infinite b."""
+    return raw if bound == jnp.inf else bound * jnp.tanh(raw / bound)
+
+
 class Energy(nn.Module):
     """E(v) = b tanh(f(v)/b) with f a network that starts at 0, where the tilt is the base.
 
@@ -36,7 +41,7 @@ class Energy(nn.Module):
         """Map ``[..., I]`` to energies ``[...]``, in nats."""
         widths = (self.hidden_dim, self.hidden_dim, 1)
         raw = MLP(widths, activation="silu", zero_last=True)(inputs)[..., 0]
-        return self.bound * jnp.tanh(raw / self.bound)
+        return bounded(raw, self.bound)
 
 
 class AdditiveEnergy(nn.Module):
@@ -61,7 +66,7 @@ class AdditiveEnergy(nn.Module):
         heights = self.param("kernel_out", nn.initializers.zeros_init(), shape)
         steps = nn.tanh(inputs[..., None] * slopes + offsets)
         raw = (steps * heights).sum(axis=(-2, -1))
-        return self.bound * jnp.tanh(raw / self.bound)
+        return bounded(raw, self.bound)
 
 
 class ClusterEnergy(nn.Module):
@@ -89,4 +94,4 @@ class ClusterEnergy(nn.Module):
         squares = ((inputs[..., None, :] - means) ** 2 * precisions).sum(axis=-1)
         log_joint = log_shares + 0.5 * (jnp.log(precisions).sum(axis=-1) - squares)
         raw = -jax.nn.logsumexp(jax.nn.log_softmax(log_joint) + ratios, axis=-1)
-        return self.bound * jnp.tanh(raw / self.bound)
+        return bounded(raw, self.bound)

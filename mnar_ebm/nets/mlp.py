@@ -4,7 +4,7 @@ from flax import linen as nn
 
 from mnar_ebm.types import Array
 
-_ACTIVATIONS = {"tanh": nn.tanh, "silu": nn.silu}
+ACTIVATIONS = {"tanh": nn.tanh, "silu": nn.silu, "relu": nn.relu}
 
 
 class MLP(nn.Module):
@@ -12,7 +12,7 @@ class MLP(nn.Module):
 
     Attributes:
         features: units of each layer, the output last.
-        activation: ``tanh`` or ``silu``.
+        activation: one of ``ACTIVATIONS``.
         zero_last: whether the last layer starts at zero, so that the output does.
     """
 
@@ -24,7 +24,7 @@ class MLP(nn.Module):
     def __call__(self, x: Array) -> Array:
         """Map ``[..., inputs]`` to ``[..., features[-1]]``."""
         for width in self.features[:-1]:
-            x = _ACTIVATIONS[self.activation](nn.Dense(width)(x))
+            x = ACTIVATIONS[self.activation](nn.Dense(width)(x))
         if self.zero_last:
             return nn.Dense(self.features[-1], kernel_init=nn.initializers.zeros_init())(x)
         return nn.Dense(self.features[-1])(x)

@@ -6,7 +6,7 @@ therefore written through the Mills ratio of the upper tail,
 
     R(x) = \Phi(-x) / \phi(x) = 1 / (x + 1 / (x + 2 / (x + 3 / (x + ...)))),   x > 0,
 
-whose continued fraction converges there to the last bit of a double.
+whose continued fraction, cut off, holds there to the last bit of the dtype.
 
 References:
     M. Abramowitz, I. Stegun, "Handbook of Mathematical Functions", 1964, eq. 26.2.14.
@@ -20,17 +20,29 @@ from mnar_ebm.numerics.uniform import positive_uniform
 from mnar_ebm.types import Array, Key
 
 _TAIL = -4.0
-_MILLS_TERMS = 20
+_MILLS_TERMS = {"float64": 20}
+_FEW_MILLS_TERMS = 9  # to the last bit of a float32
 _NEWTON_STEPS = 2
 _HALF_LOG_2PI = 0.9189385332046727
 
 
-def _mills_ratio(x: Array) -> Array:
-    """Return R(x) for x >= 4 by its continued fraction."""
+def _mills_excess(x: Array) -> Array:
+    """Return 1/R(x) - x > 0 for x >= 4 by its continued fraction, without cancellation."""
+    num_terms = _MILLS_TERMS.get(x.dtype.name, _FEW_MILLS_TERMS)
     tail = x
-    for term in range(_MILLS_TERMS, 0, -1):
+    for term in range(num_terms, 1, -1):
         tail = x + term / tail
     return 1.0 / tail
+
+
+def _mills_ratio(x: Array) -> Array:
+    """Return R(x) for x >= 4."""
+    return 1.0 / (x + _mills_excess(x))
+
+
+def _outer(x: Array) -> Array:
+    r"""Return \Phi(-\|x\|)."""
+    return 0.5 * jax.lax.erfc(jnp.abs(x) * 0.7071067811865476)
 
 
 def log_density(x: Array) -> Array:
@@ -53,10 +65,9 @@ def log_cdf(x: Array) -> Array:
     """
     in_tail = x < _TAIL
     far = jnp.where(in_tail, x, _TAIL)
-    near = jnp.where(in_tail, _TAIL, x)
-    return jnp.where(
-        in_tail, log_density(far) + jnp.log(_mills_ratio(-far)), special.log_ndtr(near)
-    )
+    outer = _outer(jnp.where(in_tail, _TAIL, x))
+    bulk = jnp.where(x > 0, jnp.log1p(-outer), jnp.log(outer))
+    return jnp.where(in_tail, log_density(far) + jnp.log(_mills_ratio(-far)), bulk)
 
 
 @log_cdf.defjvp
@@ -65,6 +76,7 @@ def _log_cdf_jvp(primals, tangents):  # type: ignore[no-untyped-def]
     return log_cdf(x), hazard(x) * x_dot
 
 
+@jax.custom_jvp
 def hazard(x: Array) -> Array:
     r"""Return \phi(x) / \Phi(x), the inverse Mills ratio, elementwise.
 
@@ -79,9 +91,17 @@ def hazard(x: Array) -> Array:
     in_tail = x < _TAIL
     far = jnp.where(in_tail, x, _TAIL)
     near = jnp.where(in_tail, _TAIL, x)
-    return jnp.where(
-        in_tail, 1.0 / _mills_ratio(-far), jnp.exp(log_density(near) - special.log_ndtr(near))
-    )
+    outer = _outer(near)
+    bulk = jnp.exp(log_density(near)) / jnp.where(x > 0, 1.0 - outer, outer)
+    return jnp.where(in_tail, _mills_excess(-far) - far, bulk)
+
+
+@hazard.defjvp
+def _hazard_jvp(primals, tangents):  # type: ignore[no-untyped-def]
+    (x,), (x_dot,) = primals, tangents
+    value = hazard(x)
+    excess = jnp.where(x < _TAIL, _mills_excess(-jnp.minimum(x, _TAIL)), x + value)
+    return value, -value * excess * x_dot
 
 
 def sample_above(key: Key, lower: Array, shape: tuple[int, ...]) -> Array:

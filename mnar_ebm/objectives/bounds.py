@@ -38,6 +38,9 @@ from mnar_ebm.models import Model, Params
 from mnar_ebm.samplers.importance import log_mean_exp, sir
 from mnar_ebm.types import Array, Batch, DecoderOutput, Key
 
+NUM_VALUES = 10
+"""J, values of a missing cell drawn for each latent in training, where none is integrated out."""
+
 
 class Draws(NamedTuple):
     """K weighted draws from the posterior of one row.
@@ -91,12 +94,18 @@ def log_weights(
 def _propose(
     key: Key, model: Model, params: Params, x: Array, mask: Array, num_samples: int
 ) -> tuple[Array, Array]:
-    """Draw z_k ~ q(z|x_obs, s); return them [K, L], and log p(z_k) - log q(z_k|x_obs, s) [K]."""
+    """Draw z_k ~ q(z|x_obs, s); return them [K, L], and log p(z_k) - log q(z_k|x_obs, s) [K].
+
+    Draws about the mode of the posterior come in pairs, one as far on either side, by which the
+    errors of what is odd about it cancel.
+    """
     q = models.posterior(model, params, x, mask)
-    noise = jax.random.normal(key, (num_samples, *q.mode.shape), q.mode.dtype)
-    z, log_q = q.draw(noise)
-    if model.vae.encode is None:  # nothing of q is fitted, and weights p/q hold for any
-        z, log_q = jax.lax.stop_gradient((z, log_q))
+    if model.vae.encode is not None:
+        z, log_q = q.draw(jax.random.normal(key, (num_samples, *q.mode.shape), q.mode.dtype))
+        return z, models.log_prior(z) - log_q
+    noise = jax.random.normal(key, (-(-num_samples // 2), *q.mode.shape), q.mode.dtype)
+    draws = q.draw(jnp.concatenate([noise, -noise])[:num_samples])
+    z, log_q = jax.lax.stop_gradient(draws)  # nothing of q is fitted, weights p/q hold for any
     return z, models.log_prior(z) - log_q
 
 
@@ -209,6 +218,10 @@ def batch_draws(key: Key, model: Model, params: Params, batch: Batch, num_sample
 
     It is ``log_weights`` of each row, but for one product of all rows and draws in each layer of
     the decoder, whose gradient takes a fifth less time on a CPU than that of a product for each.
+
+    Where the weights read the missing values drawn, J of these for each latent tighten the bound:
+    with one, that of steep slopes is far too low, which pulls slopes flat. These K J draws are in
+    place of K.
     """
     num_rows = batch.x.shape[0]
     keys = jax.vmap(jax.random.split)(jax.random.split(key, num_rows))
@@ -217,6 +230,10 @@ def batch_draws(key: Key, model: Model, params: Params, batch: Batch, num_sample
     )
     eta = model.vae.decode(params.base, z.reshape(-1, z.shape[-1]))
     eta = jax.tree.map(lambda leaf: leaf.reshape(*z.shape[:2], leaf.shape[-1]), eta)
+    if model.mechanism.mean is None:
+        z, log_ratio, eta = jax.tree.map(
+            lambda leaf: jnp.repeat(leaf, NUM_VALUES, axis=1), (z, log_ratio, eta)
+        )
     return jax.vmap(_weigh, in_axes=(0, None, None, 0, 0, 0, 0, 0, 0))(
         keys[:, 1], model, params, batch.x, batch.mask, batch.is_selected, z, log_ratio, eta
     )

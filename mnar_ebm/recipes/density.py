@@ -37,25 +37,13 @@ from mnar_ebm.samplers import (
     sir,
     smc,
 )
-from mnar_ebm.samplers.annealed import AnnealedEstimate
+from mnar_ebm.samplers.annealed import AnnealedEstimate, Bracket
 from mnar_ebm.samplers.base import LogDensityFn
 from mnar_ebm.samplers.smc import SMCEstimate
 from mnar_ebm.types import Array, Key, PyTree
 
 NUM_CANDIDATES = 1000
 """Draws of the reference from which the chains of a row's gaps choose where to start."""
-
-
-class Bracket(NamedTuple):
-    """log Z from below and from above, in expectation.
-
-    Attributes:
-        lower: by paths from the reference.
-        upper: by paths from draws of the model.
-    """
-
-    lower: AnnealedEstimate
-    upper: AnnealedEstimate
 
 
 class Threshold(NamedTuple):
@@ -121,7 +109,7 @@ def bracket(
     num_temperatures: int = 200,
     step_size: float = 0.1,
     num_steps: int = 1,
-) -> Bracket:
+) -> Bracket[AnnealedEstimate]:
     """Return log Z from below and from above, by as many paths each as there are draws.
 
     Args:

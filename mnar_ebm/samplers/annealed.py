@@ -11,7 +11,7 @@ log-weights of their paths on one scale, and ``bridge`` joins the two into a sha
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import chex
 import jax
@@ -25,7 +25,7 @@ from mnar_ebm.samplers.importance import (
 )
 from mnar_ebm.types import Array, Key, PyTree
 
-__all__ = ["AnnealedEstimate", "BuildFn", "ais", "move", "reverse_ais", "tempered"]
+__all__ = ["AnnealedEstimate", "Bracket", "BuildFn", "ais", "move", "reverse_ais", "tempered"]
 
 BuildFn = Callable[[LogDensityFn], SamplingAlgorithm]
 """Makes the kernel of a log-density: ``functools.partial(mala, step_size=0.1)``."""
@@ -50,6 +50,21 @@ class AnnealedEstimate(NamedTuple):
     log_w: Array
     draws: PyTree
     acceptance_rate: Array
+
+
+Side = TypeVar("Side")
+
+
+class Bracket(NamedTuple, Generic[Side]):
+    """log Z from below and from above, in expectation.
+
+    Attributes:
+        lower: estimate by paths from draws of the base.
+        upper: estimate by paths from draws of the target.
+    """
+
+    lower: Side
+    upper: Side
 
 
 def ais(

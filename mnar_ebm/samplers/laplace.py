@@ -69,10 +69,29 @@ def laplace(
     """
     size = position.shape[-1]
 
+    def derivatives(x: Array) -> tuple[Array, Array]:
+        gradient, along = jax.linearize(jax.grad(logdensity_fn), x)
+        return gradient, -jax.vmap(along)(jnp.eye(size))
+
+    return newton(derivatives, position, num_steps)
+
+
+def newton(
+    derivatives: Callable[[Array], tuple[Array, Array]], position: Array, num_steps: int
+) -> Laplace:
+    """Return what ``laplace`` does, of derivatives that are told.
+
+    Args:
+        derivatives: gradient of log p [L] and minus its second derivatives, or what stands in for
+            them [L, L], at a position. [L]
+        position: where the steps start. [L]
+        num_steps: steps.
+    """
+    size = position.shape[-1]
+
     def step(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         x = carry[0]
-        gradient, along = jax.linearize(jax.grad(logdensity_fn), x)
-        curvature = -jax.vmap(along)(jnp.eye(size))
+        gradient, curvature = derivatives(x)
         ridge = 1e-5 * jnp.trace(jnp.abs(curvature)) / size + 1e-6
         lower = jnp.linalg.cholesky(curvature + ridge * jnp.eye(size), symmetrize_input=True)
         lower = jnp.where(jnp.isfinite(lower).all(), lower, jnp.eye(size))

@@ -52,6 +52,7 @@ class _Crowd(NamedTuple):
     position: PyTree
     log_weight: Array
     ancestor: Array  # which draw of the base a particle descends from
+    noise: Array  # what the variance of their shares owes to resampling
     beta: Array
     estimate: tuple[Array, Array]
     num_temperatures: Array
@@ -78,9 +79,10 @@ def smc(
     At each step β_t is where the effective sample size of w_t has fallen to its target; the
     particles are then resampled (systematic) and moved by a kernel with p_(β_t) invariant. The
     standard error sums the weights of each base draw's descendants, and so knows of particles that
-    died out together: with S_n that sum, √Σ_n (S_n - 1/N)², S_n being 1/N on average. It is
-    too large, as if resampling were multinomial: by half where ``target_ess`` is 0.9. Adapting β
-    leaves a bias of order 1/N.
+    died out together: with S_n that sum, Σ_n (S_n - 1/N)², S_n being 1/N on average, is the
+    variance, less what resampling alone has added to it. The heirs of a base draw lie side by side,
+    so that the comb gives them N S_n places, rounded up or down: f (1 - f) / N² each, f the part
+    rounded. Adapting β leaves a bias of order 1/N.
 
     Args:
         key: a random key.
@@ -137,7 +139,10 @@ def smc(
         key_resample, key_move = jax.random.split(jax.random.fold_in(key_steps, t))
         beta = next_inverse_temperature(crowd.log_weight, crowd.beta, target_ess)
         log_w = (beta - crowd.beta) * crowd.log_weight
-        estimate = (crowd.estimate[0] + log_mean_exp(log_w), _error(log_w, crowd.ancestor))
+        shares = _shares(log_w, crowd.ancestor)
+        error = _error(log_w, shares, crowd.noise)
+        estimate = (crowd.estimate[0] + log_mean_exp(log_w), error)
+        noise = crowd.noise + _comb_noise(shares)
         chosen = sir(key_resample, log_w, num_samples, "systematic")
         position = jax.tree.map(lambda leaf: leaf[chosen], crowd.position)
         keys = jax.random.split(key_move, num_samples)
@@ -145,7 +150,8 @@ def smc(
         seen = jnp.stack([beta, effective_sample_size(log_w), jnp.mean(rates)])
         record = crowd.record.at[t].set(seen.astype(crowd.record.dtype))
         log_weight = jax.vmap(log_weight_fn)(position)
-        return _Crowd(position, log_weight, crowd.ancestor[chosen], beta, estimate, t + 1, record)
+        ancestor = crowd.ancestor[chosen]
+        return _Crowd(position, log_weight, ancestor, noise, beta, estimate, t + 1, record)
 
     position = jax.vmap(sample_fn)(jax.random.split(key_base, num_samples))
     log_weight = jax.vmap(log_weight_fn)(position)
@@ -158,6 +164,7 @@ def smc(
             position,
             log_weight,
             ancestor=jnp.arange(num_samples),
+            noise=zero,
             beta=zero,
             estimate=(zero, zero),
             num_temperatures=jnp.zeros((), int),
@@ -208,8 +215,19 @@ def next_inverse_temperature(log_weight: Array, beta: Array, target_ess: float) 
     return jnp.where(is_even(rest), 1, jnp.maximum(beta + increment, jnp.nextafter(beta, 2)))
 
 
-def _error(log_w: Array, ancestor: Array) -> Array:
-    """Compute √Σ_n (S_n - 1/N)², with S_n the share of the weight that base draw n's heirs have."""
-    size = log_w.size
-    shares = jax.ops.segment_sum(jnp.exp(normalise(log_w)), ancestor, num_segments=size)
-    return jnp.sqrt(jnp.sum((shares - 1 / size) ** 2))
+def _shares(log_w: Array, ancestor: Array) -> Array:
+    """Compute S_n, the share of the weight that the heirs of base draw n have. [N]."""
+    return jax.ops.segment_sum(jnp.exp(normalise(log_w)), ancestor, num_segments=log_w.size)
+
+
+def _comb_noise(shares: Array) -> Array:
+    """Compute Σ_n f_n (1 - f_n) / N², f_n the part of N S_n beyond a whole number. []."""
+    part = shares * shares.size % 1
+    return jnp.sum(part * (1 - part)) / shares.size**2
+
+
+def _error(log_w: Array, shares: Array, noise: Array) -> Array:
+    """Compute √(Σ_n (S_n - 1/N)² - noise), and at least that of these weights alone. []."""
+    even = 1 / shares.size
+    own = jnp.sum((jnp.exp(normalise(log_w)) - even) ** 2)
+    return jnp.sqrt(jnp.maximum(jnp.sum((shares - even) ** 2) - noise, own))

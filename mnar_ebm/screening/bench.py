@@ -21,18 +21,38 @@ from mnar_ebm.screening.terms import select_terms
 from mnar_ebm.tilted.facts import table_facts
 from mnar_ebm.types import Array
 
-MAX_ROWS, MAX_CELLS = 1500, 30_000
-"""Most rows that are read, and most cells in them; rows are drawn at random."""
 
-MAX_LATENTS, MORE_LATENTS = 10, 2
-"""Most latents, of one for two columns, and how many more a finding has to stand with."""
+class Tuning(NamedTuple):
+    """What is read of a table, and how long a candidate is fitted.
 
-FIRST_STEPS, FIRST_RATE = 400, 0.05
-MORE_STEPS, MORE_RATE = 250, 0.04
-TRIAL_STEPS = 100
-MAX_ROUNDS = 4
-TOLERANCE = 1.0
-"""Nats that a round of steps gains, summed over rows, where a fit has not converged."""
+    Attributes:
+        max_rows: most rows that are read, drawn at random.
+        max_cells: most cells in them.
+        max_latents: most latents, of one for two columns.
+        more_latents: how many more a finding has to stand with.
+        first_steps: steps of the first candidate.
+        first_rate: its learning rate.
+        more_steps: steps of a candidate fitted from another.
+        more_rate: its learning rate.
+        trial_steps: steps of one that is only tried.
+        max_rounds: most rounds of steps until a fit has converged.
+        tolerance: nats that a round gains, summed over rows, where it has not.
+    """
+
+    max_rows: int = 1500
+    max_cells: int = 30_000
+    max_latents: int = 10
+    more_latents: int = 2
+    first_steps: int = 400
+    first_rate: float = 0.05
+    more_steps: int = 250
+    more_rate: float = 0.04
+    trial_steps: int = 100
+    max_rounds: int = 4
+    tolerance: float = 1.0
+
+
+TUNING = Tuning()
 
 
 class Gain(NamedTuple):
@@ -122,7 +142,7 @@ class Bench:
         self._config = Config(tilt="none", decoder="linear", likelihood="two_part")
         self.facts = table_facts(self._config, table)
         order = np.random.default_rng(seed).permutation(len(table.x))
-        self.rows = np.sort(order[: min(MAX_ROWS, MAX_CELLS // table.x.shape[1])])
+        self.rows = np.sort(order[: min(TUNING.max_rows, TUNING.max_cells // table.x.shape[1])])
         mask = table.mask[self.rows]
         was_asked = ~reasons.is_not_asked(table.x[self.rows])
         x = np.where(mask, self.facts.standardiser.apply(table.x[self.rows]), 0.0)
@@ -136,11 +156,11 @@ class Bench:
         has_atom = np.array(self.facts.atom_side or 0) != 0
         self.can_bend = is_numeric & np.array(has_shape) & ~has_atom
         self._key = jax.random.key(seed)
-        self._num_latents = min(MAX_LATENTS, max(1, len(self.blocks) // 2))
+        self._num_latents = min(TUNING.max_latents, max(1, len(self.blocks) // 2))
 
     def factors(self, reads_others: bool = False) -> Factors:
         """Return the factor model, with room for more latents than are read by default."""
-        num_latents = self._num_latents + MORE_LATENTS
+        num_latents = self._num_latents + TUNING.more_latents
         made = make_model(
             self._config.replace(latent_dim=num_latents, mechanism="selfmasking_probit").model,
             len(self.facts.columns),
@@ -167,9 +187,13 @@ class Bench:
             nothing = jnp.zeros(len(self.has_gap))
             terms = jnp.asarray(self._terms(fullest_first), jnp.float32)
             has_gap = jnp.asarray(self.has_gap, jnp.float32)
-            latents = jnp.ones(self._num_latents + MORE_LATENTS).at[-MORE_LATENTS:].set(0.0)
+            latents = (
+                jnp.ones(self._num_latents + TUNING.more_latents)
+                .at[-TUNING.more_latents :]
+                .set(0.0)
+            )
             reads = Reads(nothing, nothing, has_gap, terms, nothing, latents)
-        return self._fit(factors, reads, params, FIRST_STEPS, FIRST_RATE)
+        return self._fit(factors, reads, params, TUNING.first_steps, TUNING.first_rate)
 
     def _terms(self, fullest_first: bool) -> np.ndarray:
         """Return the gap terms that are needed, at the first encoded column of each. [F, D, D]."""
@@ -182,17 +206,17 @@ class Bench:
         was_asked = ~np.isposinf(np.asarray(self._read.x))
         return select_terms(features, gaps, earlier * (starts & self.has_gap), was_asked)
 
-    def more(self, fitted: Fitted, num_steps: int = MORE_STEPS, **changed: Any) -> Fitted:
+    def more(self, fitted: Fitted, num_steps: int = TUNING.more_steps, **changed: Any) -> Fitted:
         """Return a candidate fitted from another, with fields of what it reads changed."""
         arrays = {name: jnp.asarray(value, jnp.float32) for name, value in changed.items()}
         reads = fitted.reads._replace(**arrays)
-        return self._fit(fitted.factors, reads, fitted.params, num_steps, MORE_RATE)
+        return self._fit(fitted.factors, reads, fitted.params, num_steps, TUNING.more_rate)
 
     def settle(self, fitted: Fitted) -> Fitted:
         """Return a candidate fitted on, until a round of steps gains no more."""
-        for _ in range(MAX_ROUNDS):
+        for _ in range(TUNING.max_rounds):
             again = self.more(fitted)
-            has_gained = again.total > fitted.total + TOLERANCE
+            has_gained = again.total > fitted.total + TUNING.tolerance
             fitted = max(fitted, again, key=lambda one: one.total)
             if not has_gained:
                 break

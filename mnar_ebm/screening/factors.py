@@ -27,7 +27,7 @@ from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods import masked_log_prob
 from mnar_ebm.missingness import gap_terms, not_asked
 from mnar_ebm.models import Model, log_prior
-from mnar_ebm.types import Array, Key, PyTree
+from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
 
 
 class Factors(NamedTuple):
@@ -190,18 +190,29 @@ def read_row(params: Params, x: Array, mask: Array) -> Row:
 
 def log_joint(factors: Factors, params: Params, row: Row, latent: Array) -> Array:
     """Return log p(x_obs, s, v) with v = z, or z and the noise of hidden values. []."""
+    eta = decode(factors, params, latent)
+    if not factors.reads_others:
+        return log_prior(latent) + log_columns(factors, params, row, eta)
     vae, mechanism = factors.model.vae, factors.model.mechanism
-    eta = vae.decode({"decoder": params.decoder}, latent[: vae.latent_dim])
     log_p = masked_log_prob(vae.likelihood, eta, row.y, row.mask) + row.log_derivative
-    if factors.reads_others:
-        completed = _complete(factors, row, eta, latent[vae.latent_dim :])
-        shift = row.shift + completed @ params.others
-        log_m = mechanism.log_prob(params.own, completed, row.mask, shift)
-    else:
-        _, log_m = mechanism.complete(
-            jax.random.key(0), params.own, eta, row.y, row.mask, row.shift
-        )
+    completed = _complete(factors, row, eta, latent[vae.latent_dim :])
+    shift = row.shift + completed @ params.others
+    log_m = mechanism.log_prob(params.own, completed, row.mask, shift)
     return log_p + log_prior(latent) + log_m
+
+
+def decode(factors: Factors, params: Params, latent: Array) -> DecoderOutput:
+    """Return what the decoder says of the columns. [V] -> leaves [D]."""
+    vae = factors.model.vae
+    return vae.decode({"decoder": params.decoder}, latent[: vae.latent_dim])
+
+
+def log_columns(factors: Factors, params: Params, row: Row, eta: DecoderOutput) -> Array:
+    """Return log p(x_obs, s|z) where no column's gap reads what others hide. []."""
+    likelihood, mechanism = factors.model.vae.likelihood, factors.model.mechanism
+    unread = jax.random.key(0)  # m does not depend on what is drawn
+    _, log_m = mechanism.complete(unread, params.own, eta, row.y, row.mask, row.shift)
+    return masked_log_prob(likelihood, eta, row.y, row.mask) + row.log_derivative + log_m
 
 
 def _complete(factors: Factors, row: Row, eta: PyTree, noise: Array) -> Array:
@@ -217,10 +228,9 @@ def _complete(factors: Factors, row: Row, eta: PyTree, noise: Array) -> Array:
 
 def draw_hidden(key: Key, factors: Factors, params: Params, row: Row, latent: Array) -> Array:
     """Return the row with its hidden values drawn given v, in the units of ``x``. [D]."""
-    vae = factors.model.vae
-    eta = vae.decode({"decoder": params.decoder}, latent[: vae.latent_dim])
+    eta = decode(factors, params, latent)
     if factors.reads_others:
-        completed = _complete(factors, row, eta, latent[vae.latent_dim :])
+        completed = _complete(factors, row, eta, latent[factors.model.vae.latent_dim :])
     else:
         completed, _ = factors.model.mechanism.complete(
             key, params.own, eta, row.y, row.mask, row.shift

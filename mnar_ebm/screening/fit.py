@@ -5,8 +5,9 @@ read and all columns are. K draws v_k of the Gaussian at its mode (``samplers.la
 
     log p(x_obs, s) ~ log (1/K) \sum_k p(x_obs, s, v_k) / q(v_k)
 
-whose gradient holds the draws fixed. Adam follows it, less a weak normal prior of gap terms, bends
-and what is read of other columns; a mode starts from that of the step before.
+whose gradient holds the draws fixed; they come in pairs, one as far on either side of the mode, by
+which the errors of what is odd about it cancel. Adam follows it, less a weak normal prior of gap
+terms, bends and what is read of other columns; a mode starts from that of the step before.
 
 References:
     J. Geweke, "Bayesian Inference in Econometric Models Using Monte Carlo Integration",
@@ -21,19 +22,36 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mnar_ebm.models.posterior import laplace_by_columns
 from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp
 from mnar_ebm.samplers.laplace import Laplace, laplace
 from mnar_ebm.screening import factors as model
 from mnar_ebm.screening.factors import Factors, Params, Reads
+from mnar_ebm.training.descent import descend
 from mnar_ebm.types import Array, Key, PyTree
 
-WIDEN = 1.05
-NUM_DRAWS = 4
-NUM_SCORING_DRAWS = 256
-SCORING_ROWS = 128
-"""Rows that are scored at a time."""
 
-NUM_WARM_STEPS = 30
+class Tuning(NamedTuple):
+    """How candidates are fitted and scored.
+
+    Attributes:
+        widen: factor on the standard deviations of the Gaussian that is drawn from.
+        num_draws: draws of each row in a step, K, in pairs of noise and its negative.
+        num_scoring_draws: draws of each row that is scored.
+        scoring_rows: rows that are scored at a time.
+        num_warm_steps: steps in which the learning rate rises.
+    """
+
+    widen: float = 1.05
+    num_draws: int = 4
+    num_scoring_draws: int = 64
+    scoring_rows: int = 128
+    num_warm_steps: int = 30
+
+
+TUNING = Tuning()
+
+
 PRIOR_SD = {"shape": 0.5, "coefficients": 1.0, "others": 1.0, "kernel": 3.0}
 """Standard deviations of the normal priors: of bends, of gap terms, of what is read of others, and
 of the loadings."""
@@ -66,14 +84,21 @@ class Score(NamedTuple):
 def _posterior(
     factors: Factors, params: Params, row: model.Row, start: Array, num_steps: int
 ) -> Laplace:
-    return laplace(lambda v: model.log_joint(factors, params, row, v), start, num_steps)
+    if factors.reads_others or factors.model.vae.likelihood.blocks:
+        return laplace(lambda v: model.log_joint(factors, params, row, v), start, num_steps)
+    return laplace_by_columns(
+        lambda eta: model.log_columns(factors, params, row, eta),
+        lambda v: model.decode(factors, params, v),
+        start,
+        num_steps,
+    )
 
 
 def _log_weights(
     factors: Factors, params: Params, row: model.Row, posterior: Laplace, noise: Array
 ) -> tuple[Array, Array]:
-    """Return v_k [K, V] and log p(x_obs, s, v_k) - log q(v_k) [K]."""
-    latents, log_q = posterior.draw(noise, WIDEN)
+    """Return v_k [K, V] and log p(x_obs, s, v_k) - log q(v_k) [K], by pairs of noise. [K/2, V]."""
+    latents, log_q = posterior.draw(jnp.concatenate([noise, -noise]), TUNING.widen)
     log_p = jax.vmap(lambda v: model.log_joint(factors, params, row, v))(latents)
     return latents, log_p - log_q
 
@@ -117,39 +142,35 @@ def fit(
         params: to start from.
         reads: what the candidate reads.
         num_steps: steps.
-        learning_rate: of the first steps, after ``NUM_WARM_STEPS``.
+        learning_rate: of the first steps, after ``TUNING.num_warm_steps``.
     """
     blocks = factors.model.vae.likelihood.blocks
     num_rows, size = len(rows.x), factors.num_latents
-    adam = optax.scale_by_adam(b2=0.99)
 
     def find(params: Params, x: Array, mask: Array, start: Array) -> Laplace:
         return _posterior(factors, params, model.read_row(params, x, mask), start, 1)
 
-    def loss(free: Params, posteriors: Laplace, noise: Array) -> Array:
+    def loss(index: Array, free: Params, modes: Array) -> tuple[Array, Array]:
         params = model.hold(free, reads, blocks)
+        fixed = jax.lax.stop_gradient(params)
+        posteriors = jax.vmap(find, in_axes=(None, 0, 0, 0))(fixed, rows.x, rows.mask, modes)
+        noise = jax.random.normal(
+            jax.random.fold_in(key, index), (num_rows, TUNING.num_draws // 2, size)
+        )
 
         def bound(x: Array, mask: Array, posterior: Laplace, noise: Array) -> Array:
             row = model.read_row(params, x, mask)
             return log_mean_exp(_log_weights(factors, params, row, posterior, noise)[1])
 
         bounds = jax.vmap(bound)(rows.x, rows.mask, posteriors, noise)
-        return -(bounds.sum() + _log_prior(free)) / num_rows
+        return -(bounds.sum() + _log_prior(free)) / num_rows, posteriors.mode
 
-    def step(index: Array, carry: tuple) -> tuple:
-        params, state, modes = carry
-        held = model.hold(params, reads, blocks)
-        posteriors = jax.vmap(find, in_axes=(None, 0, 0, 0))(held, rows.x, rows.mask, modes)
-        noise = jax.random.normal(jax.random.fold_in(key, index), (num_rows, NUM_DRAWS, size))
-        gradient = jax.grad(loss)(params, posteriors, noise)
-        updates, state = adam.update(gradient, state)
-        rate = learning_rate * 0.5 * (1.0 + jnp.cos(jnp.pi * index / num_steps))
-        rate = rate * jnp.minimum(1.0, (index + 1) / NUM_WARM_STEPS)
-        params = jax.tree.map(lambda leaf, update: leaf - rate * update, params, updates)
-        return params, state, posteriors.mode
+    def rate(index: Array) -> Array:
+        falling = learning_rate * 0.5 * (1.0 + jnp.cos(jnp.pi * index / num_steps))
+        return falling * jnp.minimum(1.0, (index + 1) / TUNING.num_warm_steps)
 
-    start = (params, adam.init(params), jnp.zeros((num_rows, size)))
-    return jax.lax.fori_loop(0, num_steps, step, start)[0]
+    adam = functools.partial(optax.scale_by_adam, b2=0.99)
+    return descend(loss, params, jnp.zeros((num_rows, size)), num_steps, rate, adam)
 
 
 def _by_row(key: Key, rows: Rows, function: Callable[[Key, Array, Array], PyTree]) -> PyTree:
@@ -158,21 +179,21 @@ def _by_row(key: Key, rows: Rows, function: Callable[[Key, Array, Array], PyTree
     Rows have noise of their own, or the errors of their estimates would not cancel in a sum.
     """
     num_rows = len(rows.x)
-    num_blocks = -(-num_rows // SCORING_ROWS)
-    index = jnp.minimum(jnp.arange(num_blocks * SCORING_ROWS), num_rows - 1)
+    num_blocks = -(-num_rows // TUNING.scoring_rows)
+    index = jnp.minimum(jnp.arange(num_blocks * TUNING.scoring_rows), num_rows - 1)
     keys = jax.random.split(key, num_rows)
 
     def of_block(block: Array) -> PyTree:
         return jax.vmap(function)(keys[block], rows.x[block], rows.mask[block])
 
-    found = jax.lax.map(of_block, index.reshape(num_blocks, SCORING_ROWS))
+    found = jax.lax.map(of_block, index.reshape(num_blocks, TUNING.scoring_rows))
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_rows], found)
 
 
 def _weighted(factors: Factors, key: Key, params: Params, row: model.Row) -> tuple[Array, Array]:
     """Return draws of v [K, V] and their log-weights [K], at a mode found from 0."""
     posterior = _posterior(factors, params, row, jnp.zeros(factors.num_latents), 10)
-    noise = jax.random.normal(key, (NUM_SCORING_DRAWS, factors.num_latents))
+    noise = jax.random.normal(key, (TUNING.num_scoring_draws // 2, factors.num_latents))
     return _log_weights(factors, params, row, posterior, noise)
 
 

@@ -38,8 +38,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnar_ebm.data.table import Table
+from mnar_ebm.screening import bench as benches
 from mnar_ebm.screening import fit, wide
-from mnar_ebm.screening.bench import TRIAL_STEPS, Bench, Fitted, Gain, chance, gain
+from mnar_ebm.screening.bench import Bench, Fitted, Gain, chance, gain
 from mnar_ebm.types import Array
 
 LEVEL, STRAIGHT_LEVEL, COLUMN_LEVEL = 0.999, 0.995, 0.98
@@ -56,6 +57,9 @@ STARTS = (0.0, 1.0, -1.0)
 """Slopes that all columns start with: training does not pass from one tail to the other."""
 
 IGNORABLE = "ignorable"
+
+
+BENT = "bent self_masking"
 
 
 class Finding(NamedTuple):
@@ -110,6 +114,12 @@ class Evidence(NamedTuple):
     num_rows: int
     ess: float
     random_means: np.ndarray
+
+    @property
+    def has_signs(self) -> bool:
+        """Whether the signs of slopes are known: values hide themselves in straight columns."""
+        bent = [one.is_clear for one in self.findings if one.candidate == BENT]
+        return self.mechanism == "self_masking" and not any(bent)
 
 
 class _Notes:
@@ -172,7 +182,7 @@ def _screen(table: Table, seed: int, tell: Callable[[str], None]) -> Evidence:
         has_terms,
         tuple(notes.findings),
         len(bench.rows),
-        float(np.median(ignorable.score.ess)) / fit.NUM_SCORING_DRAWS,
+        float(np.median(ignorable.score.ess)) / fit.TUNING.num_scoring_draws,
         np.zeros(0) if mechanism == IGNORABLE else bench.means(ignorable),
     )
 
@@ -212,7 +222,8 @@ def _self_masking(bench: Bench, ignorable: Fitted) -> Fitted:
 def _from_starts(bench: Bench, ignorable: Fitted, terms: Array) -> Fitted:
     """Return self-masking of all columns that may, with some gap terms, from its best start."""
     starts = [bench.with_slope(ignorable, slope) for slope in STARTS]
-    tried = [bench.more(start, TRIAL_STEPS, own=bench.can_hide, terms=terms) for start in starts]
+    num_steps = benches.TUNING.trial_steps
+    tried = [bench.more(start, num_steps, own=bench.can_hide, terms=terms) for start in starts]
     return bench.more(max(tried, key=lambda one: one.total))
 
 
@@ -243,7 +254,7 @@ def _straighten(
     straight = _self_masking(bench, bench.more(ignorable, shape=0.0 * ignorable.reads.shape))
     more = 2 * int(bench.can_bend.sum()) + masking.num_terms - straight.num_terms
     gained = gain(masking, straight, more)
-    if notes.add("bent self_masking", "straight self_masking", gained, gained.net > 0):
+    if notes.add(BENT, "straight self_masking", gained, gained.net > 0):
         return masking, True
     return _judge_columns(bench, straight, notes), False
 

@@ -1,4 +1,4 @@
-"""Train on with all rows, or with rows drawn of them, once what had to be chosen is chosen.
+"""Train on: for longer, with all rows, or with rows drawn of them.
 
 A fifth of a small table is much to leave out, and its rare rows most of all: a row that is far from
 all others is filled badly by a model that was not fitted to it.
@@ -16,12 +16,40 @@ from mnar_ebm.tilted.stages import make_loop, make_stages
 from mnar_ebm.training import loop
 from mnar_ebm.training.plan import pad_rows
 from mnar_ebm.training.run_folder import Record
+from mnar_ebm.types import Key
 
 SHARE = 0.25
 """Share of the steps of the stage ``base``."""
 
 _ALL_ROWS = 1000
 """What is folded into the seed's key: more than a run has stages."""
+
+
+def train_on(
+    fitted: FittedModel,
+    table: Table,
+    unbiased: Table | None = None,
+    number: int = 1,
+    report: Callable[[Record], None] = lambda record: None,
+) -> FittedModel:
+    """Return the model after the stage ``base`` once more, from where it is, with the same rows.
+
+    Args:
+        fitted: a model without a tilt that ``train`` returned.
+        table: the rows that it was trained with, in original units.
+        unbiased: the unbiased sample that it was trained with, if there was one.
+        number: which time it is, by which batches and draws are others.
+        report: called with a record after every chunk of steps.
+
+    Raises:
+        ValueError: the model has a tilt.
+        NonFiniteLossError: the loss became NaN or infinite; ``fitted`` is unharmed.
+    """
+    rows = split_rows(fitted.config, len(table.x))[0]
+    key = jax.random.fold_in(jax.random.key(fitted.config.seed), _ALL_ROWS + number)
+    tell = _named("base", report)
+    now = _go_on(fitted, key, table.x[rows], table, unbiased, tell, 1.0)
+    return fitted._replace(params=now.params)
 
 
 def train_on_all_rows(
@@ -45,7 +73,8 @@ def train_on_all_rows(
         ValueError: the model has a tilt.
         NonFiniteLossError: the loss became NaN or infinite; ``fitted`` is unharmed.
     """
-    now = _go_on(fitted, fitted.config.seed, table.x, table, unbiased, report)
+    key = jax.random.fold_in(jax.random.key(fitted.config.seed), _ALL_ROWS)
+    now = _go_on(fitted, key, table.x, table, unbiased, _named("all rows", report), SHARE)
     return fitted._replace(params=now.params)
 
 
@@ -76,25 +105,27 @@ def train_on_bootstrap(
         B. Efron, "Missing Data, Imputation, and the Bootstrap", JASA 89, 1994, sec. 3.
     """
     rows = np.random.default_rng((seed, _ALL_ROWS)).integers(len(table.x), size=len(table.x))
-    now = _go_on(fitted, seed, table.x[rows], table, unbiased, report)
+    key = jax.random.fold_in(jax.random.key(seed), _ALL_ROWS)
+    tell = _named("all rows", report)
+    now = _go_on(fitted, key, table.x[rows], table, unbiased, tell, SHARE)
     return fitted._replace(params=now.stage.merge(fitted.params, now.state.average))
 
 
 def _go_on(
     fitted: FittedModel,
-    seed: int,
+    key: Key,
     x: np.ndarray,
     table: Table,
     unbiased: Table | None,
     report: Callable[[Record], None],
+    share: float,
 ) -> loop.Progress:
-    """Train on with rows ``x``; return where that ends."""
+    """Train on with rows ``x`` for a share of the steps; return where that ends."""
     if fitted.config.model.tilt != "none":
         raise ValueError(
             f"fitted: expected a model without a tilt, got tilt={fitted.config.model.tilt}"
         )
-    key = jax.random.fold_in(jax.random.key(seed), _ALL_ROWS)
-    num_steps = max(1, round(SHARE * fitted.config.optimisation.num_steps))
+    num_steps = max(1, round(share * fitted.config.optimisation.num_steps))
     config = fitted.config.replace(num_steps=num_steps)
     (stage,) = make_stages(config, fitted.model)
     rows = make_batch(fitted, x, unbiased)
@@ -103,10 +134,14 @@ def _go_on(
         make_loop(config),
         [stage],
         fitted.params,
-        pad_rows(rows),
+        pad_rows(rows, len(make_batch(fitted, table.x, unbiased).x)),
         pad_rows(held_out),
         [(key, key)],
     ):
         if now.record:
-            report(now.record | {"stage": "all rows"})
+            report(now.record)
     return now
+
+
+def _named(stage: str, report: Callable[[Record], None]) -> Callable[[Record], None]:
+    return lambda record: report(record | {"stage": stage})

@@ -10,7 +10,9 @@ from mnar_ebm.data import reasons
 from mnar_ebm.data.atoms import find_atoms
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.kinds import Block, make_blocks
+from mnar_ebm.likelihoods import ON_UNIT_INTERVAL
 from mnar_ebm.likelihoods.two_part import ATOM_WIDTH
+from mnar_ebm.negative_phases import check_goes_with
 
 
 class TableFacts(NamedTuple):
@@ -93,8 +95,8 @@ def table_facts(config: Config, table: Table) -> TableFacts:
     """Return the facts of a table.
 
     Raises:
-        ValueError: the likelihood is Bernoulli and a value is outside [0, 1], or the table has
-            discrete columns and a chain would have to move them.
+        ValueError: a value is outside [0, 1] and the likelihood is of those within, or the table
+            has discrete columns and a chain would have to move them.
     """
     _check_chains(config, table)
     check_values(config, table)
@@ -104,7 +106,7 @@ def table_facts(config: Config, table: Table) -> TableFacts:
             f"{len(config.model.own_slopes)}"
         )
     atoms = None
-    if config.model.likelihood == "bernoulli" or config.standardise == "none":
+    if config.model.likelihood in ON_UNIT_INTERVAL or config.standardise == "none":
         standardiser = Standardiser.identity(len(table.columns))
     else:
         if config.model.likelihood == "two_part":
@@ -130,23 +132,19 @@ def table_facts(config: Config, table: Table) -> TableFacts:
 
 
 def check_values(config: Config, table: Table) -> None:
-    """Raise ``ValueError`` if the likelihood is Bernoulli and a value is outside [0, 1]."""
+    """Raise ``ValueError`` for a value outside [0, 1], where the likelihood is of those within."""
     if (
-        config.model.likelihood == "bernoulli" and not table.blocks
+        config.model.likelihood in ON_UNIT_INTERVAL and not table.blocks
     ):  # with them it is refused anyway
         observed = table.x[table.mask]
         outside = observed[(observed < 0) | (observed > 1)]
         if outside.size:
             raise ValueError(
-                "likelihood: bernoulli expects values from 0 to 1, "
+                f"likelihood: {config.model.likelihood} expects values from 0 to 1, "
                 f"got {outside[0]:g} in {table.name}"
             )
 
 
 def _check_chains(config: Config, table: Table) -> None:
     phase, tilt = config.negatives.negative_phase, config.model.tilt
-    if table.blocks and phase in ("cd", "pcd") and tilt in ("data", "joint"):
-        raise ValueError(
-            f"negative_phase: expected one of snis, jensen, nce for the {tilt} tilt of a table "
-            f"with discrete columns, got {phase!r}"
-        )
+    check_goes_with(phase, tilt, bool(table.blocks), "of a table with discrete columns")

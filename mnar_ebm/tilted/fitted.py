@@ -1,5 +1,6 @@
 """A trained model and what is needed to use it on rows in their original units."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -15,9 +16,10 @@ from mnar_ebm.inference import Imputation, Samples
 from mnar_ebm.memory import check_memory
 from mnar_ebm.missingness import not_asked
 from mnar_ebm.models import Model, Params, init_params, make_model, without_tilt
+from mnar_ebm.negative_phases import NEGATIVE_PHASES
 from mnar_ebm.settings import SLOPES
 from mnar_ebm.tilted.facts import TableFacts
-from mnar_ebm.types import Batch
+from mnar_ebm.types import Array, Batch
 
 
 class FittedModel(NamedTuple):
@@ -88,7 +90,9 @@ class FittedModel(NamedTuple):
             x: rows with NaN in missing cells, which may tell reasons (``data.reasons``); a row may
                 be all missing. [N, D]
             num_imputations: M, draws of the completed row, beside its mean.
-            num_samples: K, importance samples for each row; the config's by default.
+            num_samples: K, importance samples for each row; by default the config's, which are
+                the most there are: latents from the mode of a row's posterior, as those of a
+                linear decoder, take fewer once their effective number is enough.
             seed: of the draws. A row's answer depends on the seed and on the row alone, but for
                 the draws of equal rows, which are independent.
 
@@ -115,6 +119,7 @@ class FittedModel(NamedTuple):
             num_samples=self.config.num_imputation_samples if num_samples is None else num_samples,
             num_imputations=num_imputations,
             bend=self.facts.standardiser.bend,
+            is_most=num_samples is None,
         )
         self._check_bounds(imputed.bound, x, standard)
         standardiser, cut = self.facts.standardiser, self.facts.beside_atoms
@@ -139,6 +144,28 @@ class FittedModel(NamedTuple):
                 f"{self.facts.standardiser.mean[column]:.3g}, by "
                 f"{self.facts.standardiser.scale[column]:.3g} more or less"
             )
+
+    def encode(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return means and standard deviations of q(z|x_obs, s) of rows. [N, L] each.
+
+        Args:
+            x: rows in their original units, NaN where missing. [N, D]
+
+        Raises:
+            TypeError: ``x`` is not numeric.
+            ValueError: ``x`` has another number of columns than the training table, or the model
+                has no encoder.
+        """
+        if self.model.vae.encode is None:
+            raise ValueError("proposal: expected a model with an encoder, got one of 'laplace'")
+        x = _checks.check_table("x", x, len(self.facts.columns), self.facts.columns)
+        loc, scale = _encode(self.model, self.params, *self.standardise(x))
+        return np.asarray(loc), np.asarray(scale)
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Return E[x|z] of latents, in original units. [N, L] -> [N, D]."""
+        mean = np.asarray(_decode(self.model, self.params, jnp.asarray(z)), np.float64)
+        return self.facts.beside_atoms(self.facts.standardiser.invert(mean))
 
     def sample(self, num_samples: int, *, seed: int = 0, **settings: Any) -> Samples:
         """Draw rows of the tilted model, in original units: the population, not who answered.
@@ -167,14 +194,15 @@ def check_sizes(config: Config, facts: TableFacts) -> None:
     settings, num_columns = config.model, len(facts.columns)
     sizes, negatives = config.optimisation, config.negatives
     width = settings.latent_dim + num_columns
+    widest = max(settings.hidden_dim, *settings.widths)
     has_negatives = settings.tilt != "none"
     is_linear = settings.decoder == "linear" and settings.proposal == "laplace"
     has_hidden = has_negatives or not is_linear
-    has_buffer = has_negatives and negatives.negative_phase == "pcd"
+    has_buffer = has_negatives and NEGATIVE_PHASES[negatives.negative_phase].is_persistent
     rows = sizes.batch_size * width
     floats = {
-        "latent_dim": 4.0 * settings.latent_dim * min(num_columns, settings.hidden_dim),
-        "hidden_dim": 4.0 * settings.hidden_dim * (settings.hidden_dim + width) * has_hidden,
+        "latent_dim": 4.0 * settings.latent_dim * min(num_columns, widest),
+        "hidden_dim": 4.0 * widest * (widest + width) * has_hidden,
         "batch_size": rows,
         "num_importance_samples": float(rows) * sizes.num_importance_samples,
         "num_negatives": float(width) * negatives.num_negatives * has_negatives,
@@ -224,6 +252,17 @@ def restore(config: Config, facts: TableFacts, params: Params) -> FittedModel:
     """Return the model of ``config`` with parameters that it was given before."""
     model = _make_model(config, facts)
     return FittedModel(config, facts, model, params)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model: Model, params: Params, x: Array, mask: Array) -> tuple[Array, Array]:
+    assert model.vae.encode is not None
+    return jax.vmap(functools.partial(model.vae.encode, params.base))(x, mask)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(model: Model, params: Params, z: Array) -> Array:
+    return model.vae.likelihood.mean(model.vae.decode(params.base, z))
 
 
 _init_params = jax.jit(init_params, static_argnums=1)

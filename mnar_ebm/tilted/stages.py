@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from mnar_ebm.config import Config
 from mnar_ebm.models import Model, Params, energy, without_tilt
+from mnar_ebm.negative_phases import NEGATIVE_PHASES
 from mnar_ebm.objectives import bounds, contrastive, negative_phase
 from mnar_ebm.programs import once
 from mnar_ebm.samplers.importance import effective_sample_size
@@ -132,7 +133,7 @@ def _make_stage(name: str, model: Model, num_samples: int, negatives: NegativeSe
     """Return a stage without its pace."""
     model = without_tilt(model) if name == "base" else model
     part = PARTS[name]
-    tilt_loss = nce_loss if negatives.negative_phase == "nce" else bound_loss
+    tilt_loss = nce_loss if NEGATIVE_PHASES[negatives.negative_phase].is_contrastive else bound_loss
 
     def loss(key: Key, params: Params, batch: Batch, held_out: Batch, chains: PyTree) -> Loss:
         if name == "tilt":  # whose part has no encoder to refit
@@ -163,7 +164,8 @@ def bound_loss(
 ) -> Loss:
     """Return minus the mean bound of the batch, with log Z by the negative phase."""
     key_posterior, key_negatives = jax.random.split(key)
-    log_z, chains, seen = make_negatives(negatives, model).log_z(key_negatives, params, chains)
+    phase = make_negatives(negatives, model)
+    log_z, chains, seen = phase.log_z(key_negatives, params, chains, batch)
     params = params._replace(log_z=log_z)
     bound = bounds.batch_bound(key_posterior, model, params, batch, num_samples).mean()
     return -bound, ({"bound": bound, **seen}, chains)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import pathlib
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -22,12 +23,23 @@ import orbax.checkpoint as ocp
 from mnar_ebm.types import PyTree
 
 FOLDER = "checkpoints"
+MAX_KEPT = 2
+_HALF_WRITTEN = ".orbax-checkpoint-tmp"
 
 
 def open_manager(workdir: pathlib.Path) -> ocp.CheckpointManager:
-    """Open the checkpoints of a run folder; the last two are kept."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+    """Open the checkpoints of a run folder; the last ``MAX_KEPT`` are kept."""
+    options = ocp.CheckpointManagerOptions(max_to_keep=MAX_KEPT, create=True)
     return ocp.CheckpointManager((workdir / FOLDER).absolute(), options=options)
+
+
+def tidy(manager: ocp.CheckpointManager) -> None:
+    """Drop what a killed run left: checkpoints half written, and those it was about to drop."""
+    for step in sorted(manager.all_steps())[:-MAX_KEPT]:
+        manager.delete(step)
+    for child in pathlib.Path(manager.directory).iterdir():
+        if _HALF_WRITTEN in child.name:
+            shutil.rmtree(child)
 
 
 def has_checkpoint(workdir: pathlib.Path) -> bool:

@@ -61,7 +61,7 @@ class RunFolder:
         self._last_save = time.monotonic()
 
     def __enter__(self) -> "RunFolder":
-        """Keep other runs out; raise ``ValueError`` if one is at work."""
+        """Keep other runs out, and tidy; raise ``ValueError`` if one is at work."""
         if self._workdir is not None and files.CAN_LOCK:
             self._lock = os.open(self._workdir, os.O_RDONLY)
             try:
@@ -69,6 +69,8 @@ class RunFolder:
             except BlockingIOError:
                 self.__exit__()
                 raise ValueError(f"{self._workdir}: another run is writing into it") from None
+        if self._manager is not None:
+            checkpoints.tidy(self._manager)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -63,5 +63,5 @@ def test_of_many_columns_some_are_read(monkeypatch):
         return predict(*args, **settings)
 
     monkeypatch.setattr(gaps, "cross_val_predict", count)
-    monkeypatch.setattr(gaps, "MAX_COLUMNS", 3)
+    monkeypatch.setattr(gaps, "TUNING", gaps.TUNING._replace(max_columns=3))
     assert gaps.are_predictable(table) and len(counted) == 3

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnar_ebm import data
+from mnar_ebm import data, diagnostics
 
 TINY = (
     *("--latent_dim=2", "--hidden_dim=16", "--num_steps=200", "--tilt_steps=0", "--batch_size=64"),
@@ -66,7 +66,8 @@ def test_where_few_base_draws_carry_the_weight_chains_run(call, rows, monkeypatc
     write("many.csv", many)
     write("few.csv", few)
     assert call("train", "--data_path=many.csv", "--unbiased=few.csv", "--workdir=r", *TINY)
-    monkeypatch.setattr("mnar_ebm.diagnostics.UNRELIABLE_ESS", 1.1)
+    wary = diagnostics.TUNING._replace(unreliable_ess=1.1)
+    monkeypatch.setattr(diagnostics, "TUNING", wary)
     said = call("sample", "--workdir=r", "--output=s.csv", "--num_samples=20", "--num_proposals=99")
     assert said.status == 0, said
     assert "few base draws carry the tilt's weight (ess_fraction" in said.out

@@ -12,7 +12,7 @@ from mnar_ebm.data.table import make_table
 from mnar_ebm.estimator.selection import in_words
 from mnar_ebm.kinds import make_blocks
 from mnar_ebm.missingness import gap_terms
-from mnar_ebm.screening import Gain, random_means, screen
+from mnar_ebm.screening import Gain, fit, random_means, screen
 from mnar_ebm.screening import factors as model
 from mnar_ebm.screening.bench import Bench, chance
 from mnar_ebm.screening.terms import select_terms
@@ -203,8 +203,8 @@ def test_the_likelihood_is_that_of_the_closed_form(bench, hides_itself):
     rows = [row for row in range(NUM_ROWS) if (~mask[row]).sum() <= 1][:60]
     exact = [exact_log_p(fitted.params, fitted.reads, x[row], mask[row]) for row in rows]
     found, ess = np.asarray(fitted.score.log_p)[rows], np.asarray(fitted.score.ess)[rows]
-    share = ess / 256
-    error = np.sqrt((1 / share - 1) / 256)
+    share = ess / fit.NUM_SCORING_DRAWS
+    error = np.sqrt((1 / share - 1) / fit.NUM_SCORING_DRAWS)
     assert (np.abs(found - exact) < 5.0 * error + 2e-3).all()
     assert np.median(share) > 0.9
 

@@ -10,9 +10,12 @@ import pytest
 
 from mnar_ebm import models
 from mnar_ebm.config import Config
-from mnar_ebm.objectives import negative_phase
+from mnar_ebm.inference import targets
+from mnar_ebm.negative_phases import NEGATIVE_PHASES
 from mnar_ebm.samplers import replay
-from mnar_ebm.tilted.negatives import make_negatives
+from mnar_ebm.tilted import negatives as negatives_module
+from mnar_ebm.tilted.negatives import data_positions, make_negatives
+from mnar_ebm.types import Batch
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -21,6 +24,10 @@ every_space = pytest.mark.parametrize(
     "space", [pytest.param("data", marks=pytest.mark.slow), "latent", "joint"]
 )
 LONG = {"num_chain_steps": 30}
+_X = np.array([[0.8, -0.5, 0.3, 1.1], [0.2, np.nan, 0.4, 0.1]])
+BATCH = Batch(_X, ~np.isnan(_X))
+"""One row is complete, and one lacks its second value."""
+
 SHORT = {"num_chain_steps": 1, "replay_size": 400, "restart_share": 0.0}
 """Half of the buffer is drawn at each update, for one step of MALA."""
 
@@ -44,13 +51,13 @@ def run(space, phase, num_updates=1, num_runs=30, **settings):
         chains = negatives.init(key_init)
         if keys:
             chains, _ = jax.lax.scan(
-                lambda chains, key: (negatives.log_z(key, params, chains)[1], None),
+                lambda chains, key: (negatives.log_z(key, params, chains, BATCH)[1], None),
                 chains,
                 jnp.stack(keys),
             )
 
         def log_z(params):
-            value, _, info = negatives.log_z(key_last, params, chains)
+            value, _, info = negatives.log_z(key_last, params, chains, BATCH)
             return value, info
 
         (value, info), gradient = jax.value_and_grad(log_z, has_aux=True)(params)
@@ -85,6 +92,31 @@ def test_long_fresh_chains_have_the_gradient_of_log_z(space):
     mean_energy = energy(law.mean) + 0.5 * np.trace(energy.curvature @ law.covariance)
     oracles.assert_mean(value, -mean_energy)
     assert -mean_energy > log_z
+
+
+@pytest.mark.parametrize("space", ["latent", "joint"])
+def test_long_chains_from_data_have_the_gradient_of_log_z(space):
+    """Wherever they start, long chains end at the model."""
+    _, gradient, _ = run(space, "cd", chain_start="data", **LONG)
+    assert_moments(space, gradient)
+
+
+def test_chains_that_start_at_data_stand_there(monkeypatch):
+    """Noise that the model makes the rows of, and latents of their posterior; a gap is drawn."""
+    model, params = oracles.make_linear_model(LINEAR, energy=oracles.quadratic("joint"))
+    monkeypatch.setattr(negatives_module, "NUM_POSTERIOR_DRAWS", 500)
+    starts = data_positions(jax.random.key(3), model, params, BATCH, 2000)
+    x, z = jax.vmap(lambda noise: targets.from_noise(model, params, noise))(starts)
+    is_first = np.abs(x[:, 1] - BATCH.x[0, 1]) < 1e-4
+    seen = np.array([0, 2, 3])
+    assert np.abs(x[is_first] - BATCH.x[0]).max() < 1e-4
+    assert np.abs(x[~is_first][:, seen] - BATCH.x[1][seen]).max() < 1e-4
+    law = oracles.tilted_joint(LINEAR, oracles.quadratic("joint"))[1]
+    for row, stands in enumerate((is_first, ~is_first)):
+        mask = BATCH.mask[row]
+        posterior = law.given(np.array([False, False, *mask]), BATCH.x[row][mask])
+        oracles.assert_mean(z[stands], posterior.mean[:2])
+        assert 900 < stands.sum() < 1100
 
 
 @every_space
@@ -139,7 +171,8 @@ def test_a_gradient_that_goes_through_the_chain_is_seen(monkeypatch):
 
 def test_a_wrong_sign_is_seen(monkeypatch):
     """An energy that goes down at the model's own draws."""
-    monkeypatch.setattr(negative_phase, "mean_log_z", jnp.mean)
+    wrong = NEGATIVE_PHASES["cd"]._replace(log_z=jnp.mean)
+    monkeypatch.setitem(NEGATIVE_PHASES, "cd", wrong)
     _, gradient, _ = run("latent", "cd", **LONG)
     with pytest.raises(AssertionError):
         assert_moments("latent", gradient)
@@ -171,7 +204,7 @@ def test_only_persistent_chains_are_carried(phase):
     model, params = small_model("joint")
     negatives = make_negatives(config_of("joint", phase).negatives, model)
     assert jax.tree.leaves(negatives.init(jax.random.key(0))) == []
-    value, chains, _ = jax.eval_shape(negatives.log_z, jax.random.key(0), params, ())
+    value, chains, _ = jax.eval_shape(negatives.log_z, jax.random.key(0), params, (), BATCH)
     assert value.shape == () and chains == ()
 
 
@@ -181,7 +214,7 @@ def test_without_a_tilt_there_are_no_chains(phase):
     model, params = small_model("none")
     negatives = make_negatives(config_of("none", phase).negatives, model)
     assert negatives.init(jax.random.key(0)) == ()
-    value, chains, info = negatives.log_z(jax.random.key(0), params, ())
+    value, chains, info = negatives.log_z(jax.random.key(0), params, (), BATCH)
     assert (value, chains, info) == (0, (), {})
 
 
@@ -193,7 +226,7 @@ def test_a_latent_tilt_has_chains_under_a_discrete_likelihood():
     assert chains.positions.shape == (400, 2)
 
     def log_z(params):
-        return negatives.log_z(jax.random.key(1), params, chains)[0]
+        return negatives.log_z(jax.random.key(1), params, chains, BATCH)[0]
 
     gradient = jax.jit(jax.grad(log_z))(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

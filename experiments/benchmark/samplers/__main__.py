@@ -9,6 +9,7 @@ it.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -20,9 +21,14 @@ from typing import Any
 from absl import flags
 
 from experiments import cli, markdown
+from experiments.benchmark import records
 from experiments.benchmark.samplers import benchmarks, scaling, table, timing, worker
 
-WORKDIR = flags.DEFINE_string("workdir", "runs/benchmark-samplers", "Folder for results.json.")
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    "runs/benchmark-samplers",
+    "Folder for results.json, and for records; what is there is not measured again.",
+)
 DOCS = flags.DEFINE_string(
     "docs", None, "File whose lines between the two markers are replaced; printed if not given."
 )
@@ -59,7 +65,7 @@ def main() -> None:
             children.append(child)
         libraries = {child.name: child.greeting for child in children}
         children = [child for child in children if "missing" not in child.greeting]
-        results = _measure(children)
+        results = _measure(children, workdir / "records.jsonl")
         points = _scale(children) if "scaling" in BENCHMARKS.value else []
     if points:
         scaling.draw(points, pathlib.Path(FIGURE.value or workdir / "samplers-cost.png"))
@@ -81,16 +87,27 @@ def main() -> None:
     print(f"{seconds:.0f} seconds; {workdir / 'results.json'}")
 
 
-def _measure(children: list[timing.Child]) -> list[dict[str, Any]]:
+def _measure(children: list[timing.Child], path: pathlib.Path) -> list[dict[str, Any]]:
+    """Return the results of all benchmarks, each written down when it is done."""
+    asked = {
+        "libraries": [child.name for child in children],
+        "share": SHARE.value,
+        "num_rounds": NUM_ROUNDS.value,
+    }
+    found = [one for one in records.read(path) if {key: one.get(key) for key in asked} == asked]
+    done = {(one["benchmark"], one["case"], one["num_chains"]): one["results"] for one in found}
     results = []
     for name in BENCHMARKS.value:
         if name == "scaling":
             continue
         benchmark = benchmarks.BENCHMARKS[name]
         counts = NUM_CHAINS.value if name in benchmarks.OVER_CHAINS else ["0"]
-        for case in benchmark.cases:
-            for count in map(int, counts):
-                results += timing.measure(children, name, case, count, NUM_ROUNDS.value, _progress)
+        for key in itertools.product([name], benchmark.cases, map(int, counts)):
+            if key not in done:
+                done[key] = timing.measure(children, *key, NUM_ROUNDS.value, _progress)
+                of_key = dict(zip(("benchmark", "case", "num_chains"), key, strict=True))
+                records.append(path, asked | of_key | {"results": done[key]})
+            results += done[key]
     return results
 
 

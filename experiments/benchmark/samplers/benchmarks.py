@@ -13,12 +13,21 @@ import numpy as np
 
 from experiments.benchmark.samplers import checks, effective_size, reference
 from experiments.benchmark.samplers.interface import Check, Draws, Measurement
-from experiments.benchmark.samplers.targets import MLP_SCALES, TARGETS, EightGaussians, Machine, mlp
+from experiments.benchmark.samplers.targets import (
+    LENGTHS,
+    MLP_SCALES,
+    TARGETS,
+    EightGaussians,
+    Machine,
+    mlp,
+)
 
 __all__ = ["BENCHMARKS", "OVER_CHAINS", "Benchmark", "Settings"]
 
 _LANGEVIN_STEP, _MLP_STEP, _HMC_STEP, _NUM_LEAPS = 0.005, 0.01, 0.1, 10
 _NUM_SEEDS = 10
+_FIND_LENGTHS = ("HMC", "NUTS")
+"""Methods that find how long trajectories should be, where nothing is set."""
 
 
 class Settings(NamedTuple):
@@ -132,6 +141,28 @@ def _prepare_adaptive(library: ModuleType, case: str, settings: Settings) -> lis
     return [measurement(*item) for item in library.adaptive(target, num, num).items()]
 
 
+def _prepare_gradients(library: ModuleType, case: str, settings: Settings) -> list[Measurement]:
+    """Smallest effective sample size, of x and x², a gradient after warm-up, over ten seeds."""
+    target = LENGTHS[case]()
+    num = settings.scaled(1000, at_least=50)
+
+    def measurement(method: str, run: Callable[[int, np.ndarray], Draws]) -> Measurement:
+        def one(seed: int) -> Draws:
+            starts = np.random.default_rng(seed).normal(size=(4, target.dim)).astype(np.float32)
+            return run(seed, starts)
+
+        def check() -> Check:
+            found = [one(100 + seed) for seed in range(_NUM_SEEDS)]
+            return checks.efficiency(found, target)
+
+        return Measurement(
+            method, check, one, lambda draws: effective_size.smallest(draws.positions)
+        )
+
+    runs = library.adaptive(target, num, num)
+    return [measurement(name, run) for name, run in runs.items() if name in _FIND_LENGTHS]
+
+
 def _prepare_evidence(library: ModuleType, case: str, settings: Settings) -> list[Measurement]:
     """Runs a second of estimators of log Z with 2000 draws, checked over ten seeds."""
 
@@ -172,6 +203,7 @@ BENCHMARKS = {
     "ess": Benchmark(
         ("banana", "funnel", "gaussian", "double_well"), "min-ESS", "adaptive", _prepare_adaptive
     ),
+    "gradients": Benchmark(tuple(LENGTHS), "min-ESS", "adaptive", _prepare_gradients),
     "log_z": Benchmark(("eight_gaussians",), "runs", "evidence", _prepare_evidence),
     "gibbs": Benchmark(("rbm",), "sweeps", "gibbs", _prepare_gibbs),
 }

@@ -1,5 +1,6 @@
 """Whether a sampler samples what it should: each check names what is wrong, or nothing."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,16 @@ from experiments.benchmark.samplers import effective_size, reference
 from experiments.benchmark.samplers.interface import Check, Draws
 from experiments.benchmark.samplers.targets import Target
 
-__all__ = ["contrastive", "counts", "evidence", "metropolis", "moments", "same_law", "variance"]
+__all__ = [
+    "contrastive",
+    "counts",
+    "efficiency",
+    "evidence",
+    "metropolis",
+    "moments",
+    "same_law",
+    "variance",
+]
 
 _MAX_Z = 4.0  # of one number; of the largest of D, what is as unlikely
 _MAX_RHAT = 1.1
@@ -112,6 +122,30 @@ def moments(draws: Draws, target: Target) -> Check:
     if not rhat < _MAX_RHAT:
         return Check(f"not mixed, R-hat = {rhat:.2f}", numbers)
     return Check("" if z < _largest_z(scores.size) else f"moments off, |z| = {z:.1f}", numbers)
+
+
+def efficiency(found: Sequence[Draws], target: Target) -> Check:
+    """Tell the smallest effective sample size of x and x² a gradient, over seeds.
+
+    All chains together have to have mixed, and to have the right moments.
+    """
+    together = np.concatenate([one.positions for one in found])
+    rhats = [effective_size.rank_rhat(one.positions) for one in found]
+    reason, numbers = moments(Draws(together, num_gradients=1.0), target)
+    sizes = [
+        min(map(effective_size.smallest, (one.positions, one.positions.astype(np.float64) ** 2)))
+        / (one.num_gradients * one.positions[..., 0].size)
+        for one in found
+    ]
+    return Check(
+        reason,
+        {
+            "ess_per_gradient": float(np.mean(sizes)),
+            "standard_error": float(np.std(sizes, ddof=1) / np.sqrt(len(sizes))),
+            "median_rhat": float(np.median(rhats)),
+            "max_z": numbers.get("max_z", float("nan")),
+        },
+    )
 
 
 def evidence(errors: np.ndarray, mass_errors: np.ndarray) -> Check:

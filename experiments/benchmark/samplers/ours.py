@@ -24,9 +24,6 @@ from mnar_ebm import samplers
 
 VERSION = None  # the project's own
 
-_NUM_INTEGRATION_STEPS = {"Gaussian-100": 4}
-"""Leapfrog steps where not 10: adaptation makes it N(0, I), where ε L near π/2 is best."""
-
 _PRIOR_SCALES = {"banana": jnp.array([10.0, 1.0]), "double well-8": 1.0, "Gaussian-100": 1.0}
 """Scales of the Gaussian that elliptical slice sampling splits off, where one is natural."""
 
@@ -97,58 +94,47 @@ def contrastive_divergence(
 
 
 def adaptive(target: Target, num_warmup: int, num_draws: int) -> dict[str, AdaptiveRun]:
-    """Offer HMC and MALA that adapt, and elliptical slice sampling, which has nothing to adapt."""
-    logdensity = jax_loops.logdensity_fn(target)
-    num_leaps = _NUM_INTEGRATION_STEPS.get(target.name, 10)
-    make_hmc = functools.partial(samplers.hmc, logdensity, num_integration_steps=num_leaps)
-    make_mala = functools.partial(samplers.mala, logdensity)
-
-    def hmc(key: Any, start: Any) -> Any:
-        key_adapt, key_sample = jax.random.split(key)
-        settings, state = samplers.window_adaptation(key_adapt, make_hmc, start, num_warmup)
-        return _draws(key_sample, make_hmc(**settings), state.position, num_draws)
-
-    def mala(key: Any, start: Any) -> Any:
-        key_adapt, key_sample = jax.random.split(key)
-        step_size, state = samplers.adapt_step_size(key_adapt, make_mala, start, num_warmup, 0.1)
-        return _draws(key_sample, make_mala(step_size), state.position, num_draws)
-
-    runs = {f"HMC-{num_leaps}": _adaptive(hmc, num_leaps), "MALA": _adaptive(mala, 1)}
+    """Offer HMC and MALA by default, and elliptical slice sampling, which has nothing to adapt."""
+    logdensity = jax.tree_util.Partial(jax_loops.logdensity_fn(target))
+    runs = {
+        "HMC": _adaptive(
+            lambda key, starts: samplers.hamiltonian(
+                key, logdensity, starts, num_draws, num_adaptation_steps=num_warmup
+            )
+        ),
+        "MALA": _adaptive(
+            lambda key, starts: samplers.adjusted_langevin(
+                key, logdensity, starts, num_draws, num_adaptation_steps=num_warmup
+            )
+        ),
+    }
     if target.name in _PRIOR_SCALES:
         scale = _PRIOR_SCALES[target.name]
         algorithm = samplers.elliptical_slice(
             lambda x: logdensity(x) + 0.5 * jnp.sum((x / scale) ** 2), scale=scale
         )
 
-        def slice_sampling(key: Any, start: Any) -> Any:
-            return _draws(key, algorithm, start, num_draws, burn_in=num_warmup)
+        def slice_sampling(key: Any, starts: Any) -> Any:
+            def run(key: Any, start: Any) -> Any:
+                return samplers.sample(key, algorithm, start, num_draws, burn_in=num_warmup)[1]
 
-        runs["elliptical slice"] = _adaptive(slice_sampling, float("nan"))
+            return jax.vmap(run)(jax.random.split(key, len(starts)), starts)
+
+        runs["elliptical slice"] = _adaptive(slice_sampling)
     return runs
 
 
-def _draws(
-    key: Any, algorithm: samplers.SamplingAlgorithm, start: Any, num_draws: int, burn_in: int = 0
-) -> Any:
-    """Return the draws of one chain, and how many proposals it took. [N, D], []."""
-    _, kept = samplers.sample(
-        key,
-        algorithm,
-        start,
-        num_draws,
-        burn_in=burn_in,
-        transform=lambda state, info: (state.position, getattr(info, "acceptance_rate", jnp.nan)),
-    )
-    return kept
-
-
-def _adaptive(run: Callable[[Any, Any], Any], num_gradients: float) -> AdaptiveRun:
-    compiled = jax.jit(jax.vmap(run))
+def _adaptive(run: Callable[[Any, Any], Any]) -> AdaptiveRun:
+    """Bring the draws of ``run(key, starts)`` to the host, and what they cost."""
+    compiled = jax.jit(run)
 
     def adaptive_run(seed: int, starts: np.ndarray) -> Draws:
-        keys = jax.random.split(jax.random.key(seed), len(starts))
-        positions, rates = map(np.asarray, compiled(keys, starts))
-        return Draws(positions, float(rates.mean()), num_gradients=num_gradients)
+        draws, info, *_ = jax.block_until_ready(compiled(jax.random.key(seed), starts))
+        if not hasattr(info, "acceptance_rate"):  # of a slice
+            return Draws(np.asarray(draws))
+        num_gradients = float(np.mean(getattr(info, "num_integration_steps", 1)))
+        rate = float(np.mean(info.acceptance_rate))
+        return Draws(np.asarray(draws), rate, num_gradients=num_gradients)
 
     return adaptive_run
 

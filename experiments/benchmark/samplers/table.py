@@ -13,6 +13,9 @@ _NAMES = {
     "gibbs": "block Gibbs",
     "gaussian": "Gaussian-100", "small": "MLP-small", "medium": "MLP-medium", "large": "MLP-large",
     "banana": "banana", "funnel": "funnel-10", "double_well": "double well-8", "rbm": "RBM 64 x 32",
+    "normal_1": "N(0, I), d = 1", "normal_10": "N(0, I), d = 10", "normal_100": "N(0, I), d = 100",
+    "scales": "variances 0.01 to 1, d = 100", "rotated": "condition 100, rotated, d = 30",
+    "logistic": "logistic regression, d = 11",
 }  # fmt: skip
 _UNITS = {"cd": "gradients/s", "gibbs": "sweeps/s"}
 
@@ -30,6 +33,9 @@ def render(
     effective = [result for result in results if result["benchmark"] == "ess"]
     if effective:
         parts.append(_effective(effective))
+    gradients = [result for result in results if result["benchmark"] == "gradients"]
+    if gradients:
+        parts.append(_by_gradients(gradients))
     evidence = [result for result in results if result["benchmark"] == "log_z"]
     if evidence:
         parts.append(_evidence(evidence))
@@ -103,6 +109,28 @@ def _effective(results: list[Result]) -> str:
             row.append("-" if hidden else f"{value:{form}}")
         rows.append(row)
     return _markdown(rows)
+
+
+def _by_gradients(results: list[Result]) -> str:
+    """Tell the means over seeds and, behind ±, their standard errors."""
+    methods = list(dict.fromkeys((one["library"], one["method"]) for one in results))
+    rows = [["min-ESS of x and x² a gradient", *(" ".join(method) for method in methods)]]
+    for case in dict.fromkeys(one["case"] for one in results):
+        row = [_NAMES[case]]
+        for method in methods:
+            found = [
+                r for r in results if (r["case"], r["library"], r["method"]) == (case, *method)
+            ]
+            row.append(_gradient_cell(found[0]) if found else "-")
+        rows.append(row)
+    return _markdown(rows)
+
+
+def _gradient_cell(result: Result) -> str:
+    if result["reason"]:
+        return f"wrong: {result['reason']}"
+    numbers = result["numbers"]
+    return f"{numbers['ess_per_gradient']:.4f} ± {numbers['standard_error']:.4f}"
 
 
 def _evidence(results: list[Result]) -> str:

@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["EightGaussians", "MLP_SCALES", "Machine", "TARGETS", "Target", "gaussian", "mlp"]
+__all__ = [
+    "LENGTHS",
+    "MLP_SCALES",
+    "TARGETS",
+    "EightGaussians",
+    "Machine",
+    "Target",
+    "gaussian",
+    "logistic_regression",
+    "mlp",
+]
 
 Constants = Mapping[str, Any]
 
@@ -48,6 +58,65 @@ def gaussian(dim: int) -> Target:
     )
 
 
+def normal(dim: int) -> Target:
+    """Build N(0, I)."""
+    return Target(
+        f"N(0, I), d = {dim}", dim, {}, lambda c, x, xp: -0.5 * (x * x).sum(-1), np.ones(dim)
+    )
+
+
+def rotated(dim: int, condition: float) -> Target:
+    """Build a Gaussian with no axis of its own along a coordinate."""
+    variance = np.geomspace(1 / condition, 1, dim)
+    axes = np.linalg.qr(np.random.default_rng(7).normal(size=(dim, dim)))[0]
+    return Target(
+        f"condition {condition:.0f}, rotated, d = {dim}",
+        dim,
+        {"root": (axes / np.sqrt(variance)).astype(np.float32)},
+        lambda c, x, xp: -0.5 * ((x @ c["root"]) ** 2).sum(-1),
+        (axes**2) @ variance,
+    )
+
+
+def logistic_regression(num_rows: int, dim: int) -> Target:
+    """Build the posterior of an intercept and slopes, each N(0, 1) before, of simulated rows."""
+    rng = np.random.default_rng(8)
+    columns = np.column_stack([np.ones(num_rows), rng.normal(size=(num_rows, dim - 1))])
+    is_one = rng.uniform(size=num_rows) < 1 / (1 + np.exp(-columns @ rng.normal(size=dim)))
+    signed = columns * np.where(is_one, 1, -1)[:, None]
+
+    def logdensity(c: Constants, x: Any, xp: Any) -> Any:
+        logits = x @ c["signed"].T
+        return -xp.logaddexp(0 * logits, -logits).sum(-1) - 0.5 * (x * x).sum(-1)
+
+    return Target(
+        f"logistic regression, d = {dim}",
+        dim,
+        {"signed": signed.astype(np.float32)},
+        logdensity,
+        _logistic_square(signed),
+        has_hidden_sign=True,
+    )
+
+
+def _logistic_square(signed: np.ndarray) -> np.ndarray:
+    """Estimate E x² by importance sampling from a Student-t at the mode, to about 1 %. [D]."""
+    dim = signed.shape[1]
+    mode = np.zeros(dim)
+    for _ in range(20):  # Newton's steps
+        p = 1 / (1 + np.exp(signed @ mode))
+        precision = (signed.T * (p * (1 - p))) @ signed + np.eye(dim)
+        mode = mode + np.linalg.solve(precision, signed.T @ p - mode)
+    rng = np.random.default_rng(12)
+    noise = rng.normal(size=(50_000, dim))
+    noise /= np.sqrt(rng.chisquare(8, size=(50_000, 1)) / 8)
+    x = mode + np.linalg.solve(np.linalg.cholesky(precision).T, noise.T).T
+    log_p = -np.logaddexp(0, -x @ signed.T).sum(-1) - 0.5 * (x**2).sum(-1)
+    log_w = log_p + 0.5 * (8 + dim) * np.log1p((noise**2).sum(-1) / 8)
+    weights = np.exp(log_w - log_w.max())
+    return weights @ x**2 / weights.sum()
+
+
 def _banana_logdensity(c: Constants, x: Any, xp: Any) -> Any:
     a, b = x[..., 0], x[..., 1]
     return -0.005 * a * a - 0.5 * (b - 0.03 * (a * a - 100)) ** 2
@@ -79,6 +148,17 @@ TARGETS = {
         has_hidden_sign=True,
     ),
 }
+
+LENGTHS: dict[str, Callable[[], Target]] = {
+    "normal_1": lambda: normal(1),
+    "normal_10": lambda: normal(10),
+    "normal_100": lambda: normal(100),
+    "scales": lambda: TARGETS["gaussian"],
+    "rotated": lambda: rotated(30, 100.0),
+    "logistic": lambda: logistic_regression(200, 11),
+    "double_well": lambda: TARGETS["double_well"],
+}
+"""Makers of the targets on which samplers find how long trajectories should be."""
 
 MLP_SCALES = {"small": (64, 8, 50), "medium": (256, 32, 100), "large": (1024, 128, 200)}
 """Chains, dimensions and steps of the scales that torchebm's own benchmarks use."""

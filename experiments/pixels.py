@@ -1,0 +1,61 @@
+"""Rows as images: values from 0 to 1, grey or on and off."""
+
+import math
+
+import numpy as np
+
+from mnar_ebm import data
+
+KINDS = ("grey", "drawn", "halved")
+"""What a value is made of: as it is, on with its probability, or on above one half."""
+
+SEED = 20161205
+"""Of the one draw that all runs share."""
+
+
+def prepare(table: data.Table, kind: str) -> data.Table:
+    """Return a table of images: complete where the truth is known; gaps of others stay.
+
+    The values of a named set are divided by their largest, if it is above 1.
+
+    Args:
+        table: rows.
+        kind: one of ``KINDS``.
+
+    Raises:
+        ValueError: a value is not from 0 to 1.
+    """
+    x = table.x if table.truth is None else table.truth
+    if table.truth is not None:
+        x = x / max(float(x.max()), 1.0)
+    outside = x[(x < 0) | (x > 1)]
+    if outside.size:
+        raise ValueError(f"{table.name}: expected pixels from 0 to 1, got {outside[0]:g}")
+    pixels = x
+    if kind != "grey":
+        pixels = np.where(np.isnan(x), np.nan, draw(x) if kind == "drawn" else x > 0.5)
+    return data.make_table(table.name, table.columns, pixels)
+
+
+def draw(x: np.ndarray, seed: int = SEED) -> np.ndarray:
+    """Return whether each pixel is on, with the probability that it tells. [N, D]."""
+    return np.random.default_rng(seed).random(x.shape) < x
+
+
+def shape(num_columns: int) -> tuple[int, ...]:
+    """Return the shape of an image: a square, grey or of three colours, or else a strip."""
+    for colours in (1, 3):
+        side = math.isqrt(num_columns // colours)
+        if colours * side**2 == num_columns:
+            return (side, side) if colours == 1 else (side, side, 3)
+    return (1, num_columns)
+
+
+def tile(rows: np.ndarray, num_across: int) -> np.ndarray:
+    """Return one image of many, row by row, with a thin frame of NaN around each. [N, D]."""
+    height, width, *colours = shape(rows.shape[1])
+    num_down = -(-len(rows) // num_across)
+    framed = np.full((num_down * num_across, height + 1, width + 1, *colours), np.nan)
+    framed[: len(rows), :height, :width] = rows.reshape(-1, height, width, *colours)
+    grid = framed.reshape(num_down, num_across, *framed.shape[1:]).swapaxes(1, 2)
+    return grid.reshape(num_down * (height + 1), num_across * (width + 1), *colours)[:-1, :-1]

@@ -73,7 +73,7 @@ def evaluate(
         "wall_seconds": time.perf_counter() - started,
     }
     data.write_completed(
-        workdir / "imputed.csv", given.csv, imputed.mean, fitted.facts.standardiser.scale
+        workdir / "imputed.csv", given.file, imputed.mean, fitted.facts.standardiser.scale
     )
     figures.draw_training(log, workdir / "training.png")
     figures.draw_densities(table, imputed, workdir / "densities.png")

@@ -1,15 +1,18 @@
 """The flags of training, and the config and the table that they ask for."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from experiments import cli, systems
 from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config, settings_by_group
+from mnar_ebm.data.datasets import labelled
 
 SYSTEM = flags.DEFINE_enum(
     "system",
@@ -123,23 +126,49 @@ def load_rows() -> Given:
         ValueError: a name is unknown, a file is missing or cannot be read as a table, or the
             unbiased rows do not go with the others.
     """
+    csv, classes = None, None
+    if SYSTEM.value == "jem":
+        return _load_classes()
     if DATA_PATH.value is None:
         table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
-        csv = data.from_table(table)
+        if DATASET.value in labelled.NAMES:
+            classes = functools.partial(labelled.load, DATASET.value, DATA_DIR.value)
     else:
         csv = data.read_csv(DATA_PATH.value, require_observed=True)
         if UNBIASED.value in csv.columns:
             csv, unbiased = data.split_marked(csv, UNBIASED.value)
             table = data.to_table(csv, dataset_name())
-            return Given(table, csv, table, data.to_table(unbiased, "unbiased"))
+            return Given(table, table, csv, data.to_table(unbiased, "unbiased"))
         table = data.to_table(csv, dataset_name())
     if UNBIASED.value is None:
-        return Given(table, csv, table)
+        return Given(table, table, csv, classes=classes)
     share = _share(UNBIASED.value)
     if share is None:
-        return Given(table, csv, table, _load_unbiased(UNBIASED.value, table))
+        return Given(table, table, csv, _load_unbiased(UNBIASED.value, table))
     selected, unbiased, whole = data.follow_up(table, share, flags.FLAGS.seed)
-    return Given(selected, data.from_table(whole), whole, unbiased)
+    return Given(selected, whole, None, unbiased)
+
+
+def _load_classes() -> Given:
+    """Return the images of a named set that are trained on, and how to read the others.
+
+    Raises:
+        ValueError: rows are from a file, which has no classes, or the set has none.
+    """
+    if DATA_PATH.value is not None:
+        known = ", ".join(labelled.NAMES)
+        raise ValueError(f"--data_path: expected a --dataset with classes, one of {known}")
+    parts = labelled.load(DATASET.value, DATA_DIR.value)
+    names = labelled.columns(parts.train.x.shape[1])
+    table = data.make_table(DATASET.value, names, parts.train.x)
+    other = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}.get(DATASET.value)
+
+    def others() -> dict[str, np.ndarray]:
+        if other is None or not pathlib.Path(str(DATA_DIR.value), other).is_dir():
+            return {}
+        return {other: labelled.load(other, DATA_DIR.value).test.x}
+
+    return Given(table, table, classes=lambda: parts, others=others)
 
 
 def _share(text: str) -> float | None:

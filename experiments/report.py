@@ -80,7 +80,7 @@ def evaluate(
     figures.draw_densities(table, imputed, workdir / "densities.png")
     if given.unbiased is not None:
         figures.draw_marginals(fitted, given.table, given.unbiased, workdir / "marginals.png")
-    if fitted.model.vae.latent_dim == 2:
+    if fitted.config.model.latent_dim == 2:
         figures.draw_latent(fitted, workdir / "latent.png")
     with replacing(workdir / "metrics.json") as part:
         part.write_text(json.dumps(metrics, indent=2) + "\n")

@@ -144,7 +144,7 @@ def posterior_logdensity(model: Model, params: Params, x: Array, mask: Array) ->
             models.log_prior(z)
             + models.log_prior(noise["x"]).sum()
             + masked_log_prob(model.vae.likelihood, eta, x, mask)
-            + model.mechanism.log_prob(params.mechanism, completed, mask)
+            + model.mechanism.log_prob(params.mechanism, completed, mask, z)
             - models.energy(model, params, completed, z)
         )
 

@@ -11,8 +11,8 @@ columns are Gaussian and nothing hidden is read it is the posterior itself,
     N(P⁻¹ Wᵀ \Sigma⁻¹ (x_obs - m), P⁻¹),    P = I + Wᵀ \Sigma⁻¹ W    over the observed columns
 
 and every weight of a row is the same, p(x_obs). Where columns are numbers that hide at most
-themselves, the likelihood is a sum over columns of functions of what the decoder says of each, of
-the parts \eta_a = loc and log-odds of an atom, and with J_a = d\eta_a/dz
+themselves, and no gap reads z, the likelihood is a sum over columns of functions of what the
+decoder says of each, of the parts \eta_a = loc and log-odds of an atom, and with J_a = d\eta_a/dz
 
     A = I - \sum_{a,b} J_aᵀ diag(d²/d\eta_a d\eta_b) J_b
 
@@ -28,6 +28,7 @@ References:
     Econometrica 57, 1989 (weights of draws from an approximation at the mode).
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -97,12 +98,14 @@ def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | 
     def decode(z: Array) -> DecoderOutput:
         return model.vae.decode(params.base, z)
 
-    def log_likelihood(eta: DecoderOutput) -> Array:
-        return _log_likelihood(model, params, filled, mask, eta)
+    def log_likelihood(eta: DecoderOutput, z: Array) -> Array:
+        return _log_likelihood(model, params, filled, mask, eta, z)
 
-    if model.mechanism.mean is not None and not model.vae.likelihood.blocks:
-        return laplace_by_columns(log_likelihood, decode, start, NUM_NEWTON_STEPS)
-    return laplace(lambda z: log_prior(z) + log_likelihood(decode(z)), start, NUM_NEWTON_STEPS)
+    by_columns = model.mechanism.mean is not None and not model.mechanism.reads_z
+    if by_columns and not model.vae.likelihood.blocks:
+        of_columns = functools.partial(log_likelihood, z=start)
+        return laplace_by_columns(of_columns, decode, start, NUM_NEWTON_STEPS)
+    return laplace(lambda z: log_prior(z) + log_likelihood(decode(z), z), start, NUM_NEWTON_STEPS)
 
 
 def laplace_by_columns(
@@ -137,14 +140,14 @@ def laplace_by_columns(
 
 
 def _log_likelihood(
-    model: Model, params: Params, x: Array, mask: Array, eta: DecoderOutput
+    model: Model, params: Params, x: Array, mask: Array, eta: DecoderOutput, z: Array
 ) -> Array:
     """Return log p(x_obs|z) + m(z), of mechanisms that draw what is hidden at its mean. []."""
     mechanism = model.mechanism
     if mechanism.mean is None:
         hidden = jnp.where(mask, x, model.vae.likelihood.mean(eta))
-        log_m = mechanism.log_prob(params.mechanism, hidden, mask)
+        log_m = mechanism.log_prob(params.mechanism, hidden, mask, z)
     else:
         unread = jax.random.key(0)  # m does not depend on what is drawn
-        log_m = mechanism.complete(unread, params.mechanism, eta, x, mask)[1]
+        log_m = mechanism.complete(unread, params.mechanism, eta, x, mask, z)[1]
     return masked_log_prob(model.vae.likelihood, eta, x, mask) + log_m

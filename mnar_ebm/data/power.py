@@ -1,4 +1,4 @@
-r"""Yeo and Johnson's power transform: what it makes of a skewed column is nearer to normal.
+r"""Yeo and Johnson's power transform, which brings a skewed column nearer to normal.
 
     psi(x) = sign(x) ((1 + |x|)^q - 1) / q,      q = p for x >= 0, 2 - p for x < 0
 
@@ -6,8 +6,8 @@ It is smooth, leaves 0 where it is, and with p in (0, 2) maps the numbers onto t
 changes nothing. Its derivative is (1 + |x|)^(q - 1). The power is the one under which a normal
 column has the highest likelihood.
 
-Beyond the values that were seen nothing tells which way it bends, and the inverse would go on as
-fast as an exponential, with means to match. There it goes on as a straight line.
+Beyond the observed values the data do not say how it bends, and its inverse would grow like an
+exponential, and means with it. There it continues as a straight line.
 
 References:
     I.-K. Yeo, R. A. Johnson, "A new family of power transformations to improve normality or

@@ -93,9 +93,7 @@ def main() -> None:
     runner.run_all(jobs, path, lambda record: f"{record['job']}: {record['kl']:.4f} nats")
     done = runner.done(path)
     text = make_text([done[job.name] for job in jobs])
-    print(text)
-    if README.value is not None:
-        markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
+    markdown.tell(text, README.value, BEGIN, END)
     if FIGURE.value is not None:
         draw(pathlib.Path(FIGURE.value), done)
 

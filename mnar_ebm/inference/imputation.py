@@ -11,10 +11,10 @@ Where no weight reads a missing value that was drawn, SIR draws it anew given z_
 K may be any size: draws are made a chunk at a time and only a running log-sum-exp, the weighted
 sum and one reservoir for each imputation are kept. Latents that are proposed at the mode of the
 posterior come with nearly equal weights, so that few draws do: if K is only the most there may be,
-their chunks are short and end once the effective number is enough. A row's randomness comes from the row's own
-values, so its answer does not depend on which rows are beside it, nor on their order. But draws of
-equal rows are independent, as those of two people who answered alike: the second of them has
-randomness of its own. Their means are those of the first.
+their chunks are short and end once the effective number is enough. A row's randomness comes from
+the row's own values, so its answer does not depend on which rows are beside it, nor on their order.
+But draws of equal rows are independent, as those of two people who answered alike: the second of
+them has randomness of its own. Their means are those of the first.
 
 References:
     N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, eq. 11-12.

@@ -6,8 +6,9 @@ read and all columns are. K draws v_k of the Gaussian at its mode (``samplers.la
     log p(x_obs, s) ~ log (1/K) \sum_k p(x_obs, s, v_k) / q(v_k)
 
 whose gradient holds the draws fixed; they come in pairs, one as far on either side of the mode, by
-which the errors of what is odd about it cancel. Adam follows it, less a weak normal prior of gap terms, bends
-and what is read of other columns; a mode starts from that of the step before.
+which the errors of what is odd about it cancel, and of noise that stays the same. Adam follows it,
+less a weak normal prior of gap terms, bends and what is read of other columns; a mode starts from
+that of the step before.
 
 References:
     J. Geweke, "Bayesian Inference in Econometric Models Using Monte Carlo Integration",
@@ -30,7 +31,7 @@ from mnar_ebm.screening.factors import Factors, Params, Reads
 from mnar_ebm.types import Array, Key, PyTree
 
 WIDEN = 1.05
-NUM_DRAWS = 4
+NUM_DRAWS = 2
 NUM_SCORING_DRAWS = 64
 SCORING_ROWS = 128
 """Rows that are scored at a time."""
@@ -131,6 +132,7 @@ def fit(
     blocks = factors.model.vae.likelihood.blocks
     num_rows, size = len(rows.x), factors.num_latents
     adam = optax.scale_by_adam(b2=0.99)
+    noise = jax.random.normal(key, (num_rows, NUM_DRAWS // 2, size))
 
     def find(params: Params, x: Array, mask: Array, start: Array) -> Laplace:
         return _posterior(factors, params, model.read_row(params, x, mask), start, 1)
@@ -149,7 +151,6 @@ def fit(
         params, state, modes = carry
         held = model.hold(params, reads, blocks)
         posteriors = jax.vmap(find, in_axes=(None, 0, 0, 0))(held, rows.x, rows.mask, modes)
-        noise = jax.random.normal(jax.random.fold_in(key, index), (num_rows, NUM_DRAWS // 2, size))
         gradient = jax.grad(loss)(params, posteriors, noise)
         updates, state = adam.update(gradient, state)
         rate = learning_rate * 0.5 * (1.0 + jnp.cos(jnp.pi * index / num_steps))

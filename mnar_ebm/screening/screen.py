@@ -114,7 +114,6 @@ class Evidence(NamedTuple):
     ess: float
     random_means: np.ndarray
 
-
     @property
     def has_signs(self) -> bool:
         """Whether the signs of slopes are known: values hide themselves in straight columns."""

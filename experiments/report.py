@@ -73,15 +73,14 @@ def evaluate(
         "steps_per_second": float(np.median([record["steps_per_second"] for record in log])),
         "wall_seconds": time.perf_counter() - started,
     }
-    assert given.csv is not None  # images alone have none
     data.write_completed(
-        workdir / "imputed.csv", given.csv, imputed.mean, fitted.facts.standardiser.scale
+        workdir / "imputed.csv", given.file, imputed.mean, fitted.facts.standardiser.scale
     )
     figures.draw_training(log, workdir / "training.png")
     figures.draw_densities(table, imputed, workdir / "densities.png")
     if given.unbiased is not None:
         figures.draw_marginals(fitted, given.table, given.unbiased, workdir / "marginals.png")
-    if fitted.model.vae.latent_dim == 2:
+    if fitted.config.model.latent_dim == 2:
         figures.draw_latent(fitted, workdir / "latent.png")
     with replacing(workdir / "metrics.json") as part:
         part.write_text(json.dumps(metrics, indent=2) + "\n")

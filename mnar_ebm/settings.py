@@ -43,6 +43,12 @@ class ModelSettings:
         "values observed among these, by which gaps go together without hiding themselves; "
         "ignorable reads just them.",
     )
+    gap_latents: int = setting(
+        0,
+        "Latents of the gaps, 0 to 3, that the mechanism reads beside what it is named for and the "
+        "decoder does not, by which gaps go together too.",
+        between=(0, 3),
+    )
     own_slopes: tuple[float, ...] = setting(
         (),
         "Of each encoded column, a factor on the slope that slope_start begins with, under "
@@ -80,7 +86,7 @@ class ModelSettings:
         "prior, whose bound is the likelihood of a row given its code.",
         choices=PROPOSALS,
     )
-    latent_dim: int = setting(20, "Dimensions of the latent.", at_least=1)
+    latent_dim: int = setting(20, "Dimensions of the latent that is decoded.", at_least=1)
     hidden_dim: int = setting(
         128, "Units in each hidden layer of encoder, decoder and energy.", at_least=1
     )

@@ -17,7 +17,8 @@ from mnar_ebm import models
 from mnar_ebm.data.datasets.toys import LinearGaussian
 from mnar_ebm.likelihoods import make_likelihood
 from mnar_ebm.missingness import base as mechanisms
-from mnar_ebm.missingness import make_mechanism
+from mnar_ebm.missingness import make_gap_model
+from mnar_ebm.missingness.gap_model import with_common
 from mnar_ebm.types import DecoderOutput
 
 DENSE = LinearGaussian(
@@ -158,7 +159,7 @@ def make_linear_model(linear, *, mechanism="none", energy=None, widen=1.0):
 
     base = {name: jnp.asarray(value, float) for name, value in linear._asdict().items()}
     vae = models.VAE(lambda key: base, encode, decode, likelihood, num_features, latent_dim)
-    missing = make_mechanism(mechanism, likelihood, num_features, observed_columns=(0,))
+    missing = make_gap_model(mechanism, likelihood, num_features, observed_columns=(0,))
     model = models.Model(vae, missing, make_quadratic_tilt(energy, latent_dim))
     key, log_z = jax.random.key(0), tilted_joint(linear, energy)[0]
     params = models.Params(
@@ -199,8 +200,8 @@ def make_self_masked_model(linear, kind, slope, threshold, widen=1.0):
     """
     model, params = make_linear_model(linear, mechanism="selfmasking_probit", widen=widen)
     if kind == "sampled":
-        sampled = mechanisms.sampled(model.vae.likelihood, *model.mechanism[:3])
-        model = model._replace(mechanism=sampled)
+        sampled = mechanisms.sampled(model.vae.likelihood, *model.mechanism.own[:3])
+        model = model._replace(mechanism=with_common(sampled, ()))
     return model, params._replace(mechanism=self_masking_params(slope, threshold))
 
 

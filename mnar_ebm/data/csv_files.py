@@ -1,4 +1,4 @@
-"""A person's CSV file: in as text, out with every observed cell as it came in.
+"""A user's CSV file: in as text, out with every observed cell as it came in.
 
 A file has a header line of names, commas and numbers. A cell is missing if, stripped and in lower
 case, it is in :data:`MISSING`; of a single column a blank line is such a cell. Else blank lines may

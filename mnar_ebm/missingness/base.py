@@ -9,7 +9,7 @@ values that go with a latent and returns the term m of the log-weights (``object
 
 so that the code of a bound or an imputer never asks which of the three it has.
 
-Where the gaps of a row have something in common (``missingness.gap_terms``), the functions take a
+Where the gaps of a row have something in common (``missingness.gap_model``), the functions take a
 ``shift`` of the logits or probits of *missing* as their last argument.
 """
 

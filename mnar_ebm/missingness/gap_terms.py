@@ -24,8 +24,7 @@ import jax.numpy as jnp
 
 from mnar_ebm import kinds
 from mnar_ebm.kinds import Block
-from mnar_ebm.missingness import base
-from mnar_ebm.types import Array, DecoderOutput, Key, PyTree
+from mnar_ebm.types import Array, PyTree
 
 MAX_VALUE = 3.0
 """Largest standardised value that is read as it is: a far one would decide on its own."""
@@ -76,48 +75,3 @@ def shift(params: PyTree, x: Array, mask: Array) -> Array:
     """
     weights = params["coefficients"] * jax.lax.stop_gradient(params["earlier"])
     return jnp.tensordot(features(x, mask), weights, axes=[(-2, -1), (0, 1)])
-
-
-def with_gap_terms(mechanism: base.Mechanism, blocks: tuple[Block, ...]) -> base.Mechanism:
-    """Return the mechanism that reads, beside what it did, what the gaps have in common.
-
-    A ``shift`` that ``log_prob`` is handed stands in for these terms.
-
-    Args:
-        mechanism: one whose functions take a ``shift``.
-        blocks: the columns, if some of them are discrete.
-    """
-
-    def init_both(key: Key, missing_rate: Array, slope: Array | float = 0.0) -> PyTree:
-        own = mechanism.init(key, missing_rate, slope)
-        return {"own": own, "gaps": init(blocks, missing_rate)}
-
-    def sample(key: Key, params: PyTree, x: Array) -> Array:
-        """Draw the gaps of one column after the other."""
-        rank = params["gaps"]["earlier"].sum(axis=0)  # of as many encoded columns
-
-        def draw(column: Array, mask: Array) -> Array:
-            moved = shift(params["gaps"], x, mask)
-            drawn = mechanism.sample(jax.random.fold_in(key, column), params["own"], x, moved)
-            return jnp.where(rank == column, drawn, mask)
-
-        return jax.lax.fori_loop(0, x.shape[-1], draw, jnp.ones(x.shape, bool))
-
-    def log_prob(params: PyTree, x: Array, mask: Array, *given: Array) -> Array:
-        (moved,) = given or (shift(params["gaps"], x, jnp.broadcast_to(mask, x.shape)),)
-        return mechanism.log_prob(params["own"], x, mask, moved)
-
-    def complete(
-        key: Key, params: PyTree, eta: DecoderOutput, x: Array, mask: Array
-    ) -> tuple[Array, Array]:
-        moved = shift(params["gaps"], x, mask)
-        return mechanism.complete(key, params["own"], eta, x, mask, moved)
-
-    if mechanism.mean is None:
-        return base.Mechanism(init_both, sample, log_prob, complete, mean=None)
-    mean_of_own = mechanism.mean
-
-    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
-        return mean_of_own(params["own"], eta, x, mask, shift(params["gaps"], x, mask))
-
-    return base.Mechanism(init_both, sample, log_prob, complete, mean)

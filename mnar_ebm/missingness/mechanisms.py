@@ -10,7 +10,7 @@ from mnar_ebm import _checks
 from mnar_ebm.likelihoods import Likelihood
 from mnar_ebm.missingness.agnostic import agnostic
 from mnar_ebm.missingness.base import Mechanism, mar, mcar, none
-from mnar_ebm.missingness.gap_terms import with_gap_terms
+from mnar_ebm.missingness.gap_model import GapModel, with_common
 from mnar_ebm.missingness.levels import mixed_self_masking
 from mnar_ebm.missingness.not_asked import with_not_asked
 from mnar_ebm.missingness.selfmasking import self_masking
@@ -45,8 +45,9 @@ class Entry(NamedTuple):
         assumption: what is taken for granted with it, a sentence without its full stop.
         direction: the sentence of the report, if it is the same for every column; else empty.
         reads_hidden: whether hidden values decide what is missing.
-        reads_gaps: ``asked``, it reads what gaps have in common if that is asked; ``always``; or
-            ``never``.
+        reads_gaps: ``asked``, it reads gap terms if these are asked; ``always``; or ``never``, nor
+            latents of the gaps.
+        reads_latents: whether it reads the latents behind the columns.
         slopes: what its slope parameters act on: a column's ``own`` value, the whole ``row``, or
             empty. They start with a sign (``tilted.start``).
         reads_own: whether P(missing) of a column moves with the value that it hides.
@@ -58,6 +59,7 @@ class Entry(NamedTuple):
     direction: str = ""
     reads_hidden: bool = True
     reads_gaps: str = "asked"
+    reads_latents: bool = False
     slopes: str = ""
     reads_own: bool = True
     reads_complete: bool = False
@@ -113,6 +115,14 @@ MECHANISMS = {
         "whether a value is missing depends on observed values and other gaps alone",
         reads_gaps="always",
     ),
+    "latent": Entry(
+        lambda wanted: mcar(wanted.likelihood),
+        "values go missing by latents behind the columns, which show in none of them alone",
+        "whether a value is missing depends on latents behind the columns, and on its own value "
+        "through these alone",
+        reads_latents=True,
+        reads_own=False,
+    ),
     "no_self_censoring": Entry(
         lambda wanted: agnostic(wanted.likelihood, wanted.num_features, (), reads_own=False),
         "values go missing by what other columns hold, hidden or not",
@@ -137,15 +147,14 @@ MECHANISMS = {
 
 
 def make_mechanism(
-    name: str, likelihood: Likelihood, num_features: int, *, gap_terms: bool = False, **wanted: Any
+    name: str, likelihood: Likelihood, num_features: int, **wanted: Any
 ) -> Mechanism:
-    """Return the mechanism called ``name``.
+    """Return what the mechanism called ``name`` reads of hidden values.
 
     Args:
         name: one of ``MECHANISMS``.
         likelihood: p(x|z).
         num_features: D.
-        gap_terms: whether it reads what the gaps have in common, too (``missingness.gap_terms``).
         **wanted: what else it is made for, as in ``Wanted``.
 
     Raises:
@@ -154,12 +163,35 @@ def make_mechanism(
     """
     _checks.check_choice("mechanism", name, MECHANISMS)
     mechanism = MECHANISMS[name].make(Wanted(likelihood, num_features, **wanted))
-    mechanism = with_not_asked(mechanism)
-    if reads_gaps(name, gap_terms):
-        return with_gap_terms(mechanism, likelihood.blocks)
-    return mechanism
+    return with_not_asked(mechanism)
 
 
-def reads_gaps(name: str, gap_terms: bool) -> bool:
-    """Return whether a mechanism reads what the gaps have in common, asked or not."""
-    return {"always": True, "asked": gap_terms, "never": False}[MECHANISMS[name].reads_gaps]
+def make_gap_model(
+    name: str,
+    likelihood: Likelihood,
+    num_features: int,
+    *,
+    gap_terms: bool = False,
+    latent_dim: int = 0,
+    gap_latents: int = 0,
+    **wanted: Any,
+) -> GapModel:
+    """Return the model of gaps by the mechanism called ``name``.
+
+    Args:
+        name: one of ``MECHANISMS``.
+        likelihood: p(x|z).
+        num_features: D.
+        gap_terms: whether gaps read those of earlier columns, too (``missingness.gap_terms``).
+        latent_dim: how many latents the decoder reads, the first.
+        gap_latents: how many there are of the gaps alone, the last (``missingness.latents``).
+        **wanted: what else it is made for, as in ``Wanted``.
+
+    Raises:
+        ValueError: as ``make_mechanism``.
+    """
+    mechanism = make_mechanism(name, likelihood, num_features, **wanted)
+    entry = MECHANISMS[name]
+    has_terms = {"always": True, "asked": gap_terms, "never": False}[entry.reads_gaps]
+    num_read = gap_latents * (entry.reads_gaps != "never") + latent_dim * entry.reads_latents
+    return with_common(mechanism, likelihood.blocks, has_terms, num_read)

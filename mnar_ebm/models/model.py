@@ -1,4 +1,4 @@
-"""The one density p(x, z, s) = p(z) p(x|z) exp(-E(x, z)) / Z p(s|x), put together."""
+"""The one density p(x, z, s) = p(z) p(x|z) exp(-E(x, z)) / Z p(s|x, z), put together."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mnar_ebm.kinds import Block
 from mnar_ebm.likelihoods import masked_log_prob
-from mnar_ebm.missingness import MECHANISMS, Mechanism, make_mechanism
+from mnar_ebm.missingness import MECHANISMS, GapModel, make_gap_model
 from mnar_ebm.models.tilt import Tilt, compose, linear_tilt, make_tilt, no_tilt
 from mnar_ebm.models.vae import VAE, make_vae
 from mnar_ebm.numerics.normal import log_density
@@ -24,7 +24,7 @@ class Model(NamedTuple):
     """The three factors, each a tuple of pure functions; static under ``jit``."""
 
     vae: VAE
-    mechanism: Mechanism
+    mechanism: GapModel
     tilt: Tilt
 
 
@@ -33,7 +33,7 @@ class Params(NamedTuple):
 
     Attributes:
         base: of encoder and decoder.
-        mechanism: of p(s|x).
+        mechanism: of p(s|x, z).
         energy: of E.
         tilt_scale: lambda in [0, 1]; the tilt is lambda E. []
         log_z: log Z of lambda E, in nats: estimated, or learned by noise contrast. []
@@ -84,14 +84,16 @@ def _make_model(
     second_energy: str,
 ) -> Model:
     vae = make_vae(settings, num_features, blocks, atom_side)
-    mechanism = make_mechanism(
+    mechanism = make_gap_model(
         settings.mechanism,
         vae.likelihood,
         num_features,
+        gap_terms=settings.gap_terms,
+        latent_dim=settings.latent_dim,
+        gap_latents=settings.gap_latents,
         sign=settings.sign,
         hidden_dim=settings.hidden_dim,
         observed_columns=observed_columns,
-        gap_terms=settings.gap_terms,
         own=tuple(bool(slope) for slope in settings.own_slopes),
     )
     tilt = make_tilt(
@@ -187,5 +189,5 @@ def joint_log_prob(model: Model, params: Params, x: Array, z: Array, mask: Array
     log_likelihood = masked_log_prob(
         model.vae.likelihood, model.vae.decode(params.base, z), x, everything
     )
-    log_mechanism = model.mechanism.log_prob(params.mechanism, x, mask)
+    log_mechanism = model.mechanism.log_prob(params.mechanism, x, mask, z)
     return log_prior(z) + log_likelihood + log_mechanism - energy(model, params, x, z)

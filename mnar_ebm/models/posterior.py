@@ -11,8 +11,8 @@ columns are Gaussian and nothing hidden is read it is the posterior itself,
     N(P⁻¹ Wᵀ \Sigma⁻¹ (x_obs - m), P⁻¹),    P = I + Wᵀ \Sigma⁻¹ W    over the observed columns
 
 and every weight of a row is the same, p(x_obs). Where columns are numbers that hide at most
-themselves, the likelihood is a sum over columns of functions of what the decoder says of each, of
-the parts \eta_a = loc and log-odds of an atom, and with J_a = d\eta_a/dz
+themselves, and no gap reads z, the likelihood is a sum over columns of functions of what the
+decoder says of each, of the parts \eta_a = loc and log-odds of an atom, and with J_a = d\eta_a/dz
 
     A = I - \sum_{a,b} J_aᵀ diag(d²/d\eta_a d\eta_b) J_b
 
@@ -28,6 +28,7 @@ References:
     Econometrica 57, 1989 (weights of draws from an approximation at the mode).
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -97,12 +98,14 @@ def posterior(model: Model, params: Params, x: Array, mask: Array) -> Encoded | 
     def decode(z: Array) -> DecoderOutput:
         return model.vae.decode(params.base, z)
 
-    def log_likelihood(eta: DecoderOutput) -> Array:
-        return _log_likelihood(model, params, filled, mask, eta)
+    def log_likelihood(eta: DecoderOutput, z: Array) -> Array:
+        return _log_likelihood(model, params, filled, mask, eta, z)
 
-    if model.mechanism.mean is not None and not model.vae.likelihood.blocks:
-        return laplace_by_columns(log_likelihood, decode, start, NUM_NEWTON_STEPS)
-    return laplace(lambda z: log_prior(z) + log_likelihood(decode(z)), start, NUM_NEWTON_STEPS)
+    by_columns = model.mechanism.mean is not None and not model.mechanism.reads_z
+    if by_columns and not model.vae.likelihood.blocks:
+        of_columns = functools.partial(log_likelihood, z=start)
+        return laplace_by_columns(of_columns, decode, start, NUM_NEWTON_STEPS)
+    return laplace(lambda z: log_prior(z) + log_likelihood(decode(z), z), start, NUM_NEWTON_STEPS)
 
 
 def laplace_by_columns(
@@ -115,36 +118,57 @@ def laplace_by_columns(
 
     Args:
         log_likelihood: of the decoder's output, leaves [D]; a sum of functions of each column. []
-        decode: [L] -> leaves [D], of which loc and atom alone move with z.
+        decode: [L] -> leaves [D], of which loc and atom alone move with z, each of a column with
+            one linear function of it.
         position: where the steps start. [L]
         num_steps: steps.
     """
 
+    def moved(z: Array) -> dict[str, Array]:
+        eta = decode(z)
+        return {name: getattr(eta, name) for name in MOVED if getattr(eta, name) is not None}
+
+    # At 0, the same for all rows: one product then serves a batch of them.
+    slopes = jax.jacfwd(moved)(jnp.zeros_like(position))
+    names = list(slopes)
+    pairs = {
+        (one, other): slopes[one][:, :, None] * slopes[other][:, None, :]
+        for one in names
+        for other in names
+    }
+
     def derivatives(z: Array) -> tuple[Array, Array]:
         eta = decode(z)
-        moved = {name: getattr(eta, name) for name in MOVED if getattr(eta, name) is not None}
-        slopes = jax.jacfwd(lambda z: {name: getattr(decode(z), name) for name in moved})(z)
+        factor = jax.tree.map(_ratio, jax.jacfwd(moved)(z), slopes)
         gradient_fn = jax.grad(lambda parts: log_likelihood(eta._replace(**parts)))
-        gradient, along = jax.linearize(gradient_fn, moved)
+        gradient, along = jax.linearize(gradient_fn, moved(z))
         curvature = jnp.eye(len(z), dtype=z.dtype)
-        for one in moved:
-            second = along({name: jnp.full_like(moved[name], name == one) for name in moved})
-            for other in moved:
-                curvature -= slopes[one].T @ (second[other][:, None] * slopes[other])
-        return sum((gradient[name] @ slopes[name] for name in moved), -z), curvature
+        for one in names:
+            only = {name: factor[name] * (name == one) for name in names}
+            second = along(only)
+            for other in names:
+                curvature -= jnp.tensordot(factor[other] * second[other], pairs[one, other], 1)
+        ascent = sum((factor[name] * gradient[name]) @ slopes[name] for name in names)
+        return ascent - z, curvature
 
     return newton(derivatives, position, num_steps)
 
 
+def _ratio(slope: Array, reference: Array) -> Array:
+    """Return what the gradient of each column is a multiple of another by. [D, L] each -> [D]."""
+    square = (reference**2).sum(axis=-1)
+    return (slope * reference).sum(axis=-1) / jnp.maximum(square, jnp.finfo(slope.dtype).tiny)
+
+
 def _log_likelihood(
-    model: Model, params: Params, x: Array, mask: Array, eta: DecoderOutput
+    model: Model, params: Params, x: Array, mask: Array, eta: DecoderOutput, z: Array
 ) -> Array:
     """Return log p(x_obs|z) + m(z), of mechanisms that draw what is hidden at its mean. []."""
     mechanism = model.mechanism
     if mechanism.mean is None:
         hidden = jnp.where(mask, x, model.vae.likelihood.mean(eta))
-        log_m = mechanism.log_prob(params.mechanism, hidden, mask)
+        log_m = mechanism.log_prob(params.mechanism, hidden, mask, z)
     else:
         unread = jax.random.key(0)  # m does not depend on what is drawn
-        log_m = mechanism.complete(unread, params.mechanism, eta, x, mask)[1]
+        log_m = mechanism.complete(unread, params.mechanism, eta, x, mask, z)[1]
     return masked_log_prob(model.vae.likelihood, eta, x, mask) + log_m

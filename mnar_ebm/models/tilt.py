@@ -24,6 +24,7 @@ class Tilt(NamedTuple):
         order: ``(params, x [K, D]) -> [K]``, by which draws are put in order before some are chosen
             by their weights: what the same key chooses then moves smoothly with the params;
             ``None``: as they come.
+        latent_dim: how many of the latents may be shown to E, the first; ``None``: all.
     """
 
     reads_x: bool
@@ -31,6 +32,7 @@ class Tilt(NamedTuple):
     init: Callable[[Key], PyTree]
     energy: Callable[[PyTree, Array, Array], Array]
     order: Callable[[PyTree, Array], Array] | None = None
+    latent_dim: int | None = None
 
 
 @once
@@ -53,7 +55,7 @@ def make_tilt(
     Args:
         space: one of ``settings.TILTS``.
         num_features: D.
-        latent_dim: L.
+        latent_dim: L, of the latents that the decoder reads.
         hidden_dim: units in each hidden layer of a network.
         bound: largest absolute value of E, in nats.
         kind: ``network``; ``additive``, a sum over what is shown; or ``clusters`` of it.
@@ -80,13 +82,17 @@ def make_tilt(
     def energy(params: PyTree, x: Array, z: Array) -> Array:
         return cast(Array, network.apply(params, shown(tilt, x, z)))
 
-    tilt = Tilt(reads_x, reads_z, lambda key: network.init(key, jnp.zeros(num_inputs)), energy)
+    def init(key: Key) -> PyTree:
+        return network.init(key, jnp.zeros(num_inputs))
+
+    tilt = Tilt(reads_x, reads_z, init, energy, latent_dim=latent_dim)
     return tilt
 
 
 def shown(tilt: Tilt, x: Array, z: Array) -> Array:
     """Return what the energy reads, x and z side by side or one of them. [..., I]."""
-    return jnp.concatenate([x] * tilt.reads_x + [z] * tilt.reads_z, axis=-1)
+    read = z[..., : tilt.latent_dim]
+    return jnp.concatenate([x] * tilt.reads_x + [read] * tilt.reads_z, axis=-1)
 
 
 def compose(first: Tilt, second: Tilt) -> Tilt:

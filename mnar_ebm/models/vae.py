@@ -24,7 +24,7 @@ class VAE(NamedTuple):
         decode: ``(params, z [..., L]) -> DecoderOutput`` with leaves [..., D].
         likelihood: p(x|z) from the decoder's output.
         num_features: D.
-        latent_dim: L.
+        latent_dim: L, those of the gaps too, which are the last and not decoded.
         is_point: whether z is the mean of q, and p(z) is not modelled: an autoencoder.
     """
 
@@ -54,7 +54,8 @@ def make_vae(
     likelihood = make_likelihood(settings.likelihood, blocks, atom_side)
     has_encoder = settings.proposal != "laplace"
     widths = settings.widths
-    encoder = Encoder(settings.latent_dim, widths, settings.show_mask, settings.activation)
+    latent_dim = settings.latent_dim + settings.gap_latents
+    encoder = Encoder(latent_dim, widths, settings.show_mask, settings.activation)
     decoder = Decoder(
         num_features,
         widths[::-1],
@@ -79,7 +80,7 @@ def make_vae(
         return cast(tuple[Array, Array], encoder.apply(params["encoder"], filled, mask))
 
     def decode(params: PyTree, z: Array) -> DecoderOutput:
-        return cast(DecoderOutput, decoder.apply(params["decoder"], z))
+        return cast(DecoderOutput, decoder.apply(params["decoder"], z[..., : settings.latent_dim]))
 
     return VAE(
         init=init,
@@ -87,7 +88,7 @@ def make_vae(
         decode=decode,
         likelihood=likelihood,
         num_features=num_features,
-        latent_dim=settings.latent_dim,
+        latent_dim=latent_dim,
         is_point=settings.proposal == "point",
     )
 

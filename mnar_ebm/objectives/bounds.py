@@ -122,7 +122,7 @@ def _weigh(
 ) -> Draws:
     """Complete the row under every z_k, of which the decoder says ``eta``, and weigh it."""
     x = not_asked.filled(x, mask)
-    completed, log_m = model.mechanism.complete(key, params.mechanism, eta, x, mask)
+    completed, log_m = model.mechanism.complete(key, params.mechanism, eta, x, mask, z)
     if is_selected is not None:
         ignored = ignore(model.vae.likelihood).complete(key, {}, eta, x, mask)
         completed = jnp.where(is_selected, completed, ignored[0])
@@ -137,7 +137,7 @@ def _weigh(
     if mean_given_z is None or is_selected is not None:
         mean = completed
     else:
-        mean = mean_given_z(params.mechanism, eta, x, mask)
+        mean = mean_given_z(params.mechanism, eta, x, mask, z)
     return Draws(log_w, z, completed, mean)
 
 
@@ -172,8 +172,9 @@ def resample(
     chosen = sir(key_chosen, draws.log_w, num_resampled)
     if _mean_given_z(model) is None:
         return draws.x[chosen]
-    eta = model.vae.decode(params.base, draws.z[chosen])
-    return model.mechanism.complete(key_x, params.mechanism, eta, x, mask)[0]
+    z = draws.z[chosen]
+    eta = model.vae.decode(params.base, z)
+    return model.mechanism.complete(key_x, params.mechanism, eta, x, mask, z)[0]
 
 
 def elbo(log_w: Array, log_z: Array | float = 0.0) -> Array:

@@ -193,7 +193,7 @@ def log_joint(factors: Factors, params: Params, row: Row, latent: Array) -> Arra
     eta = decode(factors, params, latent)
     if not factors.reads_others:
         return log_prior(latent) + log_columns(factors, params, row, eta)
-    vae, mechanism = factors.model.vae, factors.model.mechanism
+    vae, mechanism = factors.model.vae, factors.model.mechanism.own
     log_p = masked_log_prob(vae.likelihood, eta, row.y, row.mask) + row.log_derivative
     completed = _complete(factors, row, eta, latent[vae.latent_dim :])
     shift = row.shift + completed @ params.others
@@ -209,7 +209,7 @@ def decode(factors: Factors, params: Params, latent: Array) -> DecoderOutput:
 
 def log_columns(factors: Factors, params: Params, row: Row, eta: DecoderOutput) -> Array:
     """Return log p(x_obs, s|z) where no column's gap reads what others hide. []."""
-    likelihood, mechanism = factors.model.vae.likelihood, factors.model.mechanism
+    likelihood, mechanism = factors.model.vae.likelihood, factors.model.mechanism.own
     unread = jax.random.key(0)  # m does not depend on what is drawn
     _, log_m = mechanism.complete(unread, params.own, eta, row.y, row.mask, row.shift)
     return masked_log_prob(likelihood, eta, row.y, row.mask) + row.log_derivative + log_m
@@ -232,7 +232,7 @@ def draw_hidden(key: Key, factors: Factors, params: Params, row: Row, latent: Ar
     if factors.reads_others:
         completed = _complete(factors, row, eta, latent[factors.model.vae.latent_dim :])
     else:
-        completed, _ = factors.model.mechanism.complete(
+        completed, _ = factors.model.mechanism.own.complete(
             key, params.own, eta, row.y, row.mask, row.shift
         )
     return straighten(params.shape, completed)

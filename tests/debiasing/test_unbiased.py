@@ -15,7 +15,7 @@ from mnar_ebm import Config, data, debiasing, models
 from mnar_ebm import inference as sampling
 from mnar_ebm.debiasing import clusters, second_tilt, unbiased
 from mnar_ebm.debiasing.second_tilt import BaseDraws, Pools
-from mnar_ebm.missingness import make_mechanism
+from mnar_ebm.missingness import make_gap_model
 from mnar_ebm.nets.energy import AdditiveEnergy, ClusterEnergy
 from mnar_ebm.objectives import bounds
 from mnar_ebm.tilted import make_fitted, table_facts
@@ -250,7 +250,7 @@ def test_rows_without_selection_ignore_the_mechanism():
     fitted = make_fitted(config, table_facts(config, table_of(x)))
     row, mask = jnp.array([0.0, 0.3]), jnp.array([False, True])
     ignoring = fitted.model._replace(
-        mechanism=make_mechanism("none", fitted.model.vae.likelihood, 2)
+        mechanism=make_gap_model("none", fitted.model.vae.likelihood, 2)
     )
     key = jax.random.key(0)
 

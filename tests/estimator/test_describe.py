@@ -93,7 +93,7 @@ def test_what_others_decide_is_told_as_such(mechanism, gap_terms):
         for name, leaf in (part.get("own", part) | part.get("gaps", {})).items()
     }
     params = {name: moved[name] for name in moved if name not in ("coefficients", "earlier")}
-    if describe.has_gap_terms(fitted):
+    if "gaps" in fitted.params.mechanism:
         gaps = {name: moved[name] for name in ("coefficients", "earlier")}
         params = {"own": params, "gaps": gaps}
     fitted = fitted._replace(params=fitted.params._replace(mechanism=params))

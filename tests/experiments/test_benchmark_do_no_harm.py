@@ -177,8 +177,9 @@ def test_measures_by_hand():
 
 
 @pytest.mark.parametrize("name", ["mar_mixed", "careless"])
-def test_peers_keep_what_was_observed_and_give_levels(name):
+def test_peers_keep_what_was_observed_and_give_levels(name, monkeypatch):
     """Points and draws; and regressions see that levels depend on numbers."""
+    monkeypatch.setattr(methods, "NUM_DRAWS", 4)
     example = designs.DESIGNS[name].make(0, 200)
     mean, mice = (methods.METHODS[method](example, 0) for method in ("mean", "mice"))
     for x in (mean.x, mice.x, *mice.draws.swapaxes(0, 1)):
@@ -379,14 +380,15 @@ def csv(tmp_path):
 
 
 def test_files_of_ones_own(call, csv, tmp_path):
-    """The same methods, less the oracle; a row of its own in the table, without a criterion."""
+    """The same methods, less the oracle; a row of its own in the table, judged as if ignorable."""
     args = (*csv, "--methods=mean,mice,oracle", "--num_seeds=1", f"--workdir={tmp_path}/work")
     said = call(COMMAND, *args)
     assert said.status == 0, said.err
     mean, mice = records.read(tmp_path / "work" / jobs.FILE)
     assert mean["design"] == "mine" and mean["family"] == "file" and mean["rows"] == 80
     assert mice["rmse"] < 0.01 < mean["rmse"] and mice["wrong"] < mean["wrong"]
-    assert "| mine | file | " in said.out and "bias below 0.06: not run" in said.out
+    assert "| mine | file | " in said.out and "x1 to x6" not in said.out
+    assert said.out.count("as if ignorable") == 4 and "self-masking" not in said.out
 
     (design,) = files.read([csv[0].split("=", 1)[1]], [csv[1].split("=", 1)[1]])
     example = design.make(0, 600)
@@ -418,6 +420,7 @@ def test_files_of_ones_own(call, csv, tmp_path):
         (["--datasets=a=x.csv", "--mask_file=a=ones.csv"], "expected a 0, got none"),
         (["--datasets=a=x.csv", "--mask_file=a=none_of_b.csv"], "expected a 1 in each column"),
         (["--datasets=a=gaps.csv", "--mask_file=a=s.csv"], "a missing one in column 'b'"),
+        (["--datasets=a=dates.csv", "--mask_file=a=many.csv"], "dates.csv: .* 'b' with 201 levels"),
         (["--datasets=a=ragged.csv", "--mask_file=a=s.csv"], "ragged.csv: Error tokenizing"),
         (["--datasets=mcar=x.csv", "--mask_file=mcar=s.csv"], "another name than that of a design"),
         (["--readme=x.csv"], "x.csv: expected the markers <!-- do no harm"),
@@ -434,6 +437,8 @@ def test_what_cannot_be_run_is_refused(refused, args, message):
         "none_of_b": "a,b\n1,0\n1,0\n",
         "gaps": "a,b\n1,\n1,1\n",
         "ragged": "a,b\n1,2\n1,2,3\n",
+        "many": "a,b\n1,0\n" + 200 * "1,1\n",
+        "dates": "a,b\n" + "".join(f"1,day {day}\n" for day in range(201)),
     }
     for name, text in texts.items():
         pathlib.Path(f"{name}.csv").write_text(text)
@@ -488,6 +493,11 @@ def test_the_table_says_which_designs_miss_a_criterion():
         assert line in text, text
     good = table.make_text([one for one in found if one["design"] in ("block", "chain")])
     assert good.count(": met") == 5 and good.count("(1 designs)") == 5 and "missed" not in good
+    assert "self-masking, gain" not in good
+    own = [record("mcar", one, 1.0, bias=0.07) for one in ("imputer", "mice", "missforest")]
+    of_own = table.make_text([one | {"design": "mine", "family": files.FAMILY} for one in own])
+    assert "files, as if ignorable, mean ratio at most 1.03: met by 1.000 (1 designs)" in of_own
+    assert "files, as if ignorable, bias below 0.06: missed by mine 0.070 (1 of 1)" in of_own
     assert table.make_text([]) == "no records"
 
 

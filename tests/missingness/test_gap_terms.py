@@ -16,7 +16,7 @@ from mnar_ebm import kinds
 from mnar_ebm.config import Config
 from mnar_ebm.kinds import make_blocks
 from mnar_ebm.likelihoods import make_likelihood
-from mnar_ebm.missingness import MECHANISMS, gap_terms, make_mechanism
+from mnar_ebm.missingness import MECHANISMS, gap_terms, make_gap_model
 from mnar_ebm.models import make_model
 from mnar_ebm.tilted.stages import PARTS
 from mnar_ebm.types import DecoderOutput
@@ -24,6 +24,9 @@ from mnar_ebm.types import DecoderOutput
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 NUM_DRAWS = 20_000
+Z = np.zeros(1, np.float32)
+"""Latents, which none of these mechanisms reads."""
+
 NAMES = ("ignorable", "no_self_censoring", "selfmasking_probit", "linear")
 TABLES = {
     "numeric": (),
@@ -64,7 +67,7 @@ cases = pytest.mark.parametrize(
 @functools.cache
 def mechanism_of(name, table, has_terms=True, numeric="gaussian"):
     """Return a mechanism of a table of four columns; under self-masking some hide nothing."""
-    return make_mechanism(
+    return make_gap_model(
         name,
         make_likelihood(numeric, TABLES[table]),
         len(ROWS[table]),
@@ -117,7 +120,7 @@ def eta_of(table, num_latents=1, dtype=np.float32):
 
 def log_probs(mechanism, params, x, masks):
     """Return log p(s|x) of every mask. [M]."""
-    return jax.vmap(mechanism.log_prob, (None, None, 0))(params, x, masks)
+    return jax.vmap(mechanism.log_prob, (None, None, 0, None))(params, x, masks, Z)
 
 
 @every_table
@@ -132,7 +135,7 @@ def test_masks_are_drawn_as_often_as_they_score(name, table):
 
     @jax.jit
     def ask(key):
-        drawn = mechanism.sample(key, params, jnp.tile(x, (NUM_DRAWS, 1)))
+        drawn = mechanism.sample(key, params, jnp.tile(x, (NUM_DRAWS, 1)), Z)
         return log_probs(mechanism, params, x, masks), drawn
 
     log_prob, drawn = jax.tree.map(np.asarray, ask(jax.random.key(4)))
@@ -169,7 +172,7 @@ def test_a_gap_is_told_by_earlier_ones_as_the_equation_says(table):
                 of_gap = 4 * gap[other, first[column]]
                 logit += weights @ hermite[:, other] if mask[source] else of_gap
             expected += np.log(special.expit(-logit if mask[column] else logit))
-        actual = mechanism.log_prob(params, jnp.asarray(x), kinds.spread(blocks, mask))
+        actual = mechanism.log_prob(params, jnp.asarray(x), kinds.spread(blocks, mask), Z)
         np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
@@ -196,10 +199,10 @@ def test_gaps_at_random_read_no_hidden_cell(table):
     @functools.partial(jax.vmap, in_axes=(0, 0))
     def ask(x, mask):
         def log_prob(params, x):
-            return mechanism.log_prob(params, x, mask)
+            return mechanism.log_prob(params, x, mask, Z)
 
         value, gradients = jax.value_and_grad(log_prob, argnums=(0, 1))(params, x)
-        rows, log_m = mechanism.complete(jax.random.key(0), params, eta, x, mask)
+        rows, log_m = mechanism.complete(jax.random.key(0), params, eta, x, mask, Z)
         return value, gradients, log_m, jnp.where(mask, rows, 0.0)
 
     answers = [
@@ -223,8 +226,8 @@ def test_a_row_that_holds_nan_in_its_gaps_trains(name, table):
     @functools.partial(jax.vmap, in_axes=(0, 0))
     def ask(x, mask):
         def total(params, eta):
-            rows, log_m = mechanism.complete(jax.random.key(0), params, eta, x, mask)
-            mean = rows if mechanism.mean is None else mechanism.mean(params, eta, x, mask)
+            rows, log_m = mechanism.complete(jax.random.key(0), params, eta, x, mask, Z)
+            mean = rows if mechanism.mean is None else mechanism.mean(params, eta, x, mask, Z)
             return (log_m + rows.sum(axis=-1) + mean.sum(axis=-1)).sum()
 
         return jax.value_and_grad(total, argnums=(0, 1))(params, eta)
@@ -238,7 +241,7 @@ def test_a_row_that_holds_nan_in_its_gaps_trains(name, table):
 def test_collapsed_self_masking_with_gap_terms_matches_quadrature(numeric):
     """P(missing|z) and the mean of what is hidden: p(x|z) Phi(w x + (c + h) sqrt(1 + w²)) by x."""
     sides = (1, 0, -1, 0)
-    mechanism = make_mechanism(
+    mechanism = make_gap_model(
         "selfmasking_probit", make_likelihood(numeric, atom_side=sides), 4, gap_terms=True
     )
     grid, step = np.linspace(-14, 14, 40_001, retstep=True)
@@ -258,8 +261,8 @@ def test_collapsed_self_masking_with_gap_terms_matches_quadrature(numeric):
         @jax.vmap
         def ask(mask):
             x = jnp.where(mask, ROWS["numeric"].astype(float), jnp.nan)
-            _, log_m = mechanism.complete(jax.random.key(0), params, eta, x, mask)
-            mean = mechanism.mean(params, eta, x, mask)
+            _, log_m = mechanism.complete(jax.random.key(0), params, eta, x, mask, Z)
+            mean = mechanism.mean(params, eta, x, mask, Z)
             return log_m, mean, gap_terms.shift(params["gaps"], x, mask)
 
         answers = jax.tree.map(np.asarray, ask(jnp.asarray(ALL_MASKS[::3])))
@@ -289,11 +292,11 @@ def test_draws_of_hidden_values_follow_the_shifted_law():
     params, mask = some_params(mechanism, "numeric"), jnp.array([False, True, False, False])
     eta, x = eta_of("numeric"), jnp.asarray(ROWS["numeric"])
     many = jax.tree.map(lambda leaf: jnp.tile(leaf, (NUM_DRAWS, 1)), eta)
-    rows, _ = jax.jit(mechanism.complete)(jax.random.key(1), params, many, x, mask)
-    mean = np.asarray(mechanism.mean(params, eta, x, mask))[0]
+    rows, _ = jax.jit(mechanism.complete)(jax.random.key(1), params, many, x, mask, Z)
+    mean = np.asarray(mechanism.mean(params, eta, x, mask, Z))[0]
     oracles.assert_mean(np.asarray(rows)[:, ~mask], mean[~mask])
     gaps = params["gaps"] | {"coefficients": jnp.zeros_like(params["gaps"]["coefficients"])}
-    without = np.asarray(mechanism.mean(params | {"gaps": gaps}, eta, x, mask))[0]
+    without = np.asarray(mechanism.mean(params | {"gaps": gaps}, eta, x, mask, Z))[0]
     moved = mean != without
     assert moved[0] and moved[2] and not moved[3]  # the last hides nothing, the second is seen
 
@@ -328,8 +331,8 @@ def test_a_column_that_hides_nothing_keeps_its_slope(table, has_terms):
     @jax.jit
     @jax.grad
     def gradient(params):
-        seen = mechanism.log_prob(params, x, ~jnp.asarray(mask))
-        hidden = mechanism.complete(jax.random.key(0), params, eta, x, jnp.asarray(mask))[1]
+        seen = mechanism.log_prob(params, x, ~jnp.asarray(mask), Z)
+        hidden = mechanism.complete(jax.random.key(0), params, eta, x, jnp.asarray(mask), Z)[1]
         return seen + hidden.sum()
 
     parts = [tree["own"] if has_terms else tree for tree in (params, gradient(params))]
@@ -351,8 +354,8 @@ def test_levels_of_a_column_that_hides_nothing_are_tied():
     @jax.value_and_grad
     def log_odds(params, x, hidden):
         shown, shift = jnp.ones(8, bool), jnp.zeros(8)
-        of_hidden = mechanism.log_prob(params, x, hidden, shift)
-        return of_hidden - mechanism.log_prob(params, x, shown, shift)
+        of_hidden = mechanism.own.log_prob(params, x, hidden, shift)
+        return of_hidden - mechanism.own.log_prob(params, x, shown, shift)
 
     for column, name in ((0, "binary_2"), (2, "categorical_3"), (3, "ordinal_3")):
         block, own = TABLES["mixed"][column], np.asarray(logits[name][0])
@@ -371,7 +374,7 @@ def test_the_order_of_columns_does_not_train():
     """No gradient reaches it, and decay shrinks the terms, not the order."""
     mechanism = mechanism_of("ignorable", "numeric")
     params, mask = some_params(mechanism, "numeric"), jnp.array([True, False, True, False])
-    gradient = jax.grad(mechanism.log_prob)(params, jnp.asarray(ROWS["numeric"]), mask)["gaps"]
+    gradient = jax.grad(mechanism.log_prob)(params, jnp.asarray(ROWS["numeric"]), mask, Z)["gaps"]
     assert (np.asarray(gradient["earlier"]) == 0).all()
     reached = np.asarray(gradient["coefficients"]).any(axis=0)
     assert (reached == (np.asarray(params["gaps"]["earlier"]) != 0)).all()

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from mnar_ebm.likelihoods import make_likelihood
-from mnar_ebm.missingness import MECHANISMS, make_mechanism, not_asked
+from mnar_ebm.missingness import MECHANISMS, make_gap_model, not_asked
 from mnar_ebm.types import DecoderOutput
 
 MASK = jnp.array([True, False, False])
+Z = jnp.zeros((1, 1))
 PLAIN = jnp.array([0.7, 0.0, 0.0])
 TOLD = PLAIN.at[2].set(not_asked.MARK)
 ETA = DecoderOutput(
@@ -19,7 +20,7 @@ ETA = DecoderOutput(
 
 def make(name, **wanted):
     """Return a mechanism of three columns, and parameters off their start."""
-    mechanism = make_mechanism(
+    mechanism = make_gap_model(
         name, make_likelihood("gaussian"), 3, observed_columns=(0,), hidden_dim=4, **wanted
     )
     params = mechanism.init(jax.random.key(0), jnp.array([0.3, 0.5, 0.4]), 1.3)
@@ -33,7 +34,7 @@ def test_its_term_is_left_out(name, gap_terms):
     mechanism, params = make(name, gap_terms=gap_terms)
 
     def term(params, x, mask):
-        return mechanism.complete(jax.random.key(1), params, ETA, x, mask)[1]
+        return mechanism.complete(jax.random.key(1), params, ETA, x, mask, Z)[1]
 
     told, gradient = jax.value_and_grad(lambda params: term(params, TOLD, MASK).sum())(params)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
@@ -61,11 +62,11 @@ def test_its_term_is_left_out(name, gap_terms):
 def test_it_is_filled_as_if_at_random():
     """By the decoder's mean, where what hides itself is filled higher."""
     mechanism, params = make("selfmasking_probit")
-    told, plain = (mechanism.mean(params, ETA, x, MASK) for x in (TOLD, PLAIN))
+    told, plain = (mechanism.mean(params, ETA, x, MASK, Z) for x in (TOLD, PLAIN))
     np.testing.assert_allclose(told[:, 2], ETA.loc[:, 2], atol=1e-5)
     np.testing.assert_allclose(told[:, :2], plain[:, :2])
     assert (plain[:, 2] > ETA.loc[:, 2] + 0.05).all()
     many = jax.tree.map(lambda leaf: jnp.repeat(leaf[:1], 4000, axis=0), ETA)
-    drawn, _ = mechanism.complete(jax.random.key(2), params, many, TOLD, MASK)
+    drawn, _ = mechanism.complete(jax.random.key(2), params, many, TOLD, MASK, Z)
     assert abs(drawn[:, 2].mean() - 1.1) < 5 * 0.6 / 4000**0.5
     assert abs(drawn[:, 2].std() / 0.6 - 1) < 5 / 8000**0.5

@@ -156,7 +156,7 @@ def column_rows():
     model, _ = oracles.make_linear_model(Column.linear, mechanism="selfmasking_probit")
     mechanism = oracles.self_masking_params(Column.slope, Column.threshold)
     x = Column.linear.sample(np.random.default_rng(0), Column.num_rows).astype(np.float32)
-    mask = model.mechanism.sample(jax.random.key(0), mechanism, x)
+    mask = model.mechanism.own.sample(jax.random.key(0), mechanism, x)
     return x, np.asarray(mask)
 
 

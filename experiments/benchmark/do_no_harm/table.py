@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import markdown
-from experiments.benchmark.do_no_harm import designs, gaps, methods, plebiscite
+from experiments.benchmark.do_no_harm import designs, files, gaps, methods, plebiscite
 from experiments.benchmark.records import Record
 
 MEAN_RATIO, MOST_RATIO, MOST_OF_ORACLE = 1.03, 1.10, 1.05
@@ -64,7 +64,8 @@ def make_text(records: Sequence[Record]) -> str:
     rows = make_rows(records)
     parts = []
     if rows:
-        parts += [_facts(records), _table(rows), "\n".join(_criteria(rows)), _legend(rows)]
+        parts += [_facts(records), _table(rows), "\n".join(_criteria(rows))]
+        parts += [_legend(rows)] if any(row.name in designs.DESIGNS for row in rows) else []
     survey = [record for record in records if record["design"] == plebiscite.DESIGN.name]
     if survey:
         parts.append(_plebiscite(survey))
@@ -178,11 +179,27 @@ def _number(value: float | None, digits: int = 2, *, is_share: bool = False) -> 
 
 
 def _criteria(rows: Sequence[Row]) -> list[str]:
-    """Return a line for each criterion, with the designs that miss it."""
-    ignorable, others, selves = (
-        [row for row in rows if row.family == family] for family in designs.FAMILIES
+    """Return a line for each criterion of what was run, with the designs that miss it."""
+    ignorable, others, selves, own = (
+        [row for row in rows if row.family == family]
+        for family in (*designs.FAMILIES, files.FAMILY)
     )
-    ratios = [row.ratio for row in ignorable if row.ratio is not None]
+    lines = _of_ignorable("ignorable", ignorable) if ignorable else []
+    if others:
+        lines.append(
+            f"- no self-censoring, at most {MOST_OF_ORACLE} times the error of the oracle: "
+            + _missed(others, lambda row: row.of_oracle, lambda value: value <= MOST_OF_ORACLE)
+        )
+    if selves:
+        lines.append(f"- self-masking, gain over `mice`: {_gained(selves)}")
+    if ignorable:
+        lines.append(f"- ignorable, beside `miceforest`: {_beside_miceforest(ignorable)}")
+    return lines + (_of_ignorable("files, as if ignorable", own) if own else [])
+
+
+def _of_ignorable(what: str, rows: Sequence[Row]) -> list[str]:
+    """Return a line for each criterion of designs whose gaps may be ignored."""
+    ratios = [row.ratio for row in rows if row.ratio is not None]
     ratio = _mean(ratios)
     low, high = COVERAGE
     if ratio is None:
@@ -190,28 +207,25 @@ def _criteria(rows: Sequence[Row]) -> list[str]:
     else:
         is_met = "met" if ratio <= MEAN_RATIO else "missed"
         total = f"{is_met} by {ratio:.3f} ({len(ratios)} designs)"
-    gains = {row.name: row.gain for row in selves if row.gain is not None}
-    if gains:
-        each = ", ".join(f"{name} {gain:.0%}" for name, gain in gains.items())
-        without = ", ".join(name for name, gain in gains.items() if gain <= 0)
-        gained = (
-            f"{_mean([*gains.values()]):.0%} in the mean ({each}); no gain: {without or 'none'}"
-        )
-    else:
-        gained = "not run"
     return [
-        f"- ignorable, mean ratio at most {MEAN_RATIO}: {total}",
-        f"- ignorable, no ratio above {MOST_RATIO:.2f}: "
-        + _missed(ignorable, lambda row: row.ratio, lambda value: value <= MOST_RATIO),
-        f"- ignorable, coverage from {low} to {high}: "
-        + _missed(ignorable, lambda row: row.coverage, lambda value: low <= value <= high),
-        f"- ignorable, bias below {MOST_BIAS}: "
-        + _missed(ignorable, lambda row: row.bias, lambda value: value < MOST_BIAS, "{:.3f}"),
-        f"- no self-censoring, at most {MOST_OF_ORACLE} times the error of the oracle: "
-        + _missed(others, lambda row: row.of_oracle, lambda value: value <= MOST_OF_ORACLE),
-        f"- self-masking, gain over `mice`: {gained}",
-        f"- ignorable, beside `miceforest`: {_beside_miceforest(ignorable)}",
+        f"- {what}, mean ratio at most {MEAN_RATIO}: {total}",
+        f"- {what}, no ratio above {MOST_RATIO:.2f}: "
+        + _missed(rows, lambda row: row.ratio, lambda value: value <= MOST_RATIO),
+        f"- {what}, coverage from {low} to {high}: "
+        + _missed(rows, lambda row: row.coverage, lambda value: low <= value <= high),
+        f"- {what}, bias below {MOST_BIAS}: "
+        + _missed(rows, lambda row: row.bias, lambda value: value < MOST_BIAS, "{:.3f}"),
     ]
+
+
+def _gained(rows: Sequence[Row]) -> str:
+    """Return what was gained over MICE, in the mean and by design."""
+    gains = {row.name: row.gain for row in rows if row.gain is not None}
+    if not gains:
+        return "not run"
+    each = ", ".join(f"{name} {gain:.0%}" for name, gain in gains.items())
+    without = ", ".join(name for name, gain in gains.items() if gain <= 0)
+    return f"{_mean([*gains.values()]):.0%} in the mean ({each}); no gain: {without or 'none'}"
 
 
 def _beside_miceforest(rows: Sequence[Row]) -> str:

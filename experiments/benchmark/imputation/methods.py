@@ -112,8 +112,8 @@ def _averages_decoder_means(model: Model) -> Model:
     """Return the model with the decoder's mean for that of the mechanism: no draws come of it."""
     likelihood = model.vae.likelihood
 
-    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array) -> Array:
-        del params
+    def mean(params: PyTree, eta: DecoderOutput, x: Array, mask: Array, z: Array) -> Array:
+        del params, z
         return jnp.where(mask, x, likelihood.mean(eta))
 
     return model._replace(mechanism=model.mechanism._replace(mean=mean))

@@ -1,17 +1,18 @@
 r"""What a mechanism says of each column of the table that it was fitted to.
 
-The columns of s are independent given x, so that for every mechanism
+The columns of s are independent given x and what the gaps have in common, so that for every
+mechanism
 
     logit P(missing_d|x) = log p(s with d missing|x) - log p(s with d observed|x)
 
 which is told over the values of column d with the other columns at their means; what gaps have in
-common (``missingness.gap_terms``) is held at that of a row that is observed there. Self-masking
-is told as P(missing_d|x) = F(slope (x_d - threshold)), F the probit or the logistic function, in a
-numeric column, and as P(missing_d|level) in any other. It is NaN where a mechanism says nothing.
+common (``missingness.gap_model``) is held at that of a row that is observed there, its latents at
+0, their mean. Self-masking is told as P(missing_d|x) = F(slope (x_d - threshold)), F the probit or
+the logistic function, in a numeric column, and as P(missing_d|level) in any other. It is NaN where
+a mechanism says nothing.
 """
 
 import functools
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +23,7 @@ from mnar_ebm.data.table import Table
 from mnar_ebm.estimator.columns import ColumnType, blocks_of
 from mnar_ebm.estimator.report.report import Column, LevelColumn
 from mnar_ebm.kinds import Block
-from mnar_ebm.missingness import MECHANISMS, gap_terms, selfmasking
-from mnar_ebm.missingness.mechanisms import reads_gaps
+from mnar_ebm.missingness import MECHANISMS, GapModel, selfmasking
 from mnar_ebm.tilted import FittedModel
 from mnar_ebm.types import Array, PyTree
 
@@ -50,26 +50,19 @@ def log_odds(
     """
     observed = np.ones(x.shape[-1], bool)
     observed[columns] = False
-    log_prob, params = fitted.model.mechanism.log_prob, fitted.params.mechanism
-    if not has_gap_terms(fitted):
-        return _log_odds(log_prob, params, observed, x)
     center = jnp.zeros(x.shape[-1]) if at is None else jnp.asarray(at)
-    shift = gap_terms.shift(params["gaps"], center, jnp.ones(x.shape[-1], bool))
-    return _log_odds(log_prob, params, observed, x, shift)
-
-
-def has_gap_terms(fitted: FittedModel) -> bool:
-    """Return whether the mechanism reads what gaps have in common."""
-    settings = fitted.config.model
-    return reads_gaps(settings.mechanism, settings.gap_terms)
+    z = jnp.zeros(fitted.model.vae.latent_dim)
+    return _log_odds(fitted.model.mechanism, fitted.params.mechanism, observed, x, center, z)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _log_odds(
-    log_prob: Callable[..., Array], params: PyTree, observed: Array, x: Array, *shift: Array
+    gaps: GapModel, params: PyTree, observed: Array, x: Array, center: Array, z: Array
 ) -> Array:
     everything = jnp.ones(x.shape[-1], bool)
-    return log_prob(params, x, observed, *shift) - log_prob(params, x, everything, *shift)
+    shift = gaps.shift(params, center, everything, z)
+    seen, hidden = (gaps.own.log_prob(params, x, mask, shift) for mask in (everything, observed))
+    return hidden - seen
 
 
 def center_of(fitted: FittedModel, table: Table) -> np.ndarray:
@@ -84,7 +77,7 @@ def own_terms(fitted: FittedModel, center: np.ndarray) -> tuple[np.ndarray, np.n
     it is the linear part at the mean of every column, ``center`` [D].
     """
     settings, params = fitted.config.model, fitted.params.mechanism
-    params = params["own"] if has_gap_terms(fitted) else params
+    params = params.get("own", params)  # without what gaps have in common
     kind = MECHANISMS[settings.mechanism]
     num_columns, blocks = len(fitted.facts.columns), fitted.facts.blocks
     numeric = kinds.numeric(blocks) if blocks else np.arange(num_columns)

@@ -1,6 +1,7 @@
 """Complete a file with a trained model: CSV, a survey's, Parquet or Arrow.
 
 mnar-ebm impute --workdir=RUN --input=in.csv --output=out.csv --num_imputations=20
+mnar-ebm impute --workdir=RUN --input='in/*.parquet' --output=out/
 mnar-ebm impute --workdir=RUN --input=images.csv --output=out.csv --hide=lower_half
 """
 
@@ -15,11 +16,17 @@ from absl import flags
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 
-from . import cli, hiding, systems
+from . import cli, hiding, many_files, systems
 
 flags.adopt_module_key_flags(cli)
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of train.", required=True)
-INPUT = flags.DEFINE_string("input", None, "File with empty cells, as --data_path.", required=True)
+INPUT = flags.DEFINE_string(
+    "input",
+    None,
+    "File with empty cells, as --data_path; or a pattern of many, as 'in/*.parquet', of which "
+    "those are completed that are not in the folder --output.",
+    required=True,
+)
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
@@ -67,6 +74,18 @@ def main() -> None:
         raise ValueError(f"--num_importance_samples: expected at least 1, got {NUM_SAMPLES.value}")
     cli.check_seed(SEED.value)
     output = pathlib.Path(OUTPUT.value)
+    if not many_files.is_pattern(INPUT.value):
+        return _complete(INPUT.value, output)
+    due, num_done = many_files.pairs(INPUT.value, output, OVERWRITE.value)
+    if num_done:
+        print(f"{output}: {num_done} files are there, and are kept without --overwrite")
+    for one, target in due:
+        _complete(str(one), target)
+    return None
+
+
+def _complete(given: str, output: pathlib.Path) -> None:
+    """Read a file, impute, write."""
     several = NUM_IMPUTATIONS.value > 1
     if several and output.suffix != ".csv":
         raise ValueError(f"--output: expected a CSV file for several imputations, got {output}")
@@ -79,7 +98,7 @@ def main() -> None:
     options = {flag.name: flag.value for flag in OPTIONS}
     codes = MISSING_CODES.value
     codes = systems.codes_of_run(WORKDIR.value) if codes is None else codes
-    whole = data.read_rows(INPUT.value, missing_codes=codes)
+    whole = data.read_rows(given, missing_codes=codes)
     hidden = hiding.hide(whole, _mask(whole))
     completed = system.impute(WORKDIR.value, functools.partial(data.align, hidden), options)
     csv, mean, draws, scale, notes = completed
@@ -96,7 +115,7 @@ def main() -> None:
         data.write_completed(output, csv, mean, scale)
     num_gaps, num_filled = np.isnan(csv.x).sum(), data.is_to_fill(csv).sum()
     left = f", {num_gaps - num_filled} left that were not asked" * bool(num_gaps > num_filled)
-    print(f"{INPUT.value}: {len(csv.x)} rows, {num_filled} gaps filled{left}; wrote {output}")
+    print(f"{given}: {len(csv.x)} rows, {num_filled} gaps filled{left}; wrote {output}")
     for note in notes:
         print(note)
     if HIDE.value or MASK.value:

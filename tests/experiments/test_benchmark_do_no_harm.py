@@ -177,9 +177,8 @@ def test_measures_by_hand():
 
 
 @pytest.mark.parametrize("name", ["mar_mixed", "careless"])
-def test_peers_keep_what_was_observed_and_give_levels(name, monkeypatch):
+def test_peers_keep_what_was_observed_and_give_levels(name):
     """Points and draws; and regressions see that levels depend on numbers."""
-    monkeypatch.setattr(methods, "NUM_DRAWS", 4)
     example = designs.DESIGNS[name].make(0, 200)
     mean, mice = (methods.METHODS[method](example, 0) for method in ("mean", "mice"))
     for x in (mean.x, mice.x, *mice.draws.swapaxes(0, 1)):

@@ -35,9 +35,10 @@ class Judge(NamedTuple):
         return self.reader.read(np.asarray(images, np.float32) / np.float32(self.largest))
 
     def kernel_distance(self, images: np.ndarray) -> float:
-        """Return the KID of images in their own units. [N, D]."""
+        """Return the KID of images in their own units, of features with mean square 1. [N, D]."""
+        scale = np.sqrt((self.features**2).mean())
         features = self.read(images[:MAX_JUDGED]).features
-        return metrics.kernel_distance(features, self.features[:MAX_JUDGED])
+        return metrics.kernel_distance(features / scale, self.features[:MAX_JUDGED] / scale)
 
     def measure(self, images: np.ndarray) -> dict[str, Any]:
         """Return all measures of images in their own units. [N, D]."""

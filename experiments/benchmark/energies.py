@@ -22,7 +22,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
-from experiments import cli, markdown, settings  # noqa: E402
+from experiments import cli, markdown  # noqa: E402
 from experiments.benchmark import energies_images, runner  # noqa: E402
 from mnar_ebm import _checks  # noqa: E402
 from mnar_ebm.data.datasets import planar  # noqa: E402
@@ -58,7 +58,7 @@ WORKDIR = flags.DEFINE_string("workdir", "runs/energies", "Folder of the records
 SURFACES = flags.DEFINE_string("surfaces", "runs/energies", "Folder of what the figure shows.")
 FIGURE = flags.DEFINE_string("figure", None, "File for the figure; none: it is not drawn.")
 README = flags.DEFINE_string("readme", None, "Markdown file to put the table into.")
-flags.declare_key_flag("data_dir")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder with the source files of images.")
 
 BEGIN = "<!-- energies: python -m experiments.benchmark.energies -->"
 END = "<!-- end of energies -->"
@@ -103,7 +103,7 @@ def main_of_images() -> None:
     workdir = pathlib.Path(WORKDIR.value)
     cli.check_writable(workdir)
     folders = pathlib.Path(RUNS.value), pathlib.Path(PICTURES.value)
-    bench = energies_images.Bench(settings.DATA_DIR.value, *folders)
+    bench = energies_images.Bench(DATA_DIR.value, *folders)
     jobs = energies_images.make_jobs(bench, range(NUM_SEEDS.value))
     path = workdir / "energies_images.jsonl"
     if not ONLY_TABLE.value:

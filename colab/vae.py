@@ -87,7 +87,7 @@ def show(axis, images, num_across, title):
 # `hidden_dims=(256, 64)`: 784-256-64-8 and back.
 
 # %%
-num_steps = 100 if FAST else 6000
+num_steps = 100 if FAST else 3000
 config = vae.config(hidden_dims=(64, 32), latent_dim=8, num_steps=num_steps, learning_rate=3e-3)
 before = tilted.make_fitted(config, tilted.table_facts(config, table))
 

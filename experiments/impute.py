@@ -1,9 +1,12 @@
 """Complete a file with a trained model: CSV, a survey's, Parquet or Arrow.
 
 mnar-ebm impute --workdir=RUN --input=in.csv --output=out.csv --num_imputations=20
+mnar-ebm impute --workdir=RUN --input='in/*.parquet' --output=out/
+mnar-ebm impute --workdir=RUN --input=images.csv --output=out.csv --hide=lower_half
 """
 
 import dataclasses
+import functools
 import pathlib
 
 import numpy as np
@@ -13,11 +16,17 @@ from absl import flags
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 
-from . import cli, systems
+from . import cli, hiding, many_files, systems
 
 flags.adopt_module_key_flags(cli)
 WORKDIR = flags.DEFINE_string("workdir", None, "Run folder of train.", required=True)
-INPUT = flags.DEFINE_string("input", None, "File with empty cells, as --data_path.", required=True)
+INPUT = flags.DEFINE_string(
+    "input",
+    None,
+    "File with empty cells, as --data_path; or a pattern of many, as 'in/*.parquet', of which "
+    "those are completed that are not in the folder --output.",
+    required=True,
+)
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
@@ -39,6 +48,18 @@ SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 AT_RANDOM = flags.DEFINE_bool(
     "gaps_at_random", False, "The gaps of these rows are at random, as those of unbiased rows are."
 )
+HIDE = flags.DEFINE_enum(
+    "hide",
+    None,
+    hiding.PARTS,
+    "Of square images: a part of each that is hidden first, filled, and compared with what it was.",
+)
+MASK = flags.DEFINE_string(
+    "mask",
+    None,
+    "CSV file with the columns of the input and one row, or as many: 1, or 0 where cells are "
+    "hidden first, filled, and compared with what they were.",
+)
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output files if they exist.")
 
 OPTIONS = (NUM_IMPUTATIONS, NUM_SAMPLES, SEED, AT_RANDOM)
@@ -53,6 +74,18 @@ def main() -> None:
         raise ValueError(f"--num_importance_samples: expected at least 1, got {NUM_SAMPLES.value}")
     cli.check_seed(SEED.value)
     output = pathlib.Path(OUTPUT.value)
+    if not many_files.is_pattern(INPUT.value):
+        return _complete(INPUT.value, output)
+    due, num_done = many_files.pairs(INPUT.value, output, OVERWRITE.value)
+    if num_done:
+        print(f"{output}: {num_done} files are there, and are kept without --overwrite")
+    for one, target in due:
+        _complete(str(one), target)
+    return None
+
+
+def _complete(given: str, output: pathlib.Path) -> None:
+    """Read a file, impute, write."""
     several = NUM_IMPUTATIONS.value > 1
     if several and output.suffix != ".csv":
         raise ValueError(f"--output: expected a CSV file for several imputations, got {output}")
@@ -62,8 +95,13 @@ def main() -> None:
 
     system = systems.named(systems.of_run(WORKDIR.value))
     system.check_told("impute", [flag.name for flag in OPTIONS if flag.present])
-    options = {flag.name: flag.value for flag in (*OPTIONS, MISSING_CODES)}
-    csv, mean, draws, scale, notes = system.impute(WORKDIR.value, INPUT.value, options)
+    options = {flag.name: flag.value for flag in OPTIONS}
+    codes = MISSING_CODES.value
+    codes = systems.codes_of_run(WORKDIR.value) if codes is None else codes
+    whole = data.read_rows(given, missing_codes=codes)
+    hidden = hiding.hide(whole, _mask(whole))
+    completed = system.impute(WORKDIR.value, functools.partial(data.align, hidden), options)
+    csv, mean, draws, scale, notes = completed
     csv = dataclasses.replace(csv, fills_not_asked=NOT_ASKED.value)
     if several:
         with replacing(output) as part:
@@ -77,9 +115,21 @@ def main() -> None:
         data.write_completed(output, csv, mean, scale)
     num_gaps, num_filled = np.isnan(csv.x).sum(), data.is_to_fill(csv).sum()
     left = f", {num_gaps - num_filled} left that were not asked" * bool(num_gaps > num_filled)
-    print(f"{INPUT.value}: {len(csv.x)} rows, {num_filled} gaps filled{left}; wrote {output}")
+    print(f"{given}: {len(csv.x)} rows, {num_filled} gaps filled{left}; wrote {output}")
     for note in notes:
         print(note)
+    if HIDE.value or MASK.value:
+        told = hiding.compare(data.align(whole, csv.columns), completed)
+        print(", ".join(f"{name} {value:.4g}" for name, value in told.items()))
+
+
+def _mask(csv: data.Csv) -> np.ndarray:
+    """Return which cells are shown. [N, D]."""
+    if HIDE.value and MASK.value:
+        raise ValueError("expected --hide or --mask, got both")
+    if HIDE.value:
+        return hiding.mask_of(HIDE.value, csv)
+    return hiding.mask_from(MASK.value, csv) if MASK.value else np.ones(csv.x.shape, bool)
 
 
 if __name__ == "__main__":

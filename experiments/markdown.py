@@ -6,7 +6,7 @@ from typing import Any
 
 from mnar_ebm.files import replacing
 
-__all__ = ["around", "replace_between", "table"]
+__all__ = ["around", "replace_between", "table", "tell"]
 
 
 def replace_between(path: pathlib.Path, begin: str, end: str, text: str) -> None:
@@ -25,6 +25,24 @@ def replace_between(path: pathlib.Path, begin: str, end: str, text: str) -> None
     before, after = around(path, begin, end)
     with replacing(path) as part:
         part.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def tell(text: str, path: str | None, begin: str, end: str) -> None:
+    """Print a text, and put it between two markers of a file, if there is one to put it into.
+
+    Args:
+        text: what to tell.
+        path: of the file.
+        begin: the marker that opens the part.
+        end: the marker that closes it.
+
+    Raises:
+        ValueError: the file lacks a marker, or has them in the other order.
+        OSError: the file cannot be read or written.
+    """
+    print(text)
+    if path is not None:
+        replace_between(pathlib.Path(path), begin, end, text)
 
 
 def around(path: pathlib.Path, begin: str, end: str) -> tuple[str, str]:

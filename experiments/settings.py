@@ -1,16 +1,19 @@
 """The flags of training, and the config and the table that they ask for."""
 
 import dataclasses
+import functools
 import pathlib
 import sys
 import warnings
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from mnar_ebm import data
 from mnar_ebm.config import Config, settings_by_group
 from mnar_ebm.data.codes import warn_of_codes
+from mnar_ebm.data.datasets import labelled
 
 from . import cli, pixels, systems
 from .given import Given
@@ -147,23 +150,49 @@ def load_rows() -> Given:
         return _load_images()
     if PIXELS.present:
         raise ValueError(f"--pixels: expected it with --system=vae, got {SYSTEM.value}")
+    csv, classes = None, None
+    if SYSTEM.value == "jem":
+        return _load_classes()
     if DATA_PATH.value is None:
         table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
-        csv = data.from_table(table)
+        if DATASET.value in labelled.NAMES:
+            classes = functools.partial(labelled.load, DATASET.value, DATA_DIR.value)
     else:
         csv = _read_own(DATA_PATH.value)
         if UNBIASED.value in csv.columns:
             csv, unbiased = data.split_marked(csv, UNBIASED.value)
             table = data.to_table(csv, dataset_name())
-            return Given(table, csv, table, data.to_table(unbiased, "unbiased"))
+            return Given(table, table, csv, data.to_table(unbiased, "unbiased"))
         table = data.to_table(csv, dataset_name())
     if UNBIASED.value is None:
-        return Given(table, csv, table)
+        return Given(table, table, csv, classes=classes)
     share = _share(UNBIASED.value)
     if share is None:
-        return Given(table, csv, table, _load_unbiased(UNBIASED.value, table))
+        return Given(table, table, csv, _load_unbiased(UNBIASED.value, table))
     selected, unbiased, whole = data.follow_up(table, share, flags.FLAGS.seed)
-    return Given(selected, data.from_table(whole), whole, unbiased)
+    return Given(selected, whole, None, unbiased)
+
+
+def _load_classes() -> Given:
+    """Return the images of a named set that are trained on, and how to read the others.
+
+    Raises:
+        ValueError: rows are from a file, which has no classes, or the set has none.
+    """
+    if DATA_PATH.value is not None:
+        known = ", ".join(labelled.NAMES)
+        raise ValueError(f"--data_path: expected a --dataset with classes, one of {known}")
+    parts = labelled.load(DATASET.value, DATA_DIR.value)
+    names = labelled.columns(parts.train.x.shape[1])
+    table = data.make_table(DATASET.value, names, parts.train.x)
+    other = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}.get(DATASET.value)
+
+    def others() -> dict[str, np.ndarray]:
+        if other is None or not pathlib.Path(str(DATA_DIR.value), other).is_dir():
+            return {}
+        return {other: labelled.load(other, DATA_DIR.value).test.x}
+
+    return Given(table, table, classes=lambda: parts, others=others)
 
 
 def _read_own(path: str) -> data.Csv:
@@ -191,7 +220,7 @@ def _load_images() -> Given:
         csv = _read_own(DATA_PATH.value)
         table, classes = data.to_table(csv, dataset_name()), None
     table = pixels.prepare(table, PIXELS.value)
-    return Given(table, None, table, labels=classes)
+    return Given(table, table, labels=classes)
 
 
 def _share(text: str) -> float | None:

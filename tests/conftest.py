@@ -28,6 +28,17 @@ def compilation_cache(tmp_path_factory):
         os.environ[name.upper()] = str(value)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Compile fast rather than well, before any fixture of a test is made, unless it runs long.
+
+    Most programs run once, for less time than it takes to optimise them.
+    """
+    is_short = item.get_closest_marker("slow") is None
+    asks = not {"quick_compile", "quick_compile_all"}.isdisjoint(item.fixturenames)
+    jax.config.update("jax_disable_most_optimizations", is_short or asks)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
     """Let go of a module's programs: a process has room for some ten thousands of memory maps."""
@@ -37,15 +48,9 @@ def forget_programs():
 
 @pytest.fixture(scope="module")
 def quick_compile_all():
-    """Compile fast rather than well, in a whole module: what its tests share, too."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    """Compile fast in a whole module, slow tests too (``pytest_runtest_setup`` sees the name)."""
 
 
 @pytest.fixture
 def quick_compile():
-    """Compile fast rather than well: for tests that compile much, run little and mind no bit."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    """Compile fast in a slow test, too: one that compiles much, runs little and minds no bit."""

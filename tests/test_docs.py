@@ -2,8 +2,11 @@
 
 import doctest
 import importlib
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +17,11 @@ from mnar_ebm import MNARImputer, run, samplers
 from mnar_ebm.missingness import MECHANISMS
 
 ROOT = pathlib.Path(__file__).parent.parent
-PAGES = sorted(ROOT.glob("docs/*.md"))
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+WALKED = [
+    ROOT / name
+    for name in ("README.md", "docs/tutorial.md", "docs/extending.md", "docs/guides/own_csv.md")
+] + [ROOT / f"docs/guides/{name}.md" for name in ("multiple_imputation", "sensitivity")]
 PACKAGE = ROOT / "mnar_ebm"
 WITH_EXAMPLES = [
     pytest.param(
@@ -104,7 +111,8 @@ def test_the_samplers_of_the_readme_run():
 
 
 @pytest.mark.slow
-def test_the_rest_of_the_readme_runs(quick_compile, monkeypatch, tmp_path):
+@pytest.mark.parametrize("page", WALKED, ids=lambda page: page.stem)
+def test_a_page_that_a_person_walks_through_runs(page, quick_compile, monkeypatch, tmp_path):
     """Its blocks run in one namespace, here with few steps, few draws and no screening."""
     few = {"num_steps": 20, "tilt_steps": 20, "num_imputation_samples": 50, "latent_dim": 2}
 
@@ -121,18 +129,48 @@ def test_the_rest_of_the_readme_runs(quick_compile, monkeypatch, tmp_path):
     monkeypatch.setitem(MECHANISMS, "tails", None)  # taken back afterwards
     monkeypatch.chdir(tmp_path)
     names = {}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for block in python_blocks(readme):
+    for block in python_blocks(page.read_text(encoding="utf-8")):
         if "import samplers" not in block:
-            exec(compile(block, "README.md", "exec"), names)
-    table = names["table"]
-    assert names["imputed"].draws.shape == (*table.x.shape[:1], 20, table.x.shape[1])
-    assert names["completed"].shape == table.x.shape and names["draws"].shape[0] == 20
+            exec(compile(block, page.name, "exec"), names)
+    CHECKS.get(page.stem, lambda names: None)(names)
+
+
+def check_shown(names):
+    """What is drawn is a set of completed tables; what is asked is answered for each size."""
+    assert names["completed"].shape == names["table"].x.shape and names["draws"].shape[0] == 20
     assert "gamma = " in str(names["found"])
-    assert (tmp_path / "sensitivity.png").stat().st_size > 0
+
+
+def check_several(names):
+    """Tables are completed 20 times, and two means pooled."""
+    shape = names["table"].x.shape
+    assert names["imputed"].draws.shape == (shape[0], 20, shape[1])
+    assert names["pooled"].estimate.shape == (2,)
+
+
+def check_tutorial(names):
+    """Answers are lower than the truth; what was not asked is known from what was refused."""
+    csv, asked = names["csv"], names["asked"]
+    assert (~asked).sum() == names["is_out_of_work"].sum()
+    assert np.nanmean(csv.x[:, 2]) < names["income"][asked].mean() - 3
+    assert names["draws"].shape == (20, 800, 3)
+
+
+def check_tails(names):
+    """The mechanism of one's own was fitted."""
     moved = names["tailed"].params.mechanism["b"]
     assert moved.shape == (13,) and (moved != 0).any()
     assert names["tailed"].config.model.mechanism == "tails"
+
+
+CHECKS = {
+    "README": check_shown,
+    "tutorial": check_tutorial,
+    "multiple_imputation": check_several,
+    "extending": check_tails,
+    "sensitivity": lambda names: names["found"].plot(),
+}
+"""What is to hold of a page's names when its blocks have run."""
 
 
 @pytest.mark.parametrize("module", WITH_EXAMPLES)
@@ -148,6 +186,31 @@ def test_every_image_exists(page):
     images = re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text(encoding="utf-8"))
     missing = [image for image in images if not (page.parent / image).is_file()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    """In the repository, or to a page that the site makes of a file elsewhere in it."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.M)
+    links = re.findall(r"(?<!!)\[[^]]*\]\((?!https?:)([^)#]+)[^)]*\)", text)
+    made = {(ROOT / "docs" / name).resolve() for name in ("benchmarks.md", "colab.md")}
+    made.add((ROOT / "docs/reference/mnar_ebm/index.md").resolve())
+    targets = [(page.parent / link).resolve() for link in links]
+    assert not [one for one in targets if not one.exists() and one not in made]
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path):
+    """With a page for every public module, and an entry for what it holds."""
+    pytest.importorskip("mkdocstrings", reason="mkdocstrings is not installed (extra docs)")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    found = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert found.returncode == 0 and not found.stderr, found.stderr
+    page = (tmp_path / "reference/mnar_ebm/data/reasons/index.html").read_text(encoding="utf-8")
+    assert "mnar_ebm.data.reasons.read_codes" in page
+    text = (tmp_path / "reference/mnar_ebm/samplers/hmc/index.html").read_text(encoding="utf-8")
+    assert all(name in text for name in ("hmc", "step_size"))
 
 
 def test_every_sampler_is_on_the_page():

@@ -80,9 +80,7 @@ def main() -> None:
     record["missing"] = float(1 - mask[:, :, 0].mean())
     (workdir / "coverage.json").write_text(json.dumps(record, indent=2) + "\n")
     text = make_text(record)
-    print(text)
-    if README.value is not None:
-        markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
+    markdown.tell(text, README.value, BEGIN, END)
 
 
 def simulate(

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from typing import Any
 
+import jax
 import numpy as np
 from absl import flags
 
@@ -109,7 +110,7 @@ def to_weights(base: Any) -> dict[str, np.ndarray]:
 
 def with_weights(fitted: FittedModel, weights: Any) -> FittedModel:
     """Return our model with the parameters that a library left."""
-    base = {name: {"params": dict(own["params"])} for name, own in fitted.params.base.items()}
+    base = jax.tree.map(np.asarray, fitted.params.base)  # dictionaries of its own
     for name, layers in _layers(base).items():
         for number, layer in enumerate(layers):
             for what in ("kernel", "bias"):

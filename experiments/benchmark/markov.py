@@ -74,9 +74,7 @@ def main() -> None:
     failed = runner.run_all(jobs, path, catch=(ImportError,))
     done = runner.done(path)
     text = markov_tables.make_text([done[job.name] for job in jobs if job.name in done], failed)
-    print(text)
-    if README.value is not None:
-        markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
+    markdown.tell(text, README.value, BEGIN, END)
 
 
 def described() -> dict[str, Any]:

@@ -66,9 +66,7 @@ def main() -> None:
             print(describe(curves[-1]), flush=True)
     draw(curves, pathlib.Path(FIGURE.value))
     text = make_text(curves)
-    print(text)
-    if README.value is not None:
-        markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
+    markdown.tell(text, README.value, BEGIN, END)
 
 
 def measure(dataset: str, name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ in ``SYSTEMS``, with the settings whose flags it has.
 import importlib
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 
 from mnar_ebm import data
 from mnar_ebm.config import Config
-from mnar_ebm.recipes import ising, points, rbm, vae
+from mnar_ebm.recipes import ising, jem, points, rbm, vae
 from mnar_ebm.training import saved
 
 from ..given import Given
@@ -24,12 +25,16 @@ SYSTEMS: dict[str, Any] = {
     "rbm": rbm.Config,
     "ising": ising.Config,
     "ebm": points.Config,
+    "jem": jem.Config,
     "vae": Config,
 }
 """Settings of each system, by the name of its module here."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {"vae": vae.DEFAULTS}
 """Settings that a system starts from where they are not the defaults of its class."""
+
+Read = Callable[[tuple[str, ...]], data.Csv]
+"""Reads the CSV file to complete, its columns in a model's order."""
 
 
 class Drawn(NamedTuple):
@@ -88,7 +93,7 @@ class System(Protocol):
     def sample(self, workdir: str, options: dict[str, Any]) -> Drawn:
         """Return rows of the model of a finished run."""
 
-    def impute(self, workdir: str, path: str, options: dict[str, Any]) -> Completed:
+    def impute(self, workdir: str, read: Read, options: dict[str, Any]) -> Completed:
         """Return the rows of a CSV file, completed by the model of a finished run."""
 
 
@@ -104,3 +109,10 @@ def of_run(workdir: str | os.PathLike[str]) -> str:
         ValueError: the folder has no checkpoint, or a damaged one.
     """
     return saved.read_record(pathlib.Path(workdir)).get("system", "tilted")
+
+
+def codes_of_run(workdir: str | os.PathLike[str]) -> str:
+    """Return the codes for missing values that a run was told, or none."""
+    lines = (pathlib.Path(workdir) / "run.cfg").read_text(encoding="utf-8").splitlines()
+    told = [line.partition("=")[2] for line in lines if line.startswith("--missing_codes=")]
+    return (told or [""])[-1]

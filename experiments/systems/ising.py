@@ -12,7 +12,7 @@ from mnar_ebm.recipes.units import table_facts
 
 from .. import report
 from ..given import Given
-from . import Completed, Drawn, lattice_figures, shared
+from . import Completed, Drawn, Read, lattice_figures, shared
 
 NUM_CHAINS, NUM_DRAWS = 100, 50
 """Chains by which the model is compared with its rows, and draws of each."""
@@ -141,6 +141,6 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     return shared.drawn_bits(recipe.load(workdir), options, words, notes)
 
 
-def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
+def impute(workdir: str, read: Read, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a node is up, draws hold bits."""
-    return shared.impute_bits(recipe.load(workdir), path, options)
+    return shared.impute_bits(recipe.load(workdir), read, options)

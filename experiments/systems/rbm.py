@@ -9,7 +9,7 @@ from mnar_ebm.recipes.units import table_facts
 
 from .. import report
 from ..given import Given
-from . import Completed, Drawn, machine_figures, shared
+from . import Completed, Drawn, Read, machine_figures, shared
 
 
 def label(config: Config) -> str:
@@ -93,6 +93,6 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     return shared.drawn_bits(fitted, options, words, [shared.MAY_NOT_HAVE_CROSSED])
 
 
-def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
+def impute(workdir: str, read: Read, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a unit is on, draws hold bits."""
-    return shared.impute_bits(recipe.load(workdir), path, options)
+    return shared.impute_bits(recipe.load(workdir), read, options)

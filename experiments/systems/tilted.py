@@ -14,7 +14,7 @@ from mnar_ebm.tilted import FittedModel, TiltReport
 
 from .. import report
 from ..given import Given
-from . import Completed, Drawn
+from . import Completed, Drawn, Read
 
 
 def label(config: Config) -> str:
@@ -48,7 +48,9 @@ def evaluate(
 
 
 def check_told(command: str, told: list[str]) -> None:
-    """Every option is of a tilted table."""
+    """Raise ``ValueError`` for an option that is of a classifier alone."""
+    if "label" in told:
+        raise ValueError("--label: expected none for a run of 'tilted', which has no classes")
 
 
 def sample(workdir: str, options: dict[str, Any]) -> Drawn:
@@ -58,6 +60,7 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
         ValueError: chains diverged, or never moved, and ``force`` is off.
     """
     fitted, options = mnar_ebm.load(workdir), dict(options)
+    del options["label"]
     force = options.pop("force")
     drawn = fitted.sample(options.pop("num_samples"), **options)
     _check_draws(drawn, force)
@@ -94,21 +97,12 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.3f}"
 
 
-def codes_of_run(workdir: str) -> str:
-    """Return the codes for missing values that a run was told, or none."""
-    lines = (pathlib.Path(workdir) / "run.cfg").read_text(encoding="utf-8").splitlines()
-    told = [line.partition("=")[2] for line in lines if line.startswith("--missing_codes=")]
-    return (told or [""])[-1]
-
-
-def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
+def impute(workdir: str, read: Read, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file, completed from the posterior of their gaps."""
     fitted = mnar_ebm.load(workdir)
     if options["gaps_at_random"]:
         fitted = fitted.without_mechanism()
-    codes = options["missing_codes"]
-    codes = codes_of_run(workdir) if codes is None else codes
-    csv = data.align(data.read_rows(path, missing_codes=codes), fitted.facts.columns)
+    csv = read(fitted.facts.columns)
     several = options["num_imputations"] > 1
     imputed = fitted.impute(
         csv.x,

@@ -1,6 +1,6 @@
 """Numbers that may stand for a missing value: 9, 99, 999, -9, 88.8, heaped at the edge of a column.
 
-Nothing proves that a number is a code, so none is taken as a gap unasked; a warning names them.
+Nothing proves that a number is a code, so none is taken as missing unasked; a warning names them.
 """
 
 import re
@@ -58,7 +58,7 @@ def warn_of_codes(x: np.ndarray, names: Sequence[str], way_out: str, stacklevel:
     Args:
         x: numbers, NaN where missing. [N, D]
         names: of the columns. [D]
-        way_out: how a mark is told, in words.
+        way_out: how a user declares a code, in words.
         stacklevel: as in ``warnings.warn``.
     """
     told = []

@@ -1,8 +1,9 @@
-"""A person's CSV file: in as text, out with every observed cell as it came in.
+"""A user's CSV file: in as text, out with every observed cell as it came in.
 
 A file has a header line of names, commas and numbers. A cell is missing if, stripped and in lower
-case, it is in :data:`MISSING`; of a single column a blank line is such a cell. Else blank lines may
-stand around the header and at the end alone: no row is lost. Filled values follow ``Csv.columns``.
+case, it is in :data:`MISSING`; of a single column a blank line is such a cell. Other blank lines
+may stand only around the header and at the end: no row is lost. Filled values follow
+``Csv.columns``.
 """
 
 import dataclasses
@@ -293,11 +294,11 @@ def _number(cell: str) -> float:
 
 
 def to_text(value: float, scale: float) -> str:
-    """Return a number in six significant digits, or as many as reach its unit or tell its column.
+    """Return a number in six significant digits, or as many as its unit or its column needs.
 
     Args:
         value: the number.
-        scale: standard deviation of its column, of which a thousandth is told; or 0.
+        scale: standard deviation of its column, a thousandth of which is shown; or 0.
     """
     digits = max(6, len(f"{abs(value):.0f}"))
     if scale and value and math.isfinite(value):

@@ -1,7 +1,7 @@
 """Mean and standard deviation of columns, exact where a column is constant.
 
-A sum of many equal numbers is rounded, and what is left of a constant column less its mean would
-pass for its spread.
+A sum of many equal numbers is rounded, and the rounding error of a constant column would pass for
+its spread.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-r"""Yeo and Johnson's power transform: what it makes of a skewed column is nearer to normal.
+r"""Yeo and Johnson's power transform, which brings a skewed column nearer to normal.
 
     psi(u) = sign(u) ((1 + |u|)^q - 1) / q,      q = p for u >= 0, 2 - p for u < 0,
     u = (x - o) / c
@@ -11,8 +11,8 @@ From their mean in standard deviations values are bent less than incomes need: t
 lognormal column is not among these maps. So where that gains more than chance does, values are told
 from another origin o, a quantile, in a smaller or a larger unit c.
 
-Beyond the values that were seen nothing tells which way it bends, and the inverse would go on as
-fast as an exponential, with means to match. There it goes on as a straight line.
+Beyond the observed values the data do not say how it bends, and its inverse would grow like an
+exponential, and means with it. There it continues as a straight line.
 
 References:
     I.-K. Yeo, R. A. Johnson, "A new family of power transformations to improve normality or

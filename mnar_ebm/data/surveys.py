@@ -64,8 +64,8 @@ def read_survey(path: str | os.PathLike[str]) -> Survey:
     another, is ``other``, and a gap without a code is ``system``.
 
     Args:
-        path: a file with one of ``SUFFIXES``. The codes of a ``.por`` file that are missing values
-            are not told by what reads it: name them by ``reasons.mark_codes``.
+        path: a file with one of ``SUFFIXES``. Of ``.por`` and ``.xpt`` what reads them tells no
+            reasons: every gap is ``system``.
 
     Raises:
         ImportError: ``pyreadstat`` is not installed.

@@ -148,7 +148,7 @@ class Standardiser:
         Args:
             x: values; what a missing cell holds is never read. [N, D]
             mask: ``True`` where observed. [N, D]
-            atoms: of the columns, which are then centred at them.
+            atoms: of the columns; each becomes the centre of its column.
         """
         atom = np.full(x.shape[1], np.nan) if atoms is None else atoms.value
         mask = mask & (x != atom)

@@ -60,7 +60,8 @@ def compare_with_random(
         return ()
     seed = fitted.config.seed
     random = evidence.random_means if evidence else random_means(table, seed)
-    filled = fitted.impute(table.x, num_samples=NUM_SAMPLES, seed=seed).mean.mean(axis=0)
+    num_samples = None if fitted.model.vae.encode is None else NUM_SAMPLES  # None: as few as do
+    filled = fitted.impute(table.x, num_samples=num_samples, seed=seed).mean.mean(axis=0)
     compared = []
     for column, start in numeric:
         own = table.x[table.mask[:, start], start]

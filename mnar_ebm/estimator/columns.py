@@ -107,10 +107,12 @@ def _examples(levels: Sequence[Any]) -> str:
     """Return in words that a column holds numbers and something else, with one of each."""
     number = next((one for one in levels if _is_plain_number(one)), None)
     other = next(one for one in levels if not _is_plain_number(one))
+    is_builtin = type(other).__module__ == "builtins"  # others show their insides
+    shown = repr(other if is_builtin else str(other))[:60]
     if number is None:
-        return f"values such as {other!r}"
+        return f"values such as {shown}"
     return (
-        f"numbers and texts, as {number!r} and {other!r}: make these missing, or keep all as codes "
+        f"numbers and texts, as {number:g} and {shown}: make these missing, or keep all as codes "
         "(pandas.read_stata(convert_categoricals=False))"
     )
 

@@ -1,4 +1,4 @@
-"""What is asked of a fitted density: rows completed, rows drawn, log-densities for any sampler."""
+"""Inference in a fitted density: imputation, sampling, and log-densities for any sampler."""
 
 from mnar_ebm.inference import targets
 from mnar_ebm.inference.chains import METHODS, SPACES, ChainSamples, run_chain, sample_by_chains

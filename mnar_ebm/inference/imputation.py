@@ -1,4 +1,4 @@
-r"""What the missing cells of a row hold, given what was observed and that the rest was not.
+r"""Imputation: the missing cells of a row, given its observed cells and its mask.
 
 With the normalised weights \tilde w_k of a row's draws (``objectives.bounds``),
 
@@ -13,8 +13,8 @@ sum and one reservoir for each imputation are kept. Latents that are proposed at
 posterior come with nearly equal weights, so that few draws do: if K is only the most there may be,
 their chunks are short and end once the effective number is enough. A row's randomness comes from
 the row's own values, so its answer does not depend on which rows are beside it, nor on their
-order. But draws of equal rows are independent, as those of two people who answered alike: the
-second of them has randomness of its own. Their means are those of the first.
+order. Draws of equal rows are independent, for each has randomness of its own; their means are the
+same.
 
 References:
     N. B. Ipsen, P.-A. Mattei, J. Frellsen, "not-MIWAE", ICLR 2021, eq. 11-12.
@@ -243,8 +243,8 @@ def impute_by_chains(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the missing block of every row by a Metropolis-adjusted Langevin chain over (z, x_mis).
 
-    Importance sampling loses its grip where a row's posterior is far from the encoder's guess
-    (a low ``Imputation.ess``); the chain does not lean on that guess.
+    Importance sampling degenerates where a row's posterior is far from the encoder's proposal (a
+    low ``Imputation.ess``); the chain does not rely on that proposal.
 
     Args:
         key: random key.

@@ -1,8 +1,8 @@
-"""A function of a row, applied to any number of rows, alike in any company and in any order.
+"""A function of a row, applied to any number of rows, none of which changes the answer of another.
 
 Rows go in blocks of one size, so that one program serves all tables, and one after the other within
-a block, each with the same program and with randomness that comes from its own values: what is
-beside a row changes its answer by no bit. The cores of a CPU do blocks side by side.
+a block, each with the same program and with randomness that comes from its own values: neither the
+rows beside it nor their order change its answer by a bit. The cores of a CPU share the blocks.
 """
 
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""Samples of the tilted model, with a word on how far they can be relied on."""
+"""Samples of the tilted model, and how reliable they are."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-r"""Where chains go: the log-densities of the tilted model, and of the posterior of a row.
+r"""Targets of chains: the log-densities of the tilted model, and of the posterior of a row.
 
     latent      log p(z) - E(z)                                      a tilt that reads z alone
     data        ELBO(x) - E(x)                                       a tilt that reads x alone
@@ -122,8 +122,8 @@ def init_noise(key: Key, model: Model) -> PyTree:
 def posterior_logdensity(model: Model, params: Params, x: Array, mask: Array) -> LogDensity:
     """Return the log-posterior of one row over {"z": [L], "x": [num_noise, D]}, up to a constant.
 
-    The missing cells are x_mis = T(z, e_x); the noise of an observed cell is idle, with its own
-    N(0, 1) as its law.
+    The missing cells are x_mis = T(z, e_x); the noise of an observed cell is not read, and keeps
+    its law N(0, 1).
 
     Args:
         model: the model.

@@ -7,10 +7,9 @@ atom at x = 0, where ``data.Standardiser`` puts it,
     p(x|z) = \pi                           if x = 0,     \pi = sigmoid(atom)
     p(x|z) = (1 - \pi) N(x; loc, scale²)   otherwise,
 
-a density against Lebesgue measure plus the atom. What the Gaussian has on the other side, a few in
-a hundred, is cut off at the atom where values leave the model (``tilted.FittedModel``). A Gaussian
-alone would shrink its scale around
-the heap and believe every value beside it to be near.
+a density against Lebesgue measure plus the atom. The mass of the Gaussian on the other side, a few
+in a hundred, is cut off at the atom where values leave the model (``tilted.FittedModel``). A
+Gaussian alone would shrink its scale around the heap, and expect every other value near it.
 
 References:
     N. Duan, W. Manning, C. Morris, J. Newhouse, "A Comparison of Alternative Models for the

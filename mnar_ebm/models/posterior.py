@@ -118,25 +118,46 @@ def laplace_by_columns(
 
     Args:
         log_likelihood: of the decoder's output, leaves [D]; a sum of functions of each column. []
-        decode: [L] -> leaves [D], of which loc and atom alone move with z.
+        decode: [L] -> leaves [D], of which loc and atom alone move with z, each of a column with
+            one linear function of it.
         position: where the steps start. [L]
         num_steps: steps.
     """
 
+    def moved(z: Array) -> dict[str, Array]:
+        eta = decode(z)
+        return {name: getattr(eta, name) for name in MOVED if getattr(eta, name) is not None}
+
+    # At 0, the same for all rows: one product then serves a batch of them.
+    slopes = jax.jacfwd(moved)(jnp.zeros_like(position))
+    names = list(slopes)
+    pairs = {
+        (one, other): slopes[one][:, :, None] * slopes[other][:, None, :]
+        for one in names
+        for other in names
+    }
+
     def derivatives(z: Array) -> tuple[Array, Array]:
         eta = decode(z)
-        moved = {name: getattr(eta, name) for name in MOVED if getattr(eta, name) is not None}
-        slopes = jax.jacfwd(lambda z: {name: getattr(decode(z), name) for name in moved})(z)
+        factor = jax.tree.map(_ratio, jax.jacfwd(moved)(z), slopes)
         gradient_fn = jax.grad(lambda parts: log_likelihood(eta._replace(**parts)))
-        gradient, along = jax.linearize(gradient_fn, moved)
+        gradient, along = jax.linearize(gradient_fn, moved(z))
         curvature = jnp.eye(len(z), dtype=z.dtype)
-        for one in moved:
-            second = along({name: jnp.full_like(moved[name], name == one) for name in moved})
-            for other in moved:
-                curvature -= slopes[one].T @ (second[other][:, None] * slopes[other])
-        return sum((gradient[name] @ slopes[name] for name in moved), -z), curvature
+        for one in names:
+            only = {name: factor[name] * (name == one) for name in names}
+            second = along(only)
+            for other in names:
+                curvature -= jnp.tensordot(factor[other] * second[other], pairs[one, other], 1)
+        ascent = sum((factor[name] * gradient[name]) @ slopes[name] for name in names)
+        return ascent - z, curvature
 
     return newton(derivatives, position, num_steps)
+
+
+def _ratio(slope: Array, reference: Array) -> Array:
+    """Return what the gradient of each column is a multiple of another by. [D, L] each -> [D]."""
+    square = (reference**2).sum(axis=-1)
+    return (slope * reference).sum(axis=-1) / jnp.maximum(square, jnp.finfo(slope.dtype).tiny)
 
 
 def _log_likelihood(

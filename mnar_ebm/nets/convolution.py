@@ -22,14 +22,14 @@ from mnar_ebm.types import Array
 
 
 class Convolution(nn.Module):
-    """A convolution of 3 x 3 pixels whose sides are those of the image over the stride, rounded up.
+    """A convolution of 3 x 3 pixels whose sides are the image's over the stride, rounded up.
 
     It is a product of all patches with the kernel: within a loop, where chains run, XLA's own
     convolutions take five times as long on a CPU.
 
     Attributes:
         width: channels of the output.
-        stride: 1 or more.
+        stride: 1 or 2.
         is_normalised: whether the kernel has spectral norm at most 1.
     """
 
@@ -96,21 +96,19 @@ NETWORKS = {"plain": PlainNet, "residual": ResidualNet}
 
 
 def patches(image: Array, stride: int) -> Array:
-    """Return the 3 x 3 pixels about every stride-th one, zeros beyond the edges.
+    """Return the 3 x 3 pixels about each, or about every second one; zeros beyond edges.
 
     [..., H, W, I] -> [..., H', W', 9 I].
     """
     *batch, height, width, channels = image.shape
     sides = tuple(-(-length // stride) for length in (height, width))
     rest = [(0, 0)] * len(batch)
-    for length, side in zip((height, width), sides, strict=True):
+    blocks = [side + (2 if stride == 1 else 1) for side in sides]
+    for length, side, count in zip((height, width), sides, blocks, strict=True):
         before = max((side - 1) * stride + 3 - length, 0) // 2
-        blocks = side + 2 if stride == 1 else side + 1
-        rest.append((before, max(blocks * stride - before - length, 0)))
+        rest.append((before, count * stride - before - length))
     padded = jnp.pad(image, [*rest, (0, 0)])
-    blocks = tuple((padded.shape[axis] // stride) for axis in (-3, -2))
-    split = padded[..., : blocks[0] * stride, : blocks[1] * stride, :]
-    split = split.reshape(*batch, blocks[0], stride, blocks[1], stride, channels)
+    split = padded.reshape(*batch, blocks[0], stride, blocks[1], stride, channels)
 
     def shifted(i: int, j: int) -> Array:
         rows = slice(i // stride, i // stride + sides[0])

@@ -193,7 +193,7 @@ def posterior_mean(draws: Draws, bend: Bend | None = None) -> Array:
     r"""Return the weighted mean of a row, of values before they were bent, if they were. [D].
 
     The mean of g(x), of a bent value x, is not g of its conditional mean m. But x_k - m_k has the
-    mean 0 given z_k, and most of what g(x_k) differs from g(m_k) by is linear in it:
+    mean 0 given z_k, and most of the difference of g(x_k) and g(m_k) is linear in it:
 
         sum_k \tilde w_k (g(x_k) - b (x_k - m_k)),
         b = sum_k \tilde w_k (g(x_k) - g(m_k)) (x_k - m_k) / sum_k \tilde w_k (x_k - m_k)²

@@ -1,7 +1,7 @@
-"""Losses that hold data against something else: draws of the base, or chains of the model.
+"""Losses that contrast data with draws of the base, or with chains of the model.
 
 Noise contrast tells data from draws of a known law, and learns log Z on the way. Contrast with
-chains has the gradient of the likelihood while they are at the model, and is no objective.
+chains has the gradient of the likelihood while they are at the model, but is not an objective.
 
 References:
     M. Gutmann, A. Hyvärinen, "Noise-contrastive estimation of unnormalized statistical models,

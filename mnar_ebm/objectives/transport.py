@@ -1,7 +1,7 @@
 r"""Energy matching: one potential whose slope carries noise to data along straight lines.
 
-Noise x_0 and data x_1 are paired so that the squares between them are least, and on the line
-x_t = (1 - t) x_0 + t x_1 the potential is to fall as fast as the pair is apart:
+Noise x_0 and data x_1 are paired so that their squared distances have the least sum, and on the
+line x_t = (1 - t) x_0 + t x_1 the potential is to fall as fast as the pair is apart:
 
     ‖∇V(x_t) + x_1 - x_0‖²
 

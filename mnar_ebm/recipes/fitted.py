@@ -7,6 +7,7 @@ density of rows in these units, with normal noise added if so told.
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
@@ -198,16 +199,16 @@ class FittedDensity(NamedTuple):
         size = jnp.asarray(STEP_SIZE)
         return _advance(jax.random.key(seed), self.ebm, self.params, draws, size, chains)[0]
 
-    def long_run(self, draws: Array, seed: int = 0) -> tuple[dict[str, float], Array]:
-        """Return the mean energy of chains from draws by their steps, and where they end. [N, D].
+    def long_run(self, draws: Array, seed: int = 0) -> Iterator[tuple[int, Array]]:
+        """Yield where chains from draws are, and after how many steps. [N, D].
 
         What drifts for ever is no density of the data, but one that short chains do not reach.
         """
-        found, done = {"0": self.mean_energy(draws)}, 0
+        yield 0, draws
+        done = 0
         for number, steps in enumerate(LONG_RUN):
             draws, done = self.settle(draws, steps - done, seed + number), steps
-            found[str(steps)] = self.mean_energy(draws)
-        return found, draws
+            yield steps, draws
 
     def impute(
         self, x: np.ndarray, num_imputations: int, seed: int = 0

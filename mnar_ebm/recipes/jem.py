@@ -163,15 +163,26 @@ class FittedClassifier(NamedTuple):
         """
         if label is not None and not 0 <= label < self.num_classes:
             raise ValueError(f"label: expected 0 to {self.num_classes - 1}, got {label}")
-        network, reference = _model(self.config, len(self.facts.columns), self.num_classes)
-        ebm = classifier_ebm(network, reference, label)
+        model = _model(self.config, len(self.facts.columns), self.num_classes)
+        ebm = classifier_ebm(*model, label)
         return FittedDensity(self.config, self.facts, self.params, ebm)
+
+    @property
+    def network(self) -> Network:
+        """The logits, of rows in standard units."""
+        return _model(self.config, len(self.facts.columns), self.num_classes)[0]
 
     def logits(self, standard: Array | np.ndarray) -> Array:
         """Return f of rows in standard units. [N, D] -> [N, Y]."""
-        network, _ = _model(self.config, len(self.facts.columns), self.num_classes)
-        each = functools.partial(network.apply, self.params.energy)
+        each = functools.partial(self.network.apply, self.params.energy)
         return jax.lax.map(each, jnp.asarray(standard), batch_size=256)
+
+
+def check(config: Config, table: Table, labels: np.ndarray) -> None:
+    """Raise what training would raise of such rows and classes."""
+    table_facts(config, table)
+    chosen, _ = run.split_rows(config, len(labels))
+    _some_of_each(labels[chosen], config.num_labels, config.seed)
 
 
 def train(
@@ -205,16 +216,17 @@ def train(
     chosen, held_out = run.split_rows(config, len(rows))
     known = chosen[_some_of_each(labels[chosen], config.num_labels, config.seed)]
     beside = np.resize(known, len(chosen)) if config.num_labels else chosen
-    parts = [
+    rows_train, rows_held_out = (
         pad_rows(Labelled(*map(jnp.asarray, (rows[of], rows[with_class], labels[with_class]))))
         for of, with_class in ((chosen, beside), (held_out, held_out))
-    ]
+    )
     told = facts.to_json() | {"num_classes": num_classes}
     params = run.train(
         About(SYSTEM, config, told, run_folder.digest(rows)),
         [stage],
         _start(config, (facts, num_classes)),
-        *parts,
+        rows_train,
+        rows_held_out,
         How(workdir, **how),
         ema_decay=config.average_decay,
     )

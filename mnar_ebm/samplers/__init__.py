@@ -1,4 +1,4 @@
-"""Samplers for anybody's log-density: Markov chains and importance sampling, on jax and chex alone.
+"""Samplers for any log-density: Markov chains and importance sampling, on jax and chex alone.
 
 A chain sampler is a pair of pure functions, and one loop runs them all:
 
@@ -10,7 +10,7 @@ A chain sampler is a pair of pure functions, and one loop runs them all:
 >>> draws.shape, info.acceptance_rate.shape
 ((100, 2), (100,))
 
-Many chains are a ``jax.vmap`` over keys and positions; speed is a ``jax.jit`` around the whole. In
+For many chains, ``jax.vmap`` over keys and positions; for speed, ``jax.jit`` the whole. In
 one call, with the settings adapted:
 
 >>> chains = samplers.adjusted_langevin(jax.random.key(0), lambda x: -0.5 * x**2, start, 100)

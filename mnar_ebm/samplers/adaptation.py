@@ -56,12 +56,12 @@ def dual_averaging(
         x_(t+1) = μ - (√t / γ) Σ_(i≤t) H_i / (t + t0),       H_i = target - acceptance rate
         x̄_(t+1) = t^-κ x_(t+1) + (1 - t^-κ) x̄_t
 
-    with x the log of the step size and μ = log(10 ``initial_step_size``), so that it is the large
-    steps, which are cheap, that are tried first.
+    with x the log of the step size and μ = log(10 ``initial_step_size``), so that large steps,
+    which are cheap, are tried first.
 
     Args:
         initial_step_size: the first to try. []
-        target_acceptance_rate: what is aimed at, between 0 and 1.
+        target_acceptance_rate: the target, between 0 and 1.
         gamma: how strongly x is drawn to μ.
         t0: how much the first steps are held back.
         kappa: how fast the first steps are forgotten; above 1/2, at most 1.
@@ -122,7 +122,7 @@ def adapt_step_size(
 ) -> tuple[Array, Any]:
     """Run a chain whose step size adapts, and return the step size that it settles on.
 
-    Each step takes the sampler with the step size of the moment, and tells its acceptance rate to
+    Each step runs the sampler at the current step size, and passes its acceptance rate to
     ``dual_averaging``. The rate of the result is off the target by the order of 1/√``num_steps``.
     Under ``jax.vmap`` every chain finds a step size of its own.
 

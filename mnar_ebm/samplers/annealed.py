@@ -5,8 +5,8 @@ A base p_0 is tilted by weights w along a path of inverse temperatures 0 = β_0 
     log p_β(x) = log p_0(x) + β log w(x),      Z = E_(p_0) w = ∫ p_0 w / ∫ p_0
 
 ``ais`` walks up the path from draws of the base, ``reverse_ais`` down from draws of the target p_1.
-One is unbiased for Z and the other for 1/Z, so that of the logs, in expectation, the first is below
-log Z and the second above: the pair is a bracket (bidirectional Monte Carlo). Both return the
+One is unbiased for Z and the other for 1/Z, so that in expectation the log of the first is below
+log Z and that of the second above: a bracket (bidirectional Monte Carlo). Both return the
 log-weights of their paths on one scale, and ``bridge`` joins the two into a sharper estimate.
 """
 
@@ -32,7 +32,7 @@ BuildFn = Callable[[LogDensityFn], SamplingAlgorithm]
 
 
 class AnnealedEstimate(NamedTuple):
-    """What a set of N annealed paths tells.
+    """The estimate from N annealed paths.
 
     Attributes:
         log_z: the estimate; of ``ais`` biased down, of ``reverse_ais`` biased up. []

@@ -1,8 +1,8 @@
 """The contract of a chain sampler, and the one loop that runs it.
 
-A sampler is two pure functions, ``init`` and ``step``, for one chain: the state that ``step`` takes
-and gives holds what the next step needs, the info what is only looked at. The contract is
-positional and is that of blackjax, so their kernels run in this loop and these in theirs.
+A sampler is two pure functions, ``init`` and ``step``, for one chain. Its state holds what the next
+step needs; the info holds diagnostics. The contract is positional and is that of blackjax, so their
+kernels run in this loop and ours in theirs.
 """
 
 import numbers
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from mnar_ebm.types import Array, Key, PyTree
 
 __all__ = [
+    "GradientState",
     "InitFn",
     "LogDensityFn",
     "SamplingAlgorithm",
@@ -52,6 +53,20 @@ class SamplingAlgorithm(NamedTuple):
 
     init: InitFn
     step: StepFn
+
+
+class GradientState(NamedTuple):
+    """The state of a chain that follows gradients: no density is computed twice at one place.
+
+    Attributes:
+        position: any pytree of floating-point arrays.
+        logdensity: log p(position), up to a constant. []
+        logdensity_grad: its gradient, shaped as the position.
+    """
+
+    position: PyTree
+    logdensity: Array
+    logdensity_grad: PyTree
 
 
 def sample(

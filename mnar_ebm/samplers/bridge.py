@@ -20,13 +20,13 @@ __all__ = ["BridgeEstimate", "bridge"]
 
 
 class BridgeEstimate(NamedTuple):
-    """What the weights of both laws tell.
+    """The estimate from the weights of both laws.
 
     Attributes:
         log_z: the estimate. []
         log_z_standard_error: the root of its relative mean squared error. []
-        overlap: ∫ p q / (s_1 p + s_0 q): 1 if the laws are the same, 0 if they do not touch; with
-            few hundredths of it the error too is badly known. []
+        overlap: ∫ p q / (s_1 p + s_0 q): 1 if the laws are the same, 0 if they do not touch; below
+            a few hundredths the error, too, is unreliable. []
         num_iterations: of the fixed point. []
         is_converged: whether the last iteration changed nothing but rounding. []
     """

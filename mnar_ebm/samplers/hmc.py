@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from mnar_ebm.numerics.uniform import positive_uniform
 from mnar_ebm.samplers.base import (
+    GradientState,
     LogDensityFn,
     SamplingAlgorithm,
     check_at_least,
@@ -26,24 +27,10 @@ from mnar_ebm.samplers.base import (
 from mnar_ebm.samplers.trees import broadcast_to, check_all_positive, normal_like
 from mnar_ebm.types import Array, Key, PyTree
 
-__all__ = ["HMCInfo", "HMCState", "energy_error", "hmc", "leapfrog"]
+__all__ = ["HMCInfo", "energy_error", "hmc", "leapfrog"]
 
 _DIVERGENCE = 1000.0
 _STEPS, _MAX_STEPS = 10, 1024
-
-
-class HMCState(NamedTuple):
-    """A position and what is cached for it, so that L leapfrog steps cost L gradients.
-
-    Attributes:
-        position: any pytree of floating-point arrays.
-        logdensity: log p(position), up to a constant. []
-        logdensity_grad: its gradient, shaped as the position.
-    """
-
-    position: PyTree
-    logdensity: Array
-    logdensity_grad: PyTree
 
 
 class HMCInfo(NamedTuple):
@@ -125,7 +112,7 @@ def hmc(
         ratio = _STEPS if trajectory_length is None else trajectory_length / step_size
         return draw_num_steps(key, ratio)
 
-    def step(key: Key, state: HMCState) -> tuple[HMCState, HMCInfo]:
+    def step(key: Key, state: GradientState) -> tuple[GradientState, HMCInfo]:
         key_momentum, key_accept, key_length = jax.random.split(key, 3)
         num_steps = draw_length(key_length)
         weights = broadcast_to(state.position, "inverse_mass_matrix", inverse_mass_matrix)
@@ -144,11 +131,11 @@ def hmc(
 def propose(
     key: Key,
     logdensity_fn: LogDensityFn,
-    state: HMCState,
+    state: GradientState,
     step_size: float | Array,
     inverse_mass_matrix: PyTree,
     num_integration_steps: int | Array,
-) -> tuple[HMCState, PyTree, Array]:
+) -> tuple[GradientState, PyTree, Array]:
     """Draw a momentum and follow the trajectory.
 
     Args:
@@ -185,12 +172,12 @@ def draw_num_steps(key: Key, ratio: float | Array) -> Array:
 
 def leapfrog(
     logdensity_fn: LogDensityFn,
-    state: HMCState,
+    state: GradientState,
     momentum: PyTree,
     step_size: float | Array,
     inverse_mass_matrix: PyTree,
     num_integration_steps: int | Array,
-) -> tuple[HMCState, PyTree]:
+) -> tuple[GradientState, PyTree]:
     """Follow Hamilton's equations for L leapfrog steps (velocity Verlet).
 
         p ← p + (ε/2) g(x);    then L times  x ← x + ε w p,  p ← p + ε g(x);    p ← p - (ε/2) g(x)
@@ -234,9 +221,9 @@ def leapfrog(
 
 
 def energy_error(
-    state: HMCState,
+    state: GradientState,
     momentum: PyTree,
-    proposal: HMCState,
+    proposal: GradientState,
     proposal_momentum: PyTree,
     inverse_mass_matrix: PyTree,
 ) -> Array:
@@ -263,10 +250,10 @@ def energy_error(
     return jax.tree.reduce(operator.add, terms) - (proposal.logdensity - state.logdensity)
 
 
-def _init(logdensity_fn: LogDensityFn, position: PyTree, key: Key | None = None) -> HMCState:
+def _init(logdensity_fn: LogDensityFn, position: PyTree, key: Key | None = None) -> GradientState:
     del key  # nothing here is random
     position = jax.tree.map(jnp.asarray, position)
-    return HMCState(position, *jax.value_and_grad(logdensity_fn)(position))
+    return GradientState(position, *jax.value_and_grad(logdensity_fn)(position))
 
 
 def _draw_momentum(key: Key, position: PyTree, inverse_mass_matrix: PyTree) -> PyTree:

@@ -15,25 +15,16 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm.numerics.uniform import positive_uniform
-from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, check_positive
+from mnar_ebm.samplers.base import (
+    GradientState,
+    LogDensityFn,
+    SamplingAlgorithm,
+    check_positive,
+)
 from mnar_ebm.samplers.trees import normal_like
 from mnar_ebm.types import Array, Key, PyTree
 
-__all__ = ["LangevinState", "MALAInfo", "ULAInfo", "log_acceptance_ratio", "mala", "ula"]
-
-
-class LangevinState(NamedTuple):
-    """A position and what is cached for it, so that a step costs one gradient.
-
-    Attributes:
-        position: any pytree of floating-point arrays.
-        logdensity: log p(position), up to a constant. []
-        logdensity_grad: its gradient, shaped as the position.
-    """
-
-    position: PyTree
-    logdensity: Array
-    logdensity_grad: PyTree
+__all__ = ["MALAInfo", "ULAInfo", "log_acceptance_ratio", "mala", "ula"]
 
 
 class ULAInfo(NamedTuple):
@@ -97,7 +88,7 @@ def ula(
     check_positive("temperature", temperature, or_zero=True)
     init = functools.partial(_init, logdensity_fn)
 
-    def step(key: Key, state: LangevinState) -> tuple[LangevinState, ULAInfo]:
+    def step(key: Key, state: GradientState) -> tuple[GradientState, ULAInfo]:
         new_state = init(_langevin_move(key, state, step_size, temperature))
         return new_state, ULAInfo(new_state.logdensity)
 
@@ -138,7 +129,7 @@ def mala(logdensity_fn: LogDensityFn, step_size: float | Array) -> SamplingAlgor
     check_positive("step_size", step_size)
     init = functools.partial(_init, logdensity_fn)
 
-    def step(key: Key, state: LangevinState) -> tuple[LangevinState, MALAInfo]:
+    def step(key: Key, state: GradientState) -> tuple[GradientState, MALAInfo]:
         key_noise, key_accept = jax.random.split(key)
         proposal = init(_langevin_move(key_noise, state, step_size, 1.0))
         log_ratio = log_acceptance_ratio(state, proposal, step_size)
@@ -151,7 +142,7 @@ def mala(logdensity_fn: LogDensityFn, step_size: float | Array) -> SamplingAlgor
 
 
 def log_acceptance_ratio(
-    state: LangevinState, proposal: LangevinState, step_size: float | Array
+    state: GradientState, proposal: GradientState, step_size: float | Array
 ) -> Array:
     """Compute log p(y) q(x|y) - log p(x) q(y|x), with q(y|x) = N(y; x + η g_x, 2η I), g = ∇log p.
 
@@ -180,14 +171,14 @@ def log_acceptance_ratio(
     return proposal.logdensity - state.logdensity - jax.tree.reduce(operator.add, terms)
 
 
-def _init(logdensity_fn: LogDensityFn, position: PyTree, key: Key | None = None) -> LangevinState:
+def _init(logdensity_fn: LogDensityFn, position: PyTree, key: Key | None = None) -> GradientState:
     del key  # nothing here is random
     position = jax.tree.map(jnp.asarray, position)
-    return LangevinState(position, *jax.value_and_grad(logdensity_fn)(position))
+    return GradientState(position, *jax.value_and_grad(logdensity_fn)(position))
 
 
 def _langevin_move(
-    key: Key, state: LangevinState, step_size: float | Array, temperature: float | Array
+    key: Key, state: GradientState, step_size: float | Array, temperature: float | Array
 ) -> PyTree:
     """Draw x' = x + η g + √(2ηT) ξ, with one key for each leaf and each leaf's dtype kept."""
     scale = jnp.sqrt(2 * step_size * temperature)

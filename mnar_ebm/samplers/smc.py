@@ -1,7 +1,7 @@
 """Tempered sequential Monte Carlo: a crowd of particles from the base to the target, and log Z.
 
 Particles are weighted, resampled and moved from one inverse temperature to the next. Each is chosen
-so that the weights stay as even as was asked for: the path need not be known beforehand.
+to keep the effective sample size at its target, so the path need not be known beforehand.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ _NUM_BISECTIONS = 40
 
 
 class SMCEstimate(NamedTuple):
-    """What a crowd of N particles tells.
+    """The estimate from N particles.
 
     Attributes:
         draws: of the target, equally weighted; each leaf [N, ...].

@@ -20,8 +20,8 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm.samplers.adaptation import DualAveragingState, dual_averaging
-from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, sample
-from mnar_ebm.samplers.hmc import HMCState, draw_num_steps, hmc, propose
+from mnar_ebm.samplers.base import GradientState, LogDensityFn, SamplingAlgorithm, sample
+from mnar_ebm.samplers.hmc import draw_num_steps, hmc, propose
 from mnar_ebm.samplers.trees import broadcast_to
 from mnar_ebm.samplers.windows import Moments, no_moments, update_moments
 from mnar_ebm.types import Array, Key, PyTree
@@ -35,7 +35,7 @@ _RATE, _DECAY, _PULL = 0.025, 0.95, 0.2
 
 
 class _TrajectoryState(NamedTuple):
-    chain: HMCState
+    chain: GradientState
     search: DualAveragingState
     moments: Moments
     log_length: Array
@@ -52,7 +52,7 @@ def adapt_trajectory(
     step_size: float | Array,
     inverse_mass_matrix: PyTree = 1.0,
     target_acceptance_rate: float = 0.8,
-) -> tuple[dict[str, Any], HMCState]:
+) -> tuple[dict[str, Any], GradientState]:
     """Run a chain whose trajectory length and step size adapt, and return what they settle on.
 
     Each step moves log T, which starts at the length that is best for N(0, I), by the derivative of
@@ -135,7 +135,7 @@ def adapt_trajectory(
 
 
 def _slope(
-    state: _TrajectoryState, end: HMCState, momentum: PyTree, weights: PyTree, time: Array
+    state: _TrajectoryState, end: GradientState, momentum: PyTree, weights: PyTree, time: Array
 ) -> Array:
     """Compute T² times the derivative of ChEES(T) / √T, from one trajectory of this time. []."""
 

@@ -12,8 +12,8 @@ __all__ = ["broadcast_to", "check_all_positive", "normal_like"]
 def normal_like(key: Key, position: PyTree) -> PyTree:
     """Draw ξ ~ N(0, I) shaped as a position, with one key for each leaf and each leaf's dtype.
 
-    A single leaf takes the key as it is: on a cheap density a step costs what its noise costs, and
-    a split is a call of the generator more.
+    A single leaf takes the key as it is: on a cheap density the noise is most of a step's cost, and
+    a split would be one more call of the generator.
 
     Args:
         key: a random key, for this alone.

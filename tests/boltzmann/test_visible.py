@@ -1,5 +1,6 @@
 """Gaussian and multinomial visible units against mixtures, enumeration and derivatives."""
 
+import functools
 import itertools
 
 import jax
@@ -36,6 +37,18 @@ def mixture(one):
     return log_w, means, s
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def log_z_of(one, kind):
+    """Return log Z, by one program."""
+    return rbm.log_z(one, kind)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def mean_log_likelihood(one, x, kind):
+    """Return the mean log-likelihood of rows, by one program."""
+    return rbm.log_likelihood(one, x, rbm.log_z(one, kind), kind).mean()
+
+
 def law_of_levels(one):
     """Return log Σ_h exp(-E) of every state, by the definition. [9]."""
     b, c, w = (np.asarray(part, float) for part in one[:3])
@@ -49,22 +62,24 @@ def test_gaussian_units_are_a_mixture():
         one = machine(GAUSSIAN, float)
         log_w, means, s = mixture(one)
         v = np.random.default_rng(1).normal(size=(5, 4))
-        log_z = rbm.log_z(one, GAUSSIAN)
+        log_z = log_z_of(one, GAUSSIAN)
         np.testing.assert_allclose(log_z, special.logsumexp(log_w), rtol=1e-12)
         parts = stats.norm.logpdf(v[:, None], means, s).sum(axis=-1)
         expected = special.logsumexp(parts + special.log_softmax(log_w), axis=1)
-        found = rbm.log_likelihood(one, v, log_z, GAUSSIAN)
+        found = jax.jit(rbm.log_likelihood, static_argnums=3)(one, v, log_z, GAUSSIAN)
         np.testing.assert_allclose(found, expected, rtol=1e-10)
-        energies = rbm.energy(one, v[:, None], HIDDEN[None], GAUSSIAN)
+        energies = jax.jit(lambda one: rbm.energy(one, v[:, None], HIDDEN[None], GAUSSIAN))(one)
         summed = -special.logsumexp(-np.asarray(energies), axis=1)
-        np.testing.assert_allclose(rbm.free_energy(one, v, GAUSSIAN), summed, rtol=1e-10)
+        free = jax.jit(rbm.free_energy, static_argnums=2)(one, v, GAUSSIAN)
+        np.testing.assert_allclose(free, summed, rtol=1e-10)
 
         def log_p(v):
             return -rbm.free_energy(one, v, GAUSSIAN)
 
-        slope, curve = jax.grad(log_p)(v[0]), jax.hessian(log_p)(v[0])
+        slope, curve = jax.jit(jax.grad(log_p))(v[0]), jax.jit(jax.hessian(log_p))(v[0])
         score = -(0.5 * slope**2 + jnp.diag(curve)).sum()
-        np.testing.assert_allclose(rbm.hyvarinen_score(one, v[0]), score, rtol=1e-10)
+        found = jax.jit(rbm.hyvarinen_score)(one, v[0])
+        np.testing.assert_allclose(found, score, rtol=1e-10)
 
 
 def test_levels_are_enumerated():
@@ -117,8 +132,9 @@ def test_the_gradient_of_log_z_is_a_mean_over_draws(kind):
     """∂ log Z = -E ∂F, of every parameter, standard deviations too."""
     one = machine(kind)
     v = rbm.sample(jax.random.key(0), one, 20_000, kind)
-    exact = jax.grad(lambda one: rbm.log_z(one, kind))(one)
-    each = jax.vmap(jax.grad(lambda one, v: -rbm.free_energy(one, v, kind)), (None, 0))(one, v)
+    exact = jax.jit(jax.grad(lambda one: rbm.log_z(one, kind)))(one)
+    slope = jax.grad(lambda one, v: -rbm.free_energy(one, v, kind))
+    each = jax.jit(jax.vmap(slope, (None, 0)))(one, v)
     for own, wanted in zip(jax.tree.leaves(each), jax.tree.leaves(exact), strict=True):
         error = own.std(axis=0) / np.sqrt(20_000)
         assert (np.abs(own.mean(axis=0) - wanted) < 5 * error + 1e-4).all()
@@ -129,7 +145,7 @@ def test_brackets_hold_log_z(kind):
     """From a machine without weights, resampled or not."""
     one = machine(kind)
     draws = rbm.sample(jax.random.key(0), one, 200, kind)
-    exact = rbm.log_z(one, kind)
+    exact = log_z_of(one, kind)
     for keep in (0.0, 0.5):
         found = boltzmann.bracket(
             jax.random.key(1), one, one.visible + 0.3, draws, 50, 200, kind, keep
@@ -158,11 +174,8 @@ def test_gaussian_units_learn_two_clusters():
     parts = [stats.norm.logpdf(x, sign * np.array([1, 0.5]), [0.5, 0.25]) for sign in (-1, 1)]
     law = (np.logaddexp(*(part.sum(axis=1) for part in parts)) - np.log(2)).mean()
     start, end = train(x, GAUSSIAN)
-
-    def of(one):
-        return rbm.log_likelihood(one, x, rbm.log_z(one, GAUSSIAN), GAUSSIAN).mean()
-
-    assert of(start) < law - 0.4 and of(end) > law - 0.05
+    assert mean_log_likelihood(start, x, GAUSSIAN) < law - 0.4
+    assert mean_log_likelihood(end, x, GAUSSIAN) > law - 0.05
     np.testing.assert_allclose(jnp.exp(end.log_scale), [0.5, 0.25], rtol=0.15)
     start, end = train(x, GAUSSIAN, moves_scale=False)
     assert (start.log_scale == end.log_scale).all() and (start.weights != end.weights).all()
@@ -176,11 +189,8 @@ def test_levels_learn_which_go_together():
     x = jnp.asarray(np.concatenate([np.eye(3)[first], np.eye(3)[second]], axis=1), jnp.float32)
     start, end = train(x, LEVELS, num_hidden=4)
     law = np.log(np.where(first == second, 0.8 / 3, 0.1 / 3)).mean()
-
-    def of(one):
-        return rbm.log_likelihood(one, x, rbm.log_z(one, LEVELS), LEVELS).mean()
-
-    assert of(start) < law - 0.3 and of(end) > law - 0.05
+    assert mean_log_likelihood(start, x, LEVELS) < law - 0.3
+    assert mean_log_likelihood(end, x, LEVELS) > law - 0.05
 
 
 def test_rows_of_the_wrong_kind_are_refused():

@@ -182,6 +182,7 @@ def test_false_is_not_zero():
         np.testing.assert_array_equal(hidden, expected)
 
 
+GAP = pd.io.stata.StataMissingValue(102)
 STATA = pd.Categorical(["none", 800.0, 1200.0, "refused"], ["none", 800.0, 1200.0, "refused"], True)
 
 
@@ -192,9 +193,13 @@ STATA = pd.Categorical(["none", 800.0, 1200.0, "refused"], ["none", 800.0, 1200.
         (pd.Series([1, "a", 2, 3], dtype=object), "'new' with numbers and texts, as 1 and 'a'"),
         (pd.Series([[1], [2], [3], [4]]), r"'new' with values such as \[1\]"),
         (pd.Series([1j, 2, 3, 4]), "'new' as complex128"),
-        (pd.Series(STATA), "as 800.0 and 'none': .*convert_categoricals=False"),
+        (pd.Series(STATA), "as 800 and 'none': .*convert_categoricals=False"),
+        (
+            pd.Series([np.float64(1.5), GAP, 2, 3], dtype=object),
+            "as 1.5 and '.a': make these missing",
+        ),
     ],
-    ids=["dates", "both", "lists", "complex", "labels on some amounts"],
+    ids=["dates", "both", "lists", "complex", "labels on some amounts", "a gap of Stata"],
 )
 def test_what_is_no_column_is_told_in_one_line(column, message):
     with pytest.raises(TypeError, match=message) as raised:

@@ -70,3 +70,18 @@ def test_pixels_are_of_images(refused, images_csv):
     images_csv.write_text("a,b\n0.5,2\n1,0\n")
     line = refused("train", *TINY, f"--data_path={images_csv}", "--workdir=run")
     assert "expected pixels from 0 to 1, got 2" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "space"), [("vaebm", "data"), ("lebm", "latent")])
+def test_an_energy_on_top(call, images_csv, name, space):
+    """Its scale is chosen, its draws are shown beside those of the base, and it can be loaded."""
+    few = ("--tilt_steps=20", "--num_negatives=16", "--replay_size=32", "--pixels=grey")
+    files = (f"--data_path={images_csv}", "--workdir=run", "--likelihood=continuous_bernoulli")
+    said = call("train", f"--flagfile={name}.cfg", *TINY[1:], *few, *files)
+    assert said.status == 0, said.err
+    found = json.loads(open("run/metrics.json").read())
+    assert found["config"]["tilt"] == space and 0 <= found["tilt_scale"] <= 1
+    assert found["tilted_bound"] >= found["base_bound"]
+    said = call("sample", "--workdir=run", "--output=drawn.csv", "--num_samples=5")
+    assert pd.read_csv("drawn.csv").shape == (5, 9), said.err

@@ -8,7 +8,7 @@ import pytest
 
 from mnar_ebm import data
 from mnar_ebm.data.datasets import spins
-from mnar_ebm.recipes import ising
+from mnar_ebm.recipes import ising, units
 from mnar_ebm.training import InterruptedTraining, loop
 
 SIDE = 3
@@ -61,9 +61,10 @@ def test_likelihoods_are_exact(fitted):
     log_p = -energies - np.logaddexp.reduce(-energies)
     assert fitted.log_likelihood(STATES) == pytest.approx(log_p.mean(), abs=1e-4)
     assert fitted.pseudo_log_likelihood(STATES) < 0
-    wide = spins.load(seed=0)
-    start = ising.train(dataclasses.replace(CONFIG, num_steps=1), wide)
-    assert start.log_likelihood(wide.truth) is None
+    nodes = tuple(f"s{node}" for node in range(24**2))
+    facts = units.Facts(nodes, None, (0.5,) * len(nodes))
+    wide = ising.FittedLattice(CONFIG, facts, ising.Params(0.1, 0.0))
+    assert wide.log_likelihood(np.zeros((1, len(nodes)))) is None
 
 
 def test_gaps_are_filled_given_the_others(fitted):

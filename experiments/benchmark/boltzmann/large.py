@@ -64,9 +64,7 @@ def main() -> None:
     runner.run_all(jobs, path)
     done = runner.done(path)
     text = make_text([done[job.name] for job in jobs])
-    print(text)
-    if README.value is not None:
-        markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
+    markdown.tell(text, README.value, BEGIN, END)
 
 
 def described() -> dict[str, Any]:

@@ -50,11 +50,7 @@ def main() -> None:
             print(f"{name}: no record in {path}, so no table")
             continue
         text = TASKS[name].make_text(records)
-        print(text)
-        if README.value is not None:
-            markdown.replace_between(
-                pathlib.Path(README.value), BEGIN.format(name), END.format(name), text
-            )
+        markdown.tell(text, README.value, BEGIN.format(name), END.format(name))
 
 
 if __name__ == "__main__":

@@ -57,9 +57,7 @@ def main() -> None:
     failed = [] if ONLY_TABLE.value else _run(plan)
     if not ONLY_RUN.value:
         text = table.make_text(records.read(plan.path))
-        print(text)
-        if README.value is not None:
-            markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
+        markdown.tell(text, README.value, BEGIN, END)
     if failed:  # which keeps no other from the table
         raise ValueError(f"{len(failed)} failed, the first of them {failed[0]}")
 

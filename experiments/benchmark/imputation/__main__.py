@@ -79,9 +79,7 @@ def _make_table(todo: Sequence[jobs.Job], path: pathlib.Path) -> None:
     done = runner.done(path)
     records = tables.collect([done[job.name] for job in todo if job.name in done], path.parent)
     text = tables.make_text(records)
-    print(text)
-    if README.value is not None:
-        markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
+    markdown.tell(text, README.value, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""TFDS builders for benchmark files that a person has: no TensorFlow, no network.
+"""TFDS builders for benchmark files on the user's disk: no TensorFlow, no network.
 
 A prepared copy goes to TFDS's data folder, named after a digest of its source files, so that a
 changed source is prepared anew. Floats are stored as bytes: TFDS's own floats are 32 bits wide.

@@ -17,7 +17,6 @@ from mnar_ebm.missingness import latents, make_gap_model
 from mnar_ebm.models import make_model
 from mnar_ebm.objectives import bounds
 from mnar_ebm.samplers.importance import log_mean_exp_standard_error
-from mnar_ebm.settings import PROPOSALS
 from mnar_ebm.types import DecoderOutput
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -147,7 +146,7 @@ def logistic_of(params, z):
     return special.expit(logit + z[..., 2 - len(loadings) :] @ loadings)
 
 
-@pytest.mark.parametrize("proposal", PROPOSALS)
+@pytest.mark.parametrize("proposal", ["encoder", "laplace"])
 @pytest.mark.parametrize("name", ["latent", "mcar"])
 def test_the_bound_is_the_density_by_quadrature(name, proposal):
     """Log p(x_obs, s) by a grid of z and u, of every mask: within five standard errors."""

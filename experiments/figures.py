@@ -171,7 +171,7 @@ def draw_images(
     num_across: int,
     style: dict[str, Any],
     labels: list[str] | None = None,
-    shape: tuple[int, int] | None = None,
+    shape: tuple[int, ...] | None = None,
 ) -> None:
     """Draw rows [N, V] as small images of a shape: by default squares, or else strips."""
     if shape is None:

@@ -1,15 +1,17 @@
 """Complete a CSV file with a trained model.
 
 python -m experiments.impute --workdir=RUN --input=in.csv --output=out.csv --num_imputations=20
+python -m experiments.impute --workdir=RUN --input=images.csv --output=out.csv --hide=lower_half
 """
 
+import functools
 import pathlib
 
 import numpy as np
 import pandas as pd
 from absl import flags
 
-from experiments import cli, systems
+from experiments import cli, hiding, systems
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 
@@ -29,6 +31,18 @@ NUM_SAMPLES = flags.DEFINE_integer(
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
 AT_RANDOM = flags.DEFINE_bool(
     "gaps_at_random", False, "The gaps of these rows are at random, as those of unbiased rows are."
+)
+HIDE = flags.DEFINE_enum(
+    "hide",
+    None,
+    hiding.PARTS,
+    "Of square images: a part of each that is hidden first, filled, and compared with what it was.",
+)
+MASK = flags.DEFINE_string(
+    "mask",
+    None,
+    "CSV file with the columns of the input and one row, or as many: 1, or 0 where cells are "
+    "hidden first, filled, and compared with what they were.",
 )
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output files if they exist.")
 
@@ -52,7 +66,10 @@ def main() -> None:
     system = systems.named(systems.of_run(WORKDIR.value))
     system.check_told("impute", [flag.name for flag in OPTIONS if flag.present])
     options = {flag.name: flag.value for flag in OPTIONS}
-    csv, mean, draws, scale, notes = system.impute(WORKDIR.value, INPUT.value, options)
+    whole = data.read_csv(INPUT.value)
+    hidden = hiding.hide(whole, _mask(whole))
+    completed = system.impute(WORKDIR.value, functools.partial(data.align, hidden), options)
+    csv, mean, draws, scale, notes = completed
     if several:
         with replacing(output) as part:
             data.long_table(csv, draws, scale).to_csv(part, index=False)
@@ -67,6 +84,18 @@ def main() -> None:
     print(f"{INPUT.value}: {len(csv.x)} rows, {missing.sum()} gaps filled; wrote {output}")
     for note in notes:
         print(note)
+    if HIDE.value or MASK.value:
+        told = hiding.compare(data.align(whole, csv.columns), completed)
+        print(", ".join(f"{name} {value:.4g}" for name, value in told.items()))
+
+
+def _mask(csv: data.Csv) -> np.ndarray:
+    """Return which cells are shown. [N, D]."""
+    if HIDE.value and MASK.value:
+        raise ValueError("expected --hide or --mask, got both")
+    if HIDE.value:
+        return hiding.mask_of(HIDE.value, csv)
+    return hiding.mask_from(MASK.value, csv) if MASK.value else np.ones(csv.x.shape, bool)
 
 
 if __name__ == "__main__":

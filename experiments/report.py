@@ -72,9 +72,8 @@ def evaluate(
         "steps_per_second": float(np.median([record["steps_per_second"] for record in log])),
         "wall_seconds": time.perf_counter() - started,
     }
-    assert given.csv is not None  # images alone have none
     data.write_completed(
-        workdir / "imputed.csv", given.csv, imputed.mean, fitted.facts.standardiser.scale
+        workdir / "imputed.csv", given.file, imputed.mean, fitted.facts.standardiser.scale
     )
     figures.draw_training(log, workdir / "training.png")
     figures.draw_densities(table, imputed, workdir / "densities.png")

@@ -38,12 +38,13 @@ STEP_SIZE = flags.DEFINE_float(
 )
 TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "Of ula; other than 1 is another model.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the draws.")
+LABEL = flags.DEFINE_integer("label", None, "Class whose rows are drawn, of a run of jem.")
 FORCE = flags.DEFINE_bool("force", False, "Write the draws of chains that never moved, too.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output file if it exists.")
 
 OPTIONS = (
     *(NUM_SAMPLES, SEED, METHOD, NUM_PROPOSALS, SPACE, NUM_CHAINS, NUM_STEPS, THIN),
-    *(STEP_SIZE, TEMPERATURE, FORCE),
+    *(STEP_SIZE, TEMPERATURE, FORCE, LABEL),
 )
 """What the model is told; those that are for a tilted table alone are refused of others."""
 
@@ -57,15 +58,13 @@ def main() -> None:
         if flag.value is not None and not flag.value > 0:
             raise ValueError(f"--{flag.name}: expected a positive number, got {flag.value}")
     cli.check_seed(SEED.value)
-    for flag in (SPACE, STEP_SIZE, TEMPERATURE, NUM_CHAINS, NUM_STEPS, THIN):
-        if METHOD.value in ("auto", "snis") and flag.present:
-            raise ValueError(
-                f"--{flag.name}: expected --method=ula, mala or hmc, got {METHOD.value}"
-            )
     output = pathlib.Path(OUTPUT.value)
     cli.check_output(output, OVERWRITE.value)
 
-    system = systems.named(systems.of_run(WORKDIR.value))
+    name = systems.of_run(WORKDIR.value)
+    if name == "tilted":
+        _check_method()
+    system = systems.named(name)
     system.check_told("sample", [flag.name for flag in OPTIONS if flag.present])
     drawn = system.sample(WORKDIR.value, {flag.name: flag.value for flag in OPTIONS})
     with replacing(output) as part:
@@ -73,6 +72,15 @@ def main() -> None:
     print(f"{len(drawn.frame)} rows by {drawn.words}; wrote {output}")
     for note in drawn.notes:
         print(note)
+
+
+def _check_method() -> None:
+    """Raise ``ValueError`` if an option of chains is told, and no chain is."""
+    for flag in (SPACE, STEP_SIZE, TEMPERATURE, NUM_CHAINS, NUM_STEPS, THIN):
+        if METHOD.value in ("auto", "snis") and flag.present:
+            raise ValueError(
+                f"--{flag.name}: expected --method=ula, mala or hmc, got {METHOD.value}"
+            )
 
 
 if __name__ == "__main__":

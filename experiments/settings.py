@@ -1,15 +1,18 @@
 """The flags of training, and the config and the table that they ask for."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 from experiments import cli, pixels, systems
 from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config, settings_by_group
+from mnar_ebm.data.datasets import labelled
 
 SYSTEM = flags.DEFINE_enum(
     "system",
@@ -134,37 +137,67 @@ def load_rows() -> Given:
         return _load_images()
     if PIXELS.present:
         raise ValueError(f"--pixels: expected it with --system=vae, got {SYSTEM.value}")
+    csv, classes = None, None
+    if SYSTEM.value == "jem":
+        return _load_classes()
     if DATA_PATH.value is None:
         table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
-        csv = data.from_table(table)
+        if DATASET.value in labelled.NAMES:
+            classes = functools.partial(labelled.load, DATASET.value, DATA_DIR.value)
     else:
         csv = data.read_csv(DATA_PATH.value, require_observed=True)
         if UNBIASED.value in csv.columns:
             csv, unbiased = data.split_marked(csv, UNBIASED.value)
             table = data.to_table(csv, dataset_name())
-            return Given(table, csv, table, data.to_table(unbiased, "unbiased"))
+            return Given(table, table, csv, data.to_table(unbiased, "unbiased"))
         table = data.to_table(csv, dataset_name())
     if UNBIASED.value is None:
-        return Given(table, csv, table)
+        return Given(table, table, csv, classes=classes)
     share = _share(UNBIASED.value)
     if share is None:
-        return Given(table, csv, table, _load_unbiased(UNBIASED.value, table))
+        return Given(table, table, csv, _load_unbiased(UNBIASED.value, table))
     selected, unbiased, whole = data.follow_up(table, share, flags.FLAGS.seed)
-    return Given(selected, data.from_table(whole), whole, unbiased)
+    return Given(selected, whole, None, unbiased)
+
+
+def _load_classes() -> Given:
+    """Return the images of a named set that are trained on, and how to read the others.
+
+    Raises:
+        ValueError: rows are from a file, which has no classes, or the set has none.
+    """
+    if DATA_PATH.value is not None:
+        known = ", ".join(labelled.NAMES)
+        raise ValueError(f"--data_path: expected a --dataset with classes, one of {known}")
+    parts = labelled.load(DATASET.value, DATA_DIR.value)
+    names = labelled.columns(parts.train.x.shape[1])
+    table = data.make_table(DATASET.value, names, parts.train.x)
+    other = {"mnist": "fashion_mnist", "fashion_mnist": "mnist"}.get(DATASET.value)
+
+    def others() -> dict[str, np.ndarray]:
+        if other is None or not pathlib.Path(str(DATA_DIR.value), other).is_dir():
+            return {}
+        return {other: labelled.load(other, DATA_DIR.value).test.x}
+
+    return Given(table, table, classes=lambda: parts, others=others)
 
 
 def _load_images() -> Given:
-    """Return images, and their classes if they are a named set that has some."""
+    """Return images from 0 to 1, of a named set with the others and classes, or with gaps."""
     if UNBIASED.value is not None:
         raise ValueError("--unbiased: expected none with --system=vae; --system=tilted takes it")
+    if DATA_PATH.value is None and DATASET.value in labelled.NAMES:
+        parts = pixels.of_parts(labelled.load(DATASET.value, DATA_DIR.value), PIXELS.value)
+        names = labelled.columns(parts.train.x.shape[1])
+        table = data.make_table(DATASET.value, names, parts.train.x)
+        return Given(table, table, classes=lambda: parts)
     if DATA_PATH.value is None:
         table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
-        classes = data.labels(DATASET.value, DATA_DIR.value)
     else:
         csv = data.read_csv(DATA_PATH.value, require_observed=True)
-        table, classes = data.to_table(csv, dataset_name()), None
-    table = pixels.prepare(table, PIXELS.value)
-    return Given(table, None, table, labels=classes)
+        table = data.to_table(csv, dataset_name())
+    table = pixels.of_table(table, PIXELS.value)
+    return Given(table, table)
 
 
 def _share(text: str) -> float | None:

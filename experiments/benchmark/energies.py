@@ -1,6 +1,7 @@
 """Every objective on every density of the plane: KL(truth, model) by quadrature, and a figure.
 
 python -m experiments.benchmark.energies --workdir=FOLDER --figure=FILE.png
+python -m experiments.benchmark.energies --task=images --workdir=FOLDER --data_dir=FOLDER
 
 One network of 2 x 128 units on the reference N(0, 2.5² I), energy within 50 nats of 0, is fitted to
 50,000 rows by each objective with the same rate and batch, and a number of steps that takes about
@@ -21,8 +22,8 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from absl import flags  # noqa: E402
 
-from experiments import cli, markdown  # noqa: E402
-from experiments.benchmark import runner  # noqa: E402
+from experiments import cli, markdown, settings  # noqa: E402
+from experiments.benchmark import energies_images, runner  # noqa: E402
 from mnar_ebm import _checks  # noqa: E402
 from mnar_ebm.data.datasets import planar  # noqa: E402
 from mnar_ebm.data.datasets.planar import PLANAR  # noqa: E402
@@ -44,6 +45,10 @@ NUM_STEPS = {
 }
 """Of each objective, about as long each."""
 
+TASK = flags.DEFINE_enum("task", "plane", ["plane", "images"], "Densities of the plane, or images.")
+RUNS = flags.DEFINE_string("runs", "runs/energies", "Folder of the fits of images.")
+PICTURES = flags.DEFINE_string("pictures", "docs/figures", "Folder of the figures of images.")
+ONLY_TABLE = flags.DEFINE_bool("only_table", False, "Of images: the tables of what is done.")
 NUM_SEEDS = flags.DEFINE_integer("num_seeds", 1, "Seeds, from 0.", lower_bound=1)
 NUM_ROWS = flags.DEFINE_integer("num_rows", 50_000, "Rows to train on.", lower_bound=300)
 HIDDEN = flags.DEFINE_integer("hidden_dim", 128, "Units of a hidden layer.", lower_bound=1)
@@ -53,6 +58,7 @@ WORKDIR = flags.DEFINE_string("workdir", "runs/energies", "Folder of the records
 SURFACES = flags.DEFINE_string("surfaces", "runs/energies", "Folder of what the figure shows.")
 FIGURE = flags.DEFINE_string("figure", None, "File for the figure; none: it is not drawn.")
 README = flags.DEFINE_string("readme", None, "Markdown file to put the table into.")
+flags.declare_key_flag("data_dir")
 
 BEGIN = "<!-- energies: python -m experiments.benchmark.energies -->"
 END = "<!-- end of energies -->"
@@ -66,6 +72,8 @@ WANTED = 0.02
 
 def main() -> None:
     """Fit what is not yet fitted, then make the table and the figure."""
+    if TASK.value == "images":
+        return main_of_images()
     for objective in OBJECTIVES.value:
         _checks.check_choice("objectives", objective, NUM_STEPS)
     workdir = pathlib.Path(WORKDIR.value)
@@ -90,6 +98,24 @@ def main() -> None:
         markdown.replace_between(pathlib.Path(README.value), BEGIN, END, text)
     if FIGURE.value is not None:
         draw(pathlib.Path(FIGURE.value), done)
+
+
+def main_of_images() -> None:
+    """Do what is not yet done with images, then make the tables."""
+    workdir = pathlib.Path(WORKDIR.value)
+    cli.check_writable(workdir)
+    folders = pathlib.Path(RUNS.value), pathlib.Path(PICTURES.value)
+    bench = energies_images.Bench(settings.DATA_DIR.value, *folders)
+    jobs = energies_images.make_jobs(bench, range(NUM_SEEDS.value))
+    path = workdir / "energies_images.jsonl"
+    if not ONLY_TABLE.value:
+        runner.run_all(jobs, path)
+    done = runner.done(path)
+    text = energies_images.make_text([done[job.name] for job in jobs if job.name in done])
+    print(text)
+    if README.value is not None:
+        ends = energies_images.BEGIN, energies_images.END
+        markdown.replace_between(pathlib.Path(README.value), *ends, text)
 
 
 def name_of(name: str, objective: str, seed: int) -> str:

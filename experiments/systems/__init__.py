@@ -7,6 +7,7 @@ in ``SYSTEMS``, with the settings whose flags it has.
 import importlib
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 from experiments.given import Given
 from mnar_ebm import data
 from mnar_ebm.config import Config
-from mnar_ebm.recipes import ising, points, rbm, vae
+from mnar_ebm.recipes import ising, jem, points, rbm, vae
 from mnar_ebm.training import saved
 
 SYSTEMS: dict[str, Any] = {
@@ -23,12 +24,17 @@ SYSTEMS: dict[str, Any] = {
     "rbm": rbm.Config,
     "ising": ising.Config,
     "ebm": points.Config,
+    "jem": jem.Config,
     "vae": Config,
 }
 """Settings of each system, by the name of its module here."""
 
 DEFAULTS: dict[str, dict[str, Any]] = {"vae": vae.DEFAULTS}
 """Settings that a system starts from where they are not the defaults of its class."""
+
+
+Read = Callable[[tuple[str, ...]], data.Csv]
+"""Reads the CSV file to complete, its columns in a model's order."""
 
 
 class Drawn(NamedTuple):
@@ -87,7 +93,7 @@ class System(Protocol):
     def sample(self, workdir: str, options: dict[str, Any]) -> Drawn:
         """Return rows of the model of a finished run."""
 
-    def impute(self, workdir: str, path: str, options: dict[str, Any]) -> Completed:
+    def impute(self, workdir: str, read: Read, options: dict[str, Any]) -> Completed:
         """Return the rows of a CSV file, completed by the model of a finished run."""
 
 

@@ -4,25 +4,17 @@ import pathlib
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
-from experiments import report
+from experiments import judge, report
 from experiments.given import Given
-from experiments.systems import Completed, Drawn, ebm_figures, shared
-from mnar_ebm import data
+from experiments.systems import Completed, Drawn, Read, ebm_figures, shared
 from mnar_ebm.recipes import points as recipe
-from mnar_ebm.recipes.points import Config, FittedDensity
+from mnar_ebm.recipes.fitted import FittedDensity, table_facts
+from mnar_ebm.recipes.points import Config
 
 NUM_DRAWS = 100
 """Draws that a bracket starts from, and chains of the long-run check."""
-
-
-FEWEST_CANDIDATES = 0.01
-"""Share of the candidates below which chains that fill a gap are warned of."""
-
-MOST_DRIFT = 1.0
-"""Nats by which the mean energy of chains that have settled may move in their last steps."""
 
 UNDERSTOOD = {"sample": ("num_samples", "seed", "num_steps"), "impute": ("num_imputations", "seed")}
 """Options of the commands that a density has, too."""
@@ -36,7 +28,7 @@ def label(config: Config) -> str:
 def check(config: Config, given: Given) -> None:
     """Raise what training would raise of such arguments, before anything is written."""
     shared.check(recipe.SYSTEM, given)
-    recipe.table_facts(config, given.table)
+    table_facts(config, given.table)
 
 
 def train(config: Config, given: Given, workdir: pathlib.Path, **how: Any) -> FittedDensity:
@@ -53,20 +45,24 @@ def headline(record: dict[str, Any]) -> str:
 
 def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started: float) -> None:
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
-    _, rows = recipe.table_facts(fitted.config, given.table)
-    parts = shared.parts_of(fitted, rows)
+    _, rows = table_facts(fitted.config, given.table)
+    parts = shared.parts_of(fitted, fitted.as_fitted(rows))
     seed = fitted.config.seed
-    energies, draws = fitted.long_run(fitted.sample(NUM_DRAWS, seed).draws, seed)
+    reader = None
+    if given.classes is not None and fitted.config.network != "mlp":
+        reader = judge.make_judge(given.classes())
+    start = fitted.sample(NUM_DRAWS, seed).draws
+    settled, draws = shared.long_run(fitted, start, seed, reader)
     sides = fitted.bracket(draws, seed)
     found = {
         "rows": {name: len(part) for name, part in parts.items()},
         "log_likelihood": {name: _sides(fitted, part, sides) for name, part in parts.items()},
         "gaussian": {name: gaussian(parts["train"], part) for name, part in parts.items()},
-        "long_run": energies,
+        "long_run": settled,
         "energy_of_rows": {name: fitted.mean_energy(part) for name, part in parts.items()},
     }
     ebm_figures.draw_training(report.read_log(workdir), workdir / "training.png")
-    ebm_figures.draw_rows(fitted, parts["train"], np.asarray(draws), workdir / "draws.png")
+    ebm_figures.draw_rows(fitted, parts["train"], draws, workdir / "draws.png")
     metrics = shared.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
     _print_report(metrics, fitted, workdir)
 
@@ -96,14 +92,7 @@ def _print_report(metrics: dict[str, Any], fitted: FittedDensity, workdir: pathl
         low, high = (f"{one[s]:.2f} +- {one[f'{s}_error']:.2f}" for s in ("lower", "upper"))
         rows = f"{name.replace('_', '-')} ({metrics['rows'][name]} rows)"
         print(f"  {rows:24}{low} to {high}{metrics['gaussian'][name]:12.2f}")
-    told = ", ".join(f"{steps}: {energy:.2f}" for steps, energy in metrics["long_run"].items())
-    print(f"mean energy of draws after so many steps of MALA {told}")
-    *_, before, last = metrics["long_run"].values()
-    if abs(last - before) > MOST_DRIFT:
-        print(
-            "warning: their energy still moves, so that they are not yet draws of the model, and "
-            "what rests on them, the lower side of a likelihood, is no bound"
-        )
+    shared.print_long_run(metrics["long_run"])
     print(f"{metrics['wall_seconds']:.0f} seconds; run folder {workdir}")
 
 
@@ -114,35 +103,10 @@ def check_told(command: str, told: list[str]) -> None:
 
 def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     """Return rows in their own units, from a crowd of particles."""
-    fitted = recipe.load(workdir)
-    crowd = fitted.sample(options["num_samples"], options["seed"])
-    draws = fitted.settle(crowd.draws, options["num_steps"], options["seed"])
-    moved = fitted.mean_energy(draws) - fitted.mean_energy(crowd.draws)
-    frame = pd.DataFrame(fitted.original(draws), columns=list(fitted.facts.columns))
-    for name, scale in zip(frame, fitted.facts.standardiser.scale, strict=True):
-        frame[name] = [data.to_text(value, scale) for value in frame[name]]
-    notes = [] if bool(crowd.is_finished) else ["warning: the particles did not reach the model"]
-    if abs(moved) > MOST_DRIFT:
-        notes.append(
-            f"warning: their mean energy moved by {moved:.1f} nats in these steps, so that they "
-            "may not be draws of the model yet; --num_steps makes more"
-        )
-    words = (
-        f"sequential Monte Carlo, {int(crowd.num_temperatures)} temperatures, and "
-        f"{options['num_steps']} steps of MALA each"
-    )
-    return Drawn(frame, words, notes)
+    return shared.drawn_rows(recipe.load(workdir), options)
 
 
-def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
+def impute(workdir: str, read: Read, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file, completed by chains on what is missing of each."""
     fitted = recipe.load(workdir)
-    csv = data.align(data.read_csv(path), fitted.facts.columns)
-    mean, draws, shares = fitted.impute(csv.x, options["num_imputations"], options["seed"])
-    notes = []
-    if len(shares) and (share := np.median(shares)) < FEWEST_CANDIDATES:
-        notes.append(
-            f"warning: chains of half of the rows started at fewer than {share:.2%} of the "
-            "candidates; some modes may be missing"
-        )
-    return Completed(csv, mean, draws, fitted.facts.standardiser.scale, notes)
+    return shared.fill_rows(fitted, read(fitted.facts.columns), options)

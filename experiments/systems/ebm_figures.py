@@ -7,7 +7,10 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from experiments import figures  # its settings of matplotlib
-from mnar_ebm.recipes.points import FittedDensity
+from mnar_ebm.data.datasets.labelled import Labelled
+from mnar_ebm.recipes.fitted import FittedDensity
+from mnar_ebm.recipes.images import shape
+from mnar_ebm.types import Array
 
 _MAX_COLUMNS = 8
 
@@ -37,16 +40,13 @@ def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
     figures.save(figure, path)
 
 
-def draw_rows(
-    fitted: FittedDensity, rows: np.ndarray, draws: np.ndarray, path: pathlib.Path
-) -> None:
+def draw_rows(fitted: FittedDensity, rows: np.ndarray, draws: Array, path: pathlib.Path) -> None:
     """Draw rows and draws: as images if columns fill a square of 5 x 5 or more, else by column."""
     side = round(len(fitted.facts.columns) ** 0.5)
-    rows, draws = fitted.original(rows), fitted.original(draws)
-    if side >= 5 and side**2 == len(fitted.facts.columns):
+    rows, draws = fitted.original(rows), fitted.shown(draws)
+    if fitted.config.network != "mlp" or (side >= 5 and side**2 == len(fitted.facts.columns)):
         both = np.concatenate([rows[:16], draws[:32]])
-        style = {"cmap": "gray_r", "vmin": rows.min(), "vmax": rows.max()}
-        figures.draw_images(both, path, 8, style, ["rows", "", "model"])
+        _draw_images(both, path, ["rows", "", "model"])
         return
     shown = range(min(rows.shape[1], _MAX_COLUMNS))
     figure, axes = plt.subplots(
@@ -61,3 +61,23 @@ def draw_rows(
         axis.set_yticks([])
     axes[0, 0].legend()
     figures.save(figure, path)
+
+
+def draw_classes(rows: Labelled, draws: dict[int, np.ndarray], path: pathlib.Path) -> None:
+    """Draw eight images of each class and below them as many draws of it."""
+    images, labels = [], []
+    for one, drawn in draws.items():
+        images += [rows.x[rows.label == one][:8], drawn[:8]]
+        labels += [f"{one}", "drawn"]
+    _draw_images(np.concatenate(images), path, labels)
+
+
+def _draw_images(images: np.ndarray, path: pathlib.Path, labels: list[str]) -> None:
+    """Draw images, eight across, the brightest pixel of all in black, or colours as they are."""
+    *sides, colours = shape(images.shape[1])
+    if colours == 3:
+        images = (images - images.min()) / np.ptp(images)
+        figures.draw_images(images, path, 8, {}, labels, (*sides, colours))
+        return
+    style = {"cmap": "gray_r", "vmin": images.min(), "vmax": images.max()}
+    figures.draw_images(images, path, 8, style, labels, tuple(sides))

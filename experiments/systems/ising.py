@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import report
 from experiments.given import Given
-from experiments.systems import Completed, Drawn, lattice_figures, shared
+from experiments.systems import Completed, Drawn, Read, lattice_figures, shared
 from mnar_ebm import diagnostics
 from mnar_ebm.recipes import ising as recipe
 from mnar_ebm.recipes.ising import Config, FittedLattice
@@ -140,6 +140,6 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     return shared.drawn_bits(recipe.load(workdir), options, words, notes)
 
 
-def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
+def impute(workdir: str, read: Read, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a node is up, draws hold bits."""
-    return shared.impute_bits(recipe.load(workdir), path, options)
+    return shared.impute_bits(recipe.load(workdir), read, options)

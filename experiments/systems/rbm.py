@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments import report
 from experiments.given import Given
-from experiments.systems import Completed, Drawn, machine_figures, shared
+from experiments.systems import Completed, Drawn, Read, machine_figures, shared
 from mnar_ebm.recipes import rbm as recipe
 from mnar_ebm.recipes.rbm import Config, FittedMachine
 from mnar_ebm.recipes.units import table_facts
@@ -92,6 +92,6 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     return shared.drawn_bits(fitted, options, words, [shared.MAY_NOT_HAVE_CROSSED])
 
 
-def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
+def impute(workdir: str, read: Read, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a unit is on, draws hold bits."""
-    return shared.impute_bits(recipe.load(workdir), path, options)
+    return shared.impute_bits(recipe.load(workdir), read, options)

@@ -10,11 +10,14 @@ import pandas as pd
 
 from experiments import report
 from experiments.given import Given
-from experiments.systems import Completed, Drawn
+from experiments.judge import Judge
+from experiments.systems import Completed, Drawn, Read
 from mnar_ebm import data
 from mnar_ebm.files import replacing
 from mnar_ebm.recipes import units
+from mnar_ebm.recipes.fitted import FittedDensity
 from mnar_ebm.recipes.run import split_rows
+from mnar_ebm.types import Array
 
 OF_UNITS = {
     "sample": ("num_samples", "seed", "num_steps"),
@@ -25,6 +28,13 @@ OF_UNITS = {
 MAY_NOT_HAVE_CROSSED = (
     "note: chains that have not crossed draw too few of some modes; --num_steps makes more"
 )
+
+
+FEWEST_CANDIDATES = 0.01
+"""Share of the candidates below which chains that fill a gap are warned of."""
+
+MOST_DRIFT = 1.0
+"""Nats by which the mean energy of chains that have settled may move in their last steps."""
 
 
 def check(system: str, given: Given) -> None:
@@ -92,9 +102,9 @@ def drawn_bits(fitted: Any, options: dict[str, Any], words: str, notes: list[str
     return Drawn(pd.DataFrame(drawn.astype(int), columns=list(fitted.facts.columns)), words, notes)
 
 
-def impute_bits(fitted: Any, path: str, options: dict[str, Any]) -> Completed:
+def impute_bits(fitted: Any, read: Read, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a unit is on, draws hold bits."""
-    csv = data.align(data.read_csv(path), fitted.facts.columns)
+    csv = read(fitted.facts.columns)
     mean, draws = fitted.impute(csv.x, options["num_imputations"], options["seed"])
     notes = []
     if fitted.facts.cut is not None:
@@ -103,3 +113,62 @@ def impute_bits(fitted: Any, path: str, options: dict[str, Any]) -> Completed:
     return Completed(
         csv, np.where(is_observed, csv.x, mean), np.where(is_observed, csv.x, draws), 0.0, notes
     )
+
+
+def long_run(
+    fitted: FittedDensity, start: Array, seed: int, reader: Judge | None
+) -> tuple[dict[str, dict[str, float]], Array]:
+    """Return energy and KID of chains after so many steps, and where they end. [N, D]."""
+    found, draws = {}, start
+    for steps, draws in fitted.long_run(start, seed):
+        found[str(steps)] = {"energy": fitted.mean_energy(draws)}
+        if reader is not None:
+            found[str(steps)]["kid"] = reader.kernel_distance(fitted.shown(draws))
+    return found, draws
+
+
+def print_long_run(found: dict[str, dict[str, float]]) -> None:
+    """Print where chains were after so many steps, and warn if they had not settled."""
+    for name, words in {"energy": "mean energy", "kid": "KID"}.items():
+        told = ", ".join(f"{n}: {at[name]:.3g}" for n, at in found.items() if name in at)
+        if told:
+            print(f"{words} of draws after so many steps of MALA {told}")
+    *_, before, last = found.values()
+    if abs(last["energy"] - before["energy"]) > MOST_DRIFT:
+        print(
+            "warning: their energy still moves, so that they are not yet draws of the model, and "
+            "what rests on them, as the lower side of a likelihood, is no bound"
+        )
+
+
+def drawn_rows(fitted: FittedDensity, options: dict[str, Any]) -> Drawn:
+    """Return rows in their own units, from a crowd of particles."""
+    crowd = fitted.sample(options["num_samples"], options["seed"])
+    draws = fitted.settle(crowd.draws, options["num_steps"], options["seed"])
+    moved = fitted.mean_energy(draws) - fitted.mean_energy(crowd.draws)
+    frame = pd.DataFrame(fitted.shown(draws), columns=list(fitted.facts.columns))
+    for name, scale in zip(frame, fitted.facts.standardiser.scale, strict=True):
+        frame[name] = [data.to_text(value, scale) for value in frame[name]]
+    notes = [] if bool(crowd.is_finished) else ["warning: the particles did not reach the model"]
+    if abs(moved) > MOST_DRIFT:
+        notes.append(
+            f"warning: their mean energy moved by {moved:.1f} nats in these steps, so that they "
+            "may not be draws of the model yet; --num_steps makes more"
+        )
+    words = (
+        f"sequential Monte Carlo, {int(crowd.num_temperatures)} temperatures, and "
+        f"{options['num_steps']} steps of MALA each"
+    )
+    return Drawn(frame, words, notes)
+
+
+def fill_rows(fitted: FittedDensity, csv: data.Csv, options: dict[str, Any]) -> Completed:
+    """Return the rows of a CSV file, completed by chains on what is missing of each."""
+    mean, draws, shares = fitted.impute(csv.x, options["num_imputations"], options["seed"])
+    notes = []
+    if len(shares) and (share := np.median(shares)) < FEWEST_CANDIDATES:
+        notes.append(
+            f"warning: chains of half of the rows started at fewer than {share:.2%} of the "
+            "candidates; some modes may be missing"
+        )
+    return Completed(csv, mean, draws, fitted.facts.standardiser.scale, notes)

@@ -10,7 +10,7 @@ import pandas as pd
 import mnar_ebm
 from experiments import report
 from experiments.given import Given
-from experiments.systems import Completed, Drawn
+from experiments.systems import Completed, Drawn, Read
 from mnar_ebm import Config, data
 from mnar_ebm import inference as sampling
 from mnar_ebm.tilted import FittedModel, TiltReport
@@ -47,7 +47,9 @@ def evaluate(
 
 
 def check_told(command: str, told: list[str]) -> None:
-    """Every option is of a tilted table."""
+    """Raise ``ValueError`` for an option that is of a classifier alone."""
+    if "label" in told:
+        raise ValueError("--label: expected none for a run of 'tilted', which has no classes")
 
 
 def sample(workdir: str, options: dict[str, Any]) -> Drawn:
@@ -57,6 +59,7 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
         ValueError: chains diverged, or never moved, and ``force`` is off.
     """
     fitted, options = mnar_ebm.load(workdir), dict(options)
+    del options["label"]
     force = options.pop("force")
     drawn = fitted.sample(options.pop("num_samples"), **options)
     _check_draws(drawn, force)
@@ -93,12 +96,12 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.3f}"
 
 
-def impute(workdir: str, path: str, options: dict[str, Any]) -> Completed:
+def impute(workdir: str, read: Read, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file, completed from the posterior of their gaps."""
     fitted = mnar_ebm.load(workdir)
     if options["gaps_at_random"]:
         fitted = fitted.without_mechanism()
-    csv = data.align(data.read_csv(path), fitted.facts.columns)
+    csv = read(fitted.facts.columns)
     several = options["num_imputations"] > 1
     imputed = fitted.impute(
         csv.x,

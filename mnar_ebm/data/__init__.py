@@ -9,8 +9,6 @@ import functools
 import os
 from collections.abc import Callable
 
-import numpy as np
-
 from mnar_ebm import _checks, moved
 from mnar_ebm.data.atoms import Atoms, find_atoms
 from mnar_ebm.data.csv_files import (
@@ -24,7 +22,7 @@ from mnar_ebm.data.csv_files import (
     to_text,
     write_completed,
 )
-from mnar_ebm.data.datasets import embedded, spins, toys
+from mnar_ebm.data.datasets import embedded, labelled, spins, toys
 from mnar_ebm.data.masks import MASKS, hide, mask_above_mean
 from mnar_ebm.data.table import (
     Standardiser,
@@ -46,7 +44,6 @@ __all__ = [
     "follow_up",
     "from_table",
     "hide",
-    "labels",
     "load",
     "long_table",
     "make_table",
@@ -65,7 +62,7 @@ SIMULATED: dict[str, Callable[[int], Table]] = {
 }
 """Of sets that are drawn, what draws them from a seed."""
 
-ON_DISK = ("banknote", "breast", "concrete", "fashion_mnist", "mnist", "red")
+ON_DISK = ("banknote", "breast", "cifar10", "concrete", "fashion_mnist", "mnist", "red")
 
 
 def names() -> tuple[str, ...]:
@@ -91,28 +88,12 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 
         return SIMULATED[name](seed)
     if data_dir is None:
         raise ValueError(f"{name}: expected a folder of source files, got none; pass --data_dir")
+    if name == "cifar10":
+        x = labelled.load(name, data_dir).train.x
+        return benchmark_table(name, labelled.columns(x.shape[1]), x)
     from mnar_ebm.data.datasets import builders  # imports TFDS
 
     return builders.load(name, data_dir)
-
-
-def labels(name: str, data_dir: str | os.PathLike[str] | None = None) -> np.ndarray | None:
-    """Return the classes of the rows of a named set of images, ``None`` of other sets. [N].
-
-    Args:
-        name: one of :func:`names`.
-        data_dir: the folder of source files, for the sets that scikit-learn does not carry.
-
-    Raises:
-        ValueError: a source file is missing.
-    """
-    if name == "digits":
-        return embedded.labels()
-    if name not in ("mnist", "fashion_mnist") or data_dir is None:
-        return None
-    from mnar_ebm.data.datasets import builders  # imports TFDS
-
-    return builders.load_images(name, data_dir, "train")[1]
 
 
 __getattr__ = functools.partial(moved.find, __name__)

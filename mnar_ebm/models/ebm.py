@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm import _checks
-from mnar_ebm.nets.energy import Energy
+from mnar_ebm.nets.convolution import NETWORKS
+from mnar_ebm.nets.energy import Energy, bounded
 from mnar_ebm.programs import once
 from mnar_ebm.types import Array, Key, PyTree
 
@@ -125,32 +126,83 @@ def make_ebm(
     return EBM(init, energy, reference.log_prob, reference.sample)
 
 
+class Network(NamedTuple):
+    """A network of one example: an energy, or the logits of classes.
+
+    Attributes:
+        init: ``(key) -> params``.
+        apply: ``(params, x [...]) -> [O]``.
+    """
+
+    init: Callable[[Key], PyTree]
+    apply: Callable[[PyTree, Array], Array]
+
+
+@once
+def image_network(
+    kind: str,
+    shape: tuple[int, int, int],
+    channels: tuple[int, ...],
+    num_outputs: int = 1,
+    is_normalised: bool = False,
+) -> Network:
+    """Return a convolutional network of rows of pixels [H W C], row by row of an image.
+
+    Args:
+        kind: ``plain`` or ``residual``.
+        shape: H, W and C of an image.
+        channels: of each convolution, or of each block.
+        num_outputs: O.
+        is_normalised: whether kernels have spectral norm at most 1.
+
+    Raises:
+        ValueError: the kind is unknown.
+    """
+    _checks.check_choice("network", kind, NETWORKS)
+    network = NETWORKS[kind](num_outputs, channels, is_normalised)
+
+    def apply(params: PyTree, x: Array) -> Array:
+        return cast(Array, network.apply(params, x.reshape(shape)))
+
+    return Network(lambda key: network.init(key, jnp.zeros(shape)), apply)
+
+
+@once
+def network_ebm(network: Network, reference: Reference, bound: float = jnp.inf) -> EBM:
+    """Return the model of rows whose energy is b tanh(f/b), f a network's one output.
+
+    Args:
+        network: f.
+        reference: of rows.
+        bound: b, in nats; infinite: E = f.
+    """
+
+    def energy(params: PyTree, x: Array) -> Array:
+        return bounded(network.apply(params, x)[0], bound)
+
+    return EBM(network.init, energy, reference.log_prob, reference.sample)
+
+
 def energy_of_logits(logits: Array) -> Array:
     """Return E(x) = -log sum_y exp(f_y(x)). [..., Y] -> [...]."""
     return -jax.nn.logsumexp(logits, axis=-1)
 
 
 @once
-def classifier_ebm(
-    init: Callable[[Key], PyTree],
-    logits: Callable[[PyTree, Array], Array],
-    reference: Reference,
-    label: int | None = None,
-) -> EBM:
+def classifier_ebm(classifier: Network, reference: Reference, label: int | None = None) -> EBM:
     """Return the density of a classifier's inputs, of all classes or of one.
 
     Args:
-        init: ``(key) -> params`` of the classifier.
-        logits: ``(params, x [...]) -> f [Y]``.
+        classifier: its logits f [Y].
         reference: of inputs.
         label: the class whose density p(x|y) it is; ``None``: p(x).
     """
 
     def energy(params: PyTree, x: Array) -> Array:
-        found = logits(params, x)
+        found = classifier.apply(params, x)
         return energy_of_logits(found) if label is None else -found[label]
 
-    return EBM(init, energy, reference.log_prob, reference.sample)
+    return EBM(classifier.init, energy, reference.log_prob, reference.sample)
 
 
 def init_params(key: Key, ebm: EBM) -> EBMParams:

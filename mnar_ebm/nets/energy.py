@@ -16,8 +16,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from mnar_ebm.nets.convolution import NETWORKS, image_shape
 from mnar_ebm.nets.mlp import MLP
 from mnar_ebm.types import Array
+
+
+def bounded(raw: Array, bound: float) -> Array:
+    """Return b tanh(f/b), which is f for an infinite b."""
+    return raw if bound == jnp.inf else bound * jnp.tanh(raw / bound)
 
 
 class Energy(nn.Module):
@@ -36,7 +42,30 @@ class Energy(nn.Module):
         """Map ``[..., I]`` to energies ``[...]``, in nats."""
         widths = (self.hidden_dim, self.hidden_dim, 1)
         raw = MLP(widths, activation="silu", zero_last=True)(inputs)[..., 0]
-        return self.bound * jnp.tanh(raw / self.bound)
+        return bounded(raw, self.bound)
+
+
+class ImageEnergy(nn.Module):
+    """E(x) = b tanh(f(x)/b) of the pixels of square images, f convolutional and 0 at first.
+
+    Attributes:
+        kind: of the network, one of ``convolution.NETWORKS``.
+        channels: of each convolution, or of each block.
+        is_normalised: whether kernels have spectral norm at most 1.
+        bound: b, in nats.
+    """
+
+    kind: str
+    channels: tuple[int, ...]
+    is_normalised: bool
+    bound: float
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """Map rows of pixels ``[..., D]`` to energies ``[...]``, in nats."""
+        image = inputs.reshape(*inputs.shape[:-1], *image_shape(inputs.shape[-1]))
+        network = NETWORKS[self.kind](1, self.channels, self.is_normalised)
+        return bounded(network(image)[..., 0], self.bound)
 
 
 class AdditiveEnergy(nn.Module):
@@ -61,7 +90,7 @@ class AdditiveEnergy(nn.Module):
         heights = self.param("kernel_out", nn.initializers.zeros_init(), shape)
         steps = nn.tanh(inputs[..., None] * slopes + offsets)
         raw = (steps * heights).sum(axis=(-2, -1))
-        return self.bound * jnp.tanh(raw / self.bound)
+        return bounded(raw, self.bound)
 
 
 class ClusterEnergy(nn.Module):
@@ -89,4 +118,4 @@ class ClusterEnergy(nn.Module):
         squares = ((inputs[..., None, :] - means) ** 2 * precisions).sum(axis=-1)
         log_joint = log_shares + 0.5 * (jnp.log(precisions).sum(axis=-1) - squares)
         raw = -jax.nn.logsumexp(jax.nn.log_softmax(log_joint) + ratios, axis=-1)
-        return self.bound * jnp.tanh(raw / self.bound)
+        return bounded(raw, self.bound)

@@ -70,26 +70,29 @@ def contrast(energy_fn: Callable[[Array], Array], data: Array, negative: Array) 
 def jem(
     logits_fn: Callable[[Array], Array],
     data: Array,
-    label: Array,
     negative: Array,
+    known: Array,
+    label: Array,
     weight: float = 1.0,
 ) -> Array:
     """Return the loss of a classifier that is a density too: -log p(y|x), and the gap of log p(x).
 
         p(y|x) = softmax_y f(x),      E(x) = -log sum_y exp(f_y(x))
 
+    The examples of the two terms may be others, so that few labels go with many rows.
+
     Args:
         logits_fn: f, of one position. [Y]
-        data: an example. [...]
-        label: its class; negative if it is not known, which leaves the density. []
+        data: an example of the density. [...]
         negative: where a chain of p(x) stands. [...]
+        known: an example whose class is known. [...]
+        label: its class. []
         weight: of the gap.
 
     Returns:
         The loss. []
     """
-    logits = logits_fn(data)
-    cross_entropy = jax.nn.logsumexp(logits) - logits[jnp.maximum(label, 0)]
-    is_labelled = label >= 0
+    logits = logits_fn(known)
+    cross_entropy = jax.nn.logsumexp(logits) - logits[label]
     gap = contrast(lambda x: -jax.nn.logsumexp(logits_fn(x)), data, negative)
-    return jnp.where(is_labelled, cross_entropy, 0.0) + weight * gap
+    return cross_entropy + weight * gap

@@ -32,7 +32,7 @@ from mnar_ebm.objectives.contrastive import contrast, nce_loss
 from mnar_ebm.objectives.score import score_denoising, score_exact, score_sliced
 from mnar_ebm.objectives.transport import Pairs, energy_matching, pair
 from mnar_ebm.programs import once
-from mnar_ebm.recipes import negatives
+from mnar_ebm.recipes import negatives, noise
 from mnar_ebm.recipes.negatives import ChainSettings, Memory
 from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp
 from mnar_ebm.training import Loop, NonFiniteLossError, Pace, Stage, Verdict, run_stages, verdict
@@ -75,6 +75,8 @@ class Settings(NamedTuple):
         line_weight: of the lines beside the gap, after that.
         judge: what held-out rows say where a gap is minimised: their ``likelihood``, or their
             ``score``, which does not see the weights of modes that are apart.
+        data_noise: standard deviation of what is added to rows, anew at each step: the density is
+            that of noisy rows then. ``score_denoising`` has its own.
     """
 
     chains: ChainSettings = ChainSettings()
@@ -87,6 +89,7 @@ class Settings(NamedTuple):
     warm_up: float = 0.5
     line_weight: float = 0.1
     judge: str = "likelihood"
+    data_noise: float = 0.0
 
 
 @once
@@ -109,6 +112,13 @@ def make_stages(name: str, ebm: EBM, settings: Settings, pace: Pace) -> tuple[St
         ValueError: the name is unknown, or a setting may not be as it is.
     """
     _check(name, settings)
+    stages = _clean_stages(name, ebm, settings, pace)
+    if not settings.data_noise or name == "score_denoising":
+        return stages
+    return tuple(noise.noisy(stage, settings.data_noise, _blur) for stage in stages)
+
+
+def _clean_stages(name: str, ebm: EBM, settings: Settings, pace: Pace) -> tuple[Stage, ...]:
     if name in ("cd", "pcd"):
         return (_chain_stage(name, ebm, settings, pace),)
     if name == "energy_matching":
@@ -125,13 +135,20 @@ def make_stages(name: str, ebm: EBM, settings: Settings, pace: Pace) -> tuple[St
     return (_own_stage(name, ebm, loss, pace),)
 
 
+def _blur(key: Key, sigma: float, batch: Any) -> Any:
+    """Return rows with noise, or pairs whose rows of data have it."""
+    if isinstance(batch, Pairs):
+        return batch._replace(data=noise.add(key, sigma, batch.data))
+    return noise.add(key, sigma, batch)
+
+
 def noise_loss(ebm: EBM, noise_ratio: int, key: Key, params: EBMParams, batch: Array) -> Array:
     """Return the loss of rows [B, ...] against ν draws of the reference each. []."""
     num_rows = batch.shape[0]
-    noise = jax.vmap(ebm.sample_reference)(jax.random.split(key, num_rows * noise_ratio))
+    drawn = jax.vmap(ebm.sample_reference)(jax.random.split(key, num_rows * noise_ratio))
     log_ratio = jax.vmap(lambda x: -ebm.energy(params.energy, x) - params.log_z)
     weights = jnp.full(num_rows, 1.0 / num_rows)
-    return nce_loss(log_ratio(batch), weights, log_ratio(noise), noise_ratio)
+    return nce_loss(log_ratio(batch), weights, log_ratio(drawn), noise_ratio)
 
 
 def score_loss(
@@ -309,3 +326,4 @@ def _check(name: str, settings: Settings) -> None:
     _checks.check_positive("temperature", settings.temperature)
     _checks.check_between("warm_up", settings.warm_up, 0.0, 1.0)
     _checks.check_at_least("line_weight", settings.line_weight, 0.0)
+    _checks.check_at_least("data_noise", settings.data_noise, 0.0)

@@ -1,232 +1,63 @@
-"""An energy-based model of a table's rows, as points: settings, training, and what is made of it.
-
-Columns are brought to mean 0 and sd 1; numbers that are whole are spread by uniform noise first, so
-that they have a density. What is fitted is the density of rows in these units.
-"""
+"""An energy-based model of a table's rows, as points or as images: settings and training."""
 
 import dataclasses
-import functools
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from mnar_ebm import _checks
 from mnar_ebm._settings import setting
-from mnar_ebm.data.table import Standardiser, Table
+from mnar_ebm.data.table import Table
 from mnar_ebm.models import ebm as models
 from mnar_ebm.models.ebm import EBM, EBMParams
-from mnar_ebm.recipes import density, ebm, negatives, run
-from mnar_ebm.recipes.negatives import ChainSettings
-from mnar_ebm.recipes.run import About, How, RunConfig
-from mnar_ebm.samplers.smc import SMCEstimate
+from mnar_ebm.recipes import ebm, run
+from mnar_ebm.recipes.fitted import DensityConfig, Facts, FittedDensity, table_facts
+from mnar_ebm.recipes.run import About, How
 from mnar_ebm.training import pad_rows, run_folder
 from mnar_ebm.training.run_folder import Record
-from mnar_ebm.types import Array
 
 SYSTEM = "ebm"
 
 FEW_COLUMNS = 4
 """Most columns for which draws of the reference tell log Z well enough to judge by."""
 
-NUM_MEAN_DRAWS = 100
-"""Least number of draws whose mean fills a gap."""
-
-NUM_PARTICLES, MOVES, STEP_SIZE = 1000, 30, 0.01
-"""Particles that draws are taken from, steps of MALA at each temperature, and their size."""
-
-
-LONG_RUN = (100, 1000, 10_000)
-"""Steps after which chains are looked at."""
-
 
 @dataclasses.dataclass(frozen=True)
-class Config(RunConfig):
+class Config(DensityConfig):
     """Settings of an energy and of its training."""
 
     objective: str = setting("pcd", "What is minimised.", choices=ebm.OBJECTIVES)
     energy_dim: int = setting(128, "Units in each of the energy's two hidden layers.", at_least=1)
     energy_bound: float = setting(200.0, "Largest absolute energy, in nats.", is_positive=True)
-    reference_scale: float = setting(
-        1.5, "Standard deviation of the reference, in those of the columns.", is_positive=True
-    )
-    jitter: float = setting(
-        0.0,
-        "Width of uniform noise added to values, in their own units: 1 for whole numbers, so that "
-        "they have a density.",
-        at_least=0,
-    )
-    num_chains: int = setting(1000, "Chains that pcd and energy_matching carry along.", at_least=1)
-    num_chain_steps: int = setting(10, "MALA steps of a chain in a step.", at_least=1)
     noise_ratio: int = setting(4, "Draws of the reference for each row, of nce.", at_least=1)
     noise: float = setting(
         0.3, "Standard deviation of the noise of score_denoising.", is_positive=True
-    )
-    average_decay: float = setting(
-        0.99, "Decay of the running mean of parameters that is kept; 0: none.", between=(0, 0.9999)
     )
 
     @property
     def settings(self) -> ebm.Settings:
         """What the objectives read."""
-        chains = ChainSettings("mala", self.num_chains, self.num_chain_steps)
-        return ebm.Settings(chains=chains, noise_ratio=self.noise_ratio, noise=(self.noise,))
-
-
-class Facts(NamedTuple):
-    """What a density must know of the table that it is fitted to.
-
-    Attributes:
-        columns: the D names.
-        standardiser: the map to standard units.
-        lowest: least value of each column. [D]
-        highest: largest. [D]
-    """
-
-    columns: tuple[str, ...]
-    standardiser: Standardiser
-    lowest: tuple[float, ...]
-    highest: tuple[float, ...]
-
-    def to_json(self) -> Record:
-        """Return plain lists."""
-        return self._asdict() | {"standardiser": self.standardiser.to_json()}
-
-    @classmethod
-    def from_json(cls, fields: Record) -> "Facts":
-        """Return the facts that ``to_json`` described."""
-        standardiser = Standardiser.from_json(fields["standardiser"])
-        ends = (tuple(fields[name]) for name in ("lowest", "highest"))
-        return cls(tuple(fields["columns"]), standardiser, *ends)
-
-
-class FittedDensity(NamedTuple):
-    """A trained density, and what it knows of its table."""
-
-    config: Config
-    facts: Facts
-    params: EBMParams
+        return ebm.Settings(
+            chains=self.chains,
+            noise_ratio=self.noise_ratio,
+            noise=(self.noise,),
+            data_noise=self.data_noise,
+        )
 
     @property
-    def ebm(self) -> EBM:
-        """The functions of the model."""
-        return make_model(self.config, len(self.facts.columns))
-
-    def standardise(self, x: np.ndarray) -> np.ndarray:
-        """Return rows in standard units, NaN in their gaps. [N, D]."""
-        x = _checks.check_table("x", x, len(self.facts.columns), self.facts.columns)
-        return self.facts.standardiser.apply(x).astype(np.float32)
-
-    def original(self, standard: Array | np.ndarray) -> np.ndarray:
-        """Return rows in their own units; without the jitter, that is as whole numbers. [N, D]."""
-        x = self.facts.standardiser.invert(np.asarray(standard, np.float64))
-        if self.config.jitter == 0:
-            return x
-        whole = np.round(x / self.config.jitter) * self.config.jitter
-        return np.clip(whole, self.facts.lowest, self.facts.highest)
-
-    def sample(self, num_samples: int, seed: int = 0) -> SMCEstimate:
-        """Return draws in standard units, of a crowd of 1000 particles or more.
-
-        Args:
-            num_samples: N.
-            seed: of the particles.
-        """
-        key_particles, key_choice = jax.random.split(jax.random.key(seed))
-        num_particles = max(num_samples, NUM_PARTICLES)
-        sizes = num_particles, STEP_SIZE, MOVES
-        crowd = density.sample(key_particles, self.ebm, self.params, *sizes)
-        chosen = jax.random.permutation(key_choice, num_particles)[:num_samples]
-        return crowd._replace(draws=crowd.draws[chosen])
-
-    def bracket(self, draws: Array, seed: int = 0, num_temperatures: int = 200) -> density.Bracket:
-        """Return log Z from below and, as far as the draws are the model's, from above."""
-        key = jax.random.key(seed)
-        sizes = num_temperatures, STEP_SIZE, MOVES
-        return density.bracket(key, self.ebm, self.params, draws, *sizes)
-
-    def mean_log_unnormalised(self, standard: np.ndarray) -> float:
-        """Return the mean of log p + log Z of rows in standard units."""
-        each = functools.partial(models.log_unnormalised, self.ebm, self.params)
-        return float(jax.lax.map(each, jnp.asarray(standard), batch_size=256).mean())
-
-    def mean_energy(self, standard: np.ndarray | Array) -> float:
-        """Return the mean energy of rows in standard units, in nats."""
-        each = functools.partial(self.ebm.energy, self.params.energy)
-        return float(jax.lax.map(each, jnp.asarray(standard), batch_size=256).mean())
-
-    def settle(self, draws: Array, num_steps: int, seed: int = 0) -> Array:
-        """Return chains from draws in standard units, after steps of MALA. [N, D] -> [N, D]."""
-        chains = ChainSettings("mala", len(draws), num_steps)
-        size = jnp.asarray(STEP_SIZE)
-        return _advance(jax.random.key(seed), self.ebm, self.params, draws, size, chains)[0]
-
-    def long_run(self, draws: Array, seed: int = 0) -> tuple[dict[str, float], Array]:
-        """Return the mean energy of chains from draws by their steps, and where they end. [N, D].
-
-        What drifts for ever is no density of the data, but one that short chains do not reach.
-        """
-        found, done = {"0": self.mean_energy(draws)}, 0
-        for number, steps in enumerate(LONG_RUN):
-            draws, done = self.settle(draws, steps - done, seed + number), steps
-            found[str(steps)] = self.mean_energy(draws)
-        return found, draws
-
-    def impute(
-        self, x: np.ndarray, num_imputations: int, seed: int = 0
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return rows whose gaps are filled by chains on what is missing of each (``density``).
-
-        Args:
-            x: rows in their own units, NaN where missing. [N, D]
-            num_imputations: M.
-            seed: of the chains.
-
-        Returns:
-            The mean of 100 draws at least, [N, D], and M draws of the rows, [M, N, D], observed
-            cells as they came; and of the n rows with gaps the share of candidates that their
-            chains effectively started from, [n].
-        """
-        standard, is_observed = self.standardise(x), ~np.isnan(x)
-        num_draws = max(num_imputations, NUM_MEAN_DRAWS)
-        with_gaps = np.flatnonzero(~is_observed.all(axis=1))
-        keys = jax.random.split(jax.random.key(seed), len(x))
-        draws, shares = np.repeat(np.asarray(x, float)[None], num_draws, axis=0), []
-        fill = functools.partial(density.inpaint, num_draws=num_draws)
-        for row in with_gaps:
-            given = jnp.nan_to_num(standard[row])
-            found = fill(keys[row], self.ebm, self.params, given, is_observed[row])
-            draws[:, row] = np.where(is_observed[row], x[row], self.original(found.draws))
-            shares.append(float(found.ess_share))
-        return draws.mean(axis=0), draws[:num_imputations], np.array(shares)
-
-
-_advance = jax.jit(negatives.advance, static_argnums=(1, 5))
+    def fitted_noise(self) -> float:
+        """Standard deviation of the noise in the rows whose density is fitted."""
+        return self.noise if self.objective == "score_denoising" else self.data_noise
 
 
 def make_model(config: Config, num_features: int) -> EBM:
     """Return the functions of the model of so many columns."""
     reference = models.normal_reference((num_features,), config.reference_scale)
-    return models.make_ebm(num_features, reference, config.energy_dim, config.energy_bound)
-
-
-def table_facts(config: Config, table: Table) -> tuple[Facts, np.ndarray]:
-    """Return the facts of a table, and its rows in standard units. [N, D].
-
-    Raises:
-        ValueError: the table has gaps, or discrete columns.
-    """
-    x = run.complete_rows(table)
-    if table.blocks:
-        raise ValueError(f"{table.name}: expected numeric columns, got encoded levels")
-    noise = np.random.default_rng((config.seed, len(x))).uniform(-0.5, 0.5, x.shape)
-    spread = x + config.jitter * noise
-    standardiser = Standardiser.fit(spread, np.ones(x.shape, bool))
-    ends = (tuple(map(float, end)) for end in (x.min(axis=0), x.max(axis=0)))
-    rows = standardiser.apply(spread).astype(np.float32)
-    return Facts(table.columns, standardiser, *ends), rows
+    if config.network == "mlp":
+        return models.make_ebm(num_features, reference, config.energy_dim, config.energy_bound)
+    network = config.images.network(config.network, num_features)
+    return models.network_ebm(network, reference, config.energy_bound)
 
 
 def train(
@@ -267,7 +98,7 @@ def train(
         How(workdir, **how),
         ema_decay=config.average_decay,
     )
-    return FittedDensity(config, facts, params)
+    return FittedDensity(config, facts, params, model)
 
 
 def _start(config: Config, facts: Facts) -> EBMParams:
@@ -286,4 +117,5 @@ def load(workdir: str | pathlib.Path) -> FittedDensity:
     def describe(record: Record) -> tuple[Config, Facts]:
         return Config(**record["config"]), Facts.from_json(record["facts"])
 
-    return FittedDensity(*run.load(workdir, SYSTEM, describe, _start))
+    config, facts, params = run.load(workdir, SYSTEM, describe, _start)
+    return FittedDensity(config, facts, params, make_model(config, len(facts.columns)))

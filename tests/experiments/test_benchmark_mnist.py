@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from absl import flags
 
-from experiments.benchmark.debiasing import classifier, mnist
+from experiments import classifier
 from experiments.benchmark.debiasing import digits as task
+from experiments.benchmark.debiasing import mnist
 from mnar_ebm import Config, data, debiasing, tilted
 
 

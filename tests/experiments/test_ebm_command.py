@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mnar_ebm.recipes import points
+from mnar_ebm.recipes import fitted
 
 TINY = (
     *("--num_steps=20", "--batch_size=16", "--num_chains=32", "--energy_dim=8", "--jitter=0"),
@@ -18,8 +18,8 @@ TINY = (
 @pytest.mark.parametrize("name", ["ebm", "score", "energy_matching"])
 def test_train_sample_impute(call, tmp_path, monkeypatch, name):
     """The run folder is complete; gaps are filled, observed cells are as they came."""
-    monkeypatch.setattr(points, "LONG_RUN", (2, 4))
-    monkeypatch.setattr(points, "NUM_PARTICLES", 100)
+    monkeypatch.setattr(fitted, "LONG_RUN", (2, 4))
+    monkeypatch.setattr(fitted, "NUM_PARTICLES", 100)
     z = np.random.default_rng(0).normal(size=(60, 1))
     frame = pd.DataFrame(
         z + 0.5 * np.random.default_rng(1).normal(size=(60, 3)), columns=["a", "b", "c"]

@@ -60,7 +60,7 @@ def logits(params, x):
 def test_a_classifier_of_quadratic_logits_is_a_mixture(label):
     """On a box that holds it all: log Z = log(K (2π)^(D/2) / volume), of one class without K."""
     box = box_reference((2,), -9.0, 9.0)
-    ebm = ebms.classifier_ebm(lambda key: jnp.asarray(MEANS), logits, box, label)
+    ebm = ebms.classifier_ebm(ebms.Network(lambda key: jnp.asarray(MEANS), logits), box, label)
     with jax.enable_x64(True):
         params = EBMParams(jnp.asarray(MEANS), jnp.zeros(()))
 

@@ -60,16 +60,18 @@ def logits(shift, x):
 
 
 def test_the_classifier_of_quadratic_logits_has_its_closed_form():
-    """Cross-entropy and gap of a mixture of three normal laws, known and unknown label."""
-    x, y, label = np.array([0.3, -0.2]), np.array([1.0, 1.0]), 1
+    """Cross-entropy and gap of a mixture of three normal laws, each of its own example."""
+    x, y, known, label = *np.array([[0.3, -0.2], [1.0, 1.0], [0.1, 0.4]]), 1
     with jax.enable_x64(True):
-        found = jem(lambda x: logits(0.0, x), jnp.asarray(x), 1, jnp.asarray(y), 0.5)
-        unknown = jem(lambda x: logits(0.0, x), jnp.asarray(x), -1, jnp.asarray(y), 0.5)
-    log_mixture = [np.logaddexp.reduce(-0.5 * ((v - MEANS) ** 2).sum(axis=1)) for v in (x, y)]
+        found = jem(lambda x: logits(0.0, x), *map(jnp.asarray, (x, y, known, label)), 0.5)
+        without = jem(lambda x: logits(0.0, x), *map(jnp.asarray, (x, y, known, label)), 0.0)
+    log_mixture = [
+        np.logaddexp.reduce(-0.5 * ((v - MEANS) ** 2).sum(axis=1)) for v in (x, y, known)
+    ]
     gap = log_mixture[1] - log_mixture[0]
-    log_class = -0.5 * ((x - MEANS[label]) ** 2).sum() - log_mixture[0]
+    log_class = -0.5 * ((known - MEANS[label]) ** 2).sum() - log_mixture[2]
     np.testing.assert_allclose(found, -log_class + 0.5 * gap, rtol=1e-12)
-    np.testing.assert_allclose(unknown, 0.5 * gap, rtol=1e-12)
+    np.testing.assert_allclose(without, -log_class, rtol=1e-12)
 
 
 def test_the_joint_loss_is_least_at_the_truth():
@@ -81,7 +83,7 @@ def test_the_joint_loss_is_least_at_the_truth():
     negatives = MEANS[rng.integers(3, size=num)] + rng.normal(size=(num, 2))
 
     def loss(shift, x, label, negative):
-        return jem(lambda x: logits(shift, x), x, label, negative)
+        return jem(lambda x: logits(shift, x), x, negative, x, label)
 
     each = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0, 0)))
     rows = jnp.asarray(data), jnp.asarray(labels), jnp.asarray(negatives)

@@ -60,7 +60,7 @@ def test_whole_numbers_are_spread_and_come_back():
     spread = facts.standardiser.invert(rows)
     assert (np.abs(spread - table(whole=True).x) <= 0.5001).all()
     assert len(np.unique(spread[:, 1])) > 1900
-    drawn = points.FittedDensity(config, facts, None).original(rows)
+    drawn = points.FittedDensity(config, facts, None, None).original(rows)
     np.testing.assert_array_equal(drawn, table(whole=True).x)
 
 

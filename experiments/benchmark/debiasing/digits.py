@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.benchmark.debiasing import classifier
+from experiments import classifier
 from experiments.benchmark.debiasing.jobs import Record
 from mnar_ebm import data, metrics
 from mnar_ebm.data import Table

@@ -16,8 +16,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 import mnar_ebm
-from experiments import figures, markdown, settings
-from experiments.benchmark.debiasing import baselines, classifier, digits
+from experiments import classifier, figures, markdown, settings
+from experiments.benchmark.debiasing import baselines, digits
 from experiments.benchmark.debiasing.jobs import Job, Options, Record, mean_and_error
 from mnar_ebm import data, debiasing, models, samplers
 from mnar_ebm import inference as sampling

@@ -21,6 +21,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from mnar_ebm.data import csv_files
+from mnar_ebm.data.datasets import labelled
 from mnar_ebm.data.table import Table, benchmark_table
 
 Folder = str | os.PathLike[str]
@@ -112,8 +113,7 @@ def load(name: str, data_dir: Folder) -> Table:
     if name in UCI:
         return load_uci(name, data_dir)
     images, _ = load_images(name, data_dir, "train")
-    columns = [f"pixel_{row}_{column}" for row in range(28) for column in range(28)]
-    return benchmark_table(name, columns, images.reshape(-1, 28 * 28) / 255)
+    return benchmark_table(name, labelled.columns(28 * 28), images.reshape(-1, 28 * 28) / 255)
 
 
 def load_uci(name: str, data_dir: Folder) -> Table:

@@ -4,17 +4,12 @@ rmse        sqrt(mean_cells ((mean - truth) / sd)²)                     of a po
 crps        mean_cells (E|X - truth| - ½ E|X - X'|) / sd                of M draws
 coverage    mean_cells 1[low <= truth <= high]                          of M draws
 pool        one estimate and its variance from those of M completed tables (Rubin's rules)
-
-and how far samples are from others:
-
-total variation     ½ sum_k |p_k - q_k|                                     of class shares
-Fréchet distance    |m_1 - m_2|² + tr(C_1 + C_2 - 2 (C_1 C_2)^½)           of features
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg, stats
+from scipy import stats
 
 from mnar_ebm import _checks
 from mnar_ebm.data import moments
@@ -170,60 +165,6 @@ def pool(estimates: np.ndarray, variances: np.ndarray, df_complete: float = np.i
     with np.errstate(divide="ignore"):
         df = 1.0 / precision
     return Pooled(estimates.mean(axis=0), np.sqrt(total), df, share)
-
-
-def total_variation(p: np.ndarray, q: np.ndarray) -> float:
-    """Return ½ sum_k |p_k - q_k|, the total variation distance of two laws on K classes.
-
-    Args:
-        p: probabilities. [K]
-        q: probabilities. [K]
-
-    Raises:
-        ValueError: the shapes differ.
-
-    References:
-        D. A. Levin, Y. Peres, "Markov Chains and Mixing Times", 2nd edition, 2017, prop. 4.2.
-    """
-    p, q = np.asarray(p, float), np.asarray(q, float)
-    if p.shape != q.shape or p.ndim != 1:
-        raise ValueError(f"p, q: expected one shape [classes], got {p.shape} and {q.shape}")
-    return float(0.5 * np.abs(p - q).sum())
-
-
-def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the squared Fréchet distance of the Gaussians with the moments of two samples.
-
-        |m_1 - m_2|² + tr(C_1 + C_2 - 2 (C_1 C_2)^½)
-
-    Of images' features it is the FID. The trace of the root is the sum of the roots of the
-    eigenvalues of C_1 C_2, which are not negative.
-
-    Args:
-        first: a sample. [N, F]
-        second: another. [M, F]
-
-    Raises:
-        ValueError: the samples have other numbers of columns, or fewer than 2 rows.
-
-    References:
-        M. Heusel, H. Ramsauer, T. Unterthiner, B. Nessler, S. Hochreiter, "GANs Trained by a Two
-        Time-Scale Update Rule Converge to a Local Nash Equilibrium", NeurIPS 2017,
-        https://arxiv.org/abs/1706.08500, eq. 6.
-    """
-    first, second = np.asarray(first, float), np.asarray(second, float)
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
-        raise ValueError(
-            "first, second: expected shapes [N, F] and [M, F], "
-            f"got {first.shape} and {second.shape}"
-        )
-    _checks.check_at_least("first, second: rows", min(len(first), len(second)), 2)
-    difference = first.mean(axis=0) - second.mean(axis=0)
-    covariances = np.atleast_2d(np.cov(first.T)), np.atleast_2d(np.cov(second.T))
-    eigenvalues = linalg.eigvals(covariances[0] @ covariances[1]).real
-    root_trace = np.sqrt(np.maximum(eigenvalues, 0.0)).sum()
-    traces = np.trace(covariances[0]) + np.trace(covariances[1])
-    return float(difference @ difference + traces - 2.0 * root_trace)
 
 
 def _check_shapes(name: str, shape: tuple[int, ...], truth: np.ndarray, mask: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""The judge of generated digits: a small network that reads the digit and gives features."""
+"""The judge of generated images: a small network that reads their class and gives features."""
 
 import functools
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
+from mnar_ebm.recipes.images import shape
 from mnar_ebm.types import Array, PyTree
 
 BATCH_SIZE = 128
@@ -28,8 +29,8 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array) -> tuple[Array, Array]:
-        """Map images [B, 28 * 28] in [0, 1] to logits [B, C] and features [B, F]."""
-        hidden = images.reshape(-1, 28, 28, 1)
+        """Map square images [B, D] in [0, 1] to logits [B, C] and features [B, F]."""
+        hidden = images.reshape(-1, *shape(images.shape[-1]))
         for channels in (16, 32):
             hidden = nn.relu(nn.Conv(channels, (5, 5), strides=2)(hidden))
         features = nn.relu(nn.Dense(NUM_FEATURES)(hidden.reshape(len(hidden), -1)))
@@ -55,7 +56,7 @@ class Classifier(NamedTuple):
     params: PyTree
 
     def read(self, images: np.ndarray) -> Reading:
-        """Return what is seen in images with pixels in [0, 1]. [N, 28 * 28]."""
+        """Return what is seen in images with pixels in [0, 1]. [N, D]."""
         logits, features = zip(
             *(
                 _apply(self.network, self.params, images[first : first + ROWS_AT_ONCE])
@@ -70,14 +71,14 @@ def fit(images: np.ndarray, labels: np.ndarray, num_steps: int = 1500, seed: int
     """Train on images as they are and on the same images in black and white.
 
     Args:
-        images: pixels in [0, 1]. [N, 28 * 28]
+        images: pixels in [0, 1]. [N, D]
         labels: from 0 to C - 1. [N]
         num_steps: of Adam.
         seed: of weights and batches.
     """
     network = Network(int(labels.max()) + 1)
     rng = np.random.default_rng(seed)
-    params = network.init(jax.random.key(seed), jnp.zeros((1, 28 * 28)))
+    params = network.init(jax.random.key(seed), jnp.zeros((1, images.shape[1])))
     optimiser = optax.adam(optax.cosine_decay_schedule(LEARNING_RATE, num_steps))
     opt_state = optimiser.init(params)
 

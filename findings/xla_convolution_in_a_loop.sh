@@ -1,15 +1,17 @@
-"""A convolution costs more within a loop.
-
-One would guess: a step of `lax.scan` takes as long as the same function compiled alone.
-What happens: on a CPU the gradient of a small convolutional net takes several times as long as a
-  step of a loop: 10.4 ms of a processor in place of 2.2 for 64 images. Patches and matrix products
-  take 2.5 and 2.2 ms.
-Who is hurt: chains, and training loops, of convolutional nets on a CPU.
-Seen with jax 0.10.2, jaxlib 0.10.2, Linux, November 2026. Fails if this changes.
-
-python findings/xla_convolution_in_a_loop.py
-"""
-
+#!/usr/bin/env bash
+# One would guess: a step of lax.scan takes as long as the same function compiled alone.
+# What happens: on a CPU the gradient of a small convolutional net takes several times as long as a
+#   step of a loop: 10.4 ms of a processor in place of 2.2 for 64 images, for within loops XLA does not
+#   call its fast kernels of convolutions. Patches and matrix products take as long in a loop as alone.
+# Who is hurt: chains (Langevin, replay) and training loops of convolutional nets on a CPU.
+# Seen with jax 0.10.2, jaxlib 0.10.2, Linux, November 2026. Fails if this changes.
+set -euo pipefail
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+python3 -m venv "$folder/venv"
+"$folder/venv/bin/pip" install -q jax==0.10.2 jaxlib==0.10.2
+"$folder/venv/bin/pip" list 2>/dev/null | grep -E "^(jax|jaxlib) "
+cat > "$folder/seconds.py" <<'PYTHON'
 import time
 
 import jax
@@ -56,3 +58,5 @@ alone = seconds(jax.jit(gradient))
 looped = seconds(jax.jit(lambda images: lax.scan(climb, images, None, length=20)[0])) / 20
 print(f"jax {jax.__version__}: {1e3 * alone:.1f} ms alone, {1e3 * looped:.1f} ms in a loop")
 assert looped > 2 * alone, "convolutions in loops are as fast as alone by now"
+PYTHON
+"$folder/venv/bin/python" "$folder/seconds.py"

@@ -17,9 +17,6 @@ DECODERS = ("linear", "linear_mlp")
 STRAIGHT = "linear with straight columns"
 """What a linear decoder is called whose columns are not bent, where others are compared with it."""
 
-DEEP = {"num_importance_samples": 5}
-"""Settings of a deep decoder: a fourth of the samples takes about a third of the time."""
-
 FEWEST_ROWS = 20
 """Rows below which no deep decoder is tried."""
 
@@ -102,10 +99,8 @@ def decoders(imputer: Any, table: Table) -> dict[str, dict[str, Any]]:
         names = names[:1]
     found: dict[str, dict[str, Any]] = {}
     for name in names:
-        own = _without_encoder(imputer, table) if name == "linear" else DEEP
-        if name == "linear" and (
-            settings.get("decoder_scale") == "per_latent" or settings.get("proposal") == "encoder"
-        ):
+        own = _without_encoder(imputer, table) if name == "linear" else {}
+        if settings.get("decoder_scale") == "per_latent" or settings.get("proposal") == "encoder":
             own = {}
         own = {field: value for field, value in own.items() if field not in settings}
         if len(names) > 1 and name == names[0] and "standardise" not in settings:

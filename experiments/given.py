@@ -18,7 +18,6 @@ class Given(NamedTuple):
             followed up, complete.
         csv: the file of ``whole``, if it is from one.
         unbiased: an unbiased sample of the population, if there is one.
-        labels: classes of the rows of ``table``, of images that have some. [N]
         classes: reads the images of a named set with their classes, if it has some.
         others: reads images of other sets with as many pixels, by their names.
     """
@@ -27,7 +26,6 @@ class Given(NamedTuple):
     whole: data.Table
     csv: data.Csv | None = None
     unbiased: data.Table | None = None
-    labels: np.ndarray | None = None
     classes: Callable[[], Parts] | None = None
     others: Callable[[], dict[str, np.ndarray]] = dict
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from mnar_ebm import data
+from mnar_ebm.data.datasets.labelled import Labelled, Parts
 
 KINDS = ("grey", "drawn", "halved")
 """What a value is made of: as it is, on with its probability, or on above one half."""
@@ -13,10 +14,24 @@ SEED = 20161205
 """Of the one draw that all runs share."""
 
 
-def prepare(table: data.Table, kind: str) -> data.Table:
-    """Return a table of images: complete where the truth is known; gaps of others stay.
+def of_parts(parts: Parts, kind: str) -> Parts:
+    """Return images to train on and to test with, divided by the largest value if that is above 1.
 
-    The values of a named set are divided by their largest, if it is above 1.
+    Args:
+        parts: images.
+        kind: one of ``KINDS``.
+    """
+    largest = max(float(parts.train.x.max()), 1.0)
+    return Parts(
+        *(
+            Labelled(_made(part.x / largest, kind, SEED + number), part.label)
+            for number, part in enumerate(parts)
+        )
+    )
+
+
+def of_table(table: data.Table, kind: str) -> data.Table:
+    """Return a table of images: complete where the truth is known; gaps of others stay.
 
     Args:
         table: rows.
@@ -26,20 +41,18 @@ def prepare(table: data.Table, kind: str) -> data.Table:
         ValueError: a value is not from 0 to 1.
     """
     x = table.x if table.truth is None else table.truth
-    if table.truth is not None:
-        x = x / max(float(x.max()), 1.0)
     outside = x[(x < 0) | (x > 1)]
     if outside.size:
         raise ValueError(f"{table.name}: expected pixels from 0 to 1, got {outside[0]:g}")
-    pixels = x
-    if kind != "grey":
-        pixels = np.where(np.isnan(x), np.nan, draw(x) if kind == "drawn" else x > 0.5)
-    return data.make_table(table.name, table.columns, pixels)
+    return data.make_table(table.name, table.columns, _made(x, kind, SEED))
 
 
-def draw(x: np.ndarray, seed: int = SEED) -> np.ndarray:
-    """Return whether each pixel is on, with the probability that it tells. [N, D]."""
-    return np.random.default_rng(seed).random(x.shape) < x
+def _made(x: np.ndarray, kind: str, seed: int) -> np.ndarray:
+    """Return pixels of a kind; what is missing stays so. [N, D]."""
+    if kind == "grey":
+        return x
+    is_on = np.random.default_rng(seed).random(x.shape) < x if kind == "drawn" else x > 0.5
+    return np.where(np.isnan(x), np.nan, is_on)
 
 
 def shape(num_columns: int) -> tuple[int, ...]:

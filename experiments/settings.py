@@ -210,17 +210,20 @@ def _read_own(path: str) -> data.Csv:
 
 
 def _load_images() -> Given:
-    """Return images, and their classes if they are a named set that has some."""
+    """Return images from 0 to 1, of a named set with the others and classes, or with gaps."""
     if UNBIASED.value is not None:
         raise ValueError("--unbiased: expected none with --system=vae; --system=tilted takes it")
+    if DATA_PATH.value is None and DATASET.value in labelled.NAMES:
+        parts = pixels.of_parts(labelled.load(DATASET.value, DATA_DIR.value), PIXELS.value)
+        names = labelled.columns(parts.train.x.shape[1])
+        table = data.make_table(DATASET.value, names, parts.train.x)
+        return Given(table, table, classes=lambda: parts)
     if DATA_PATH.value is None:
         table = data.load(DATASET.value, DATA_DIR.value, seed=flags.FLAGS.seed)
-        classes = data.labels(DATASET.value, DATA_DIR.value)
     else:
-        csv = _read_own(DATA_PATH.value)
-        table, classes = data.to_table(csv, dataset_name()), None
-    table = pixels.prepare(table, PIXELS.value)
-    return Given(table, table, labels=classes)
+        table = data.to_table(_read_own(DATA_PATH.value), dataset_name())
+    table = pixels.of_table(table, PIXELS.value)
+    return Given(table, table)
 
 
 def _share(text: str) -> float | None:

@@ -9,6 +9,7 @@ from mnar_ebm._settings import check_settings, setting
 from mnar_ebm.likelihoods import LIKELIHOODS
 from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.negative_phases import NEGATIVE_PHASES
+from mnar_ebm.nets.convolution import NETWORKS
 
 TILTS = ("none", "data", "latent", "joint")
 SIGNS = ("unknown", "high", "low")
@@ -101,6 +102,19 @@ class ModelSettings:
     show_mask: bool = setting(
         True, "Let the encoder read the mask beside the row with zeros in its gaps."
     )
+    network: str = setting(
+        "mlp",
+        "Of the energy. The convolutional ones read a row as the pixels of a square image, and are "
+        "of a data tilt alone.",
+        choices=("mlp", *NETWORKS),
+    )
+    num_channels: int = setting(
+        16, "Channels of the first convolution; the others have twice as many.", at_least=1
+    )
+    num_halvings: int = setting(
+        2, "Convolutions, or residual blocks, each of which halves the image.", at_least=1
+    )
+    spectral_norm: bool = setting(False, "Keep kernels of convolutions to spectral norm 1.")
     energy_bound: float = setting(
         20.0,
         "Largest absolute value b of an energy, in nats: base draws weighted by it keep an "
@@ -125,6 +139,10 @@ class ModelSettings:
                 "proposal: expected encoder with a tilt, for an autoencoder is no density, got "
                 f"'point' with tilt {self.tilt!r}"
             )
+        if self.network != "mlp" and self.tilt not in ("none", "data"):
+            raise ValueError(
+                f"network: expected mlp for a tilt that reads the latent, got {self.network!r}"
+            )
         if self.proposal == "laplace" and (
             self.decoder != "linear" or self.decoder_scale == "per_latent"
         ):
@@ -132,6 +150,11 @@ class ModelSettings:
                 "proposal: expected encoder, for laplace takes a linear decoder whose scale is not "
                 f"per_latent, got {self.proposal!r} for {self.decoder}, {self.decoder_scale}"
             )
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of each convolution of the energy, if it has some."""
+        return (self.num_channels, *[2 * self.num_channels] * (self.num_halvings - 1))
 
     @property
     def widths(self) -> tuple[int, ...]:

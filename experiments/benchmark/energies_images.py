@@ -16,9 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import figures, judge, markdown
+from experiments import figures, judge, markdown, systems
 from experiments.benchmark import runner
-from experiments.systems import jem as commands
 from mnar_ebm import data, metrics
 from mnar_ebm.data.datasets import labelled
 from mnar_ebm.data.datasets.labelled import Labelled, Parts
@@ -137,7 +136,7 @@ def long_run(bench: Bench, name: str, objective: str, seed: int) -> dict[str, An
 
 def classify(bench: Bench, name: str, num_labels: int, weight: float, seed: int) -> dict[str, Any]:
     """Return accuracy and calibration on the test, and how well the other set is told apart."""
-    fitted = bench.classifier(name, num_labels, weight, seed)
+    fitted, commands = bench.classifier(name, num_labels, weight, seed), systems.named(jem.SYSTEM)
     test = bench.parts(name).test
     (other,) = (one for one in SETS if one != name)
     found: dict[str, Any] = {}

@@ -23,6 +23,7 @@ from experiments import cli, markdown, pixels, settings
 from experiments.benchmark import runner
 from experiments.benchmark.samplers.timing import environment
 from mnar_ebm import data
+from mnar_ebm.data.datasets import labelled
 from mnar_ebm.recipes import vae
 from mnar_ebm.tilted import table_facts
 from mnar_ebm.tilted.fitted import FittedModel, make_fitted
@@ -174,16 +175,8 @@ def measure(library: str, python: str, seed: int) -> dict[str, Any]:
 
 def images() -> dict[str, np.ndarray]:
     """Return training and test images as bits, drawn once. [60000, 784], [10000, 784]."""
-    from mnar_ebm.data.datasets import builders  # imports TFDS
-
-    if settings.DATA_DIR.value is None:
-        raise ValueError("--data_dir: expected the folder with mnist/, got none")
-    found = {}
-    for number, split in enumerate(("train", "test")):
-        grey = builders.load_images("mnist", settings.DATA_DIR.value, split)[0]
-        drawn = pixels.draw(grey.reshape(len(grey), -1) / 255, pixels.SEED + number)
-        found[split] = drawn.astype(np.uint8)
-    return found
+    parts = pixels.of_parts(labelled.load("mnist", settings.DATA_DIR.value), "drawn")
+    return {"train": parts.train.x.astype(np.uint8), "test": parts.test.x.astype(np.uint8)}
 
 
 def make_text(records: list[dict[str, Any]]) -> str:

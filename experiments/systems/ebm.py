@@ -48,6 +48,7 @@ def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
     _, rows = table_facts(fitted.config, given.table)
     parts = shared.parts_of(fitted, fitted.as_fitted(rows))
+    clean = shared.parts_of(fitted, rows)["train"]
     seed = fitted.config.seed
     reader = None
     if given.classes is not None and fitted.config.network != "mlp":
@@ -63,7 +64,7 @@ def evaluate(fitted: FittedDensity, given: Given, workdir: pathlib.Path, started
         "energy_of_rows": {name: fitted.mean_energy(part) for name, part in parts.items()},
     }
     ebm_figures.draw_training(report.read_log(workdir), workdir / "training.png")
-    ebm_figures.draw_rows(fitted, parts["train"], draws, workdir / "draws.png")
+    ebm_figures.draw_rows(fitted, clean, draws, workdir / "draws.png")
     metrics = shared.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
     _print_report(metrics, fitted, workdir)
 

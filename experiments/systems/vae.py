@@ -26,7 +26,7 @@ from . import shared, tilted, vae_figures
 
 SYSTEM = "vae"
 MAX_ROWS = 1000
-"""Most rows whose bound is computed, from the whole of those held out."""
+"""Most rows whose bound is computed, from the whole of those that are judged by."""
 
 NUM_ELBO_SAMPLES = 64
 
@@ -54,13 +54,15 @@ def evaluate(
 ) -> None:
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
     model, tilt_report = fitted
-    rows = given.table.x
+    rows, parts = given.table.x, None if given.classes is None else given.classes()
     train, held_out = split_rows(model.config, len(rows))
-    judged = held_out if len(held_out) else train
-    part = rows[judged[some_rows(len(judged), MAX_ROWS)]]
+    which, others = ("held_out", rows[held_out]) if len(held_out) else ("train", rows)
+    if parts is not None:
+        which, others = "test", parts.test.x
+    part = others[some_rows(len(others), MAX_ROWS)]
     found = {
         "rows": {"train": len(train), "held_out": len(held_out), "judged": len(part)},
-        "judged": "held_out" if len(held_out) else "train",
+        "judged": which,
         **judge(model, part),
         "tilt_scale": tilt_report.tilt_scale,
         "log_z": tilt_report.log_z,
@@ -70,7 +72,8 @@ def evaluate(
         "tilted_bound": tilt_report.bound_tilted,
     }
     figures.draw_training(report.read_log(workdir), workdir / "training.png")
-    vae_figures.draw_all(model, part, rows, given.labels, workdir)
+    labels = None if parts is None else parts.train.label
+    vae_figures.draw_all(model, part, rows, labels, workdir)
     metrics = shared.write_metrics(SYSTEM, model, given, workdir, started, found)
     _print_report(metrics, workdir)
 

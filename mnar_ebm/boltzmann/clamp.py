@@ -20,6 +20,7 @@ import numpy as np
 
 from mnar_ebm.boltzmann import rbm as machines
 from mnar_ebm.boltzmann.visible import BINARY, RBM, Visible, check_rows
+from mnar_ebm.samplers.importance import sir
 from mnar_ebm.types import Array, Key
 
 
@@ -125,7 +126,7 @@ def sample_row(
         ValueError: there are more than ``MAX_UNITS`` hidden units.
     """
     key_state, key_units = jax.random.split(key)
-    chosen = jax.random.categorical(key_state, log_law(rbm, v, mask, kind), shape=(num_draws,))
+    chosen = sir(key_state, log_law(rbm, v, mask, kind), num_draws)
     return jnp.where(mask, v, kind.draw(key_units, rbm, _logits(rbm, chosen)))
 
 

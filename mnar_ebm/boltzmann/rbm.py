@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from mnar_ebm.boltzmann.visible import BINARY, GAUSSIAN, RBM, Visible, check_rows, draw
+from mnar_ebm.samplers.importance import sir
 from mnar_ebm.types import Array, Key
 
 __all__ = [
@@ -173,7 +174,7 @@ def sample(key: Key, rbm: RBM, num_samples: int, kind: Visible = BINARY) -> Arra
     """
     key_state, key_other = jax.random.split(key)
     turned = _with_few_hidden(rbm, kind)
-    chosen = jax.random.categorical(key_state, over_hidden(turned, kind), shape=(num_samples,))
+    chosen = sir(key_state, over_hidden(turned, kind), num_samples)
     units = states(chosen, turned.hidden.shape[0], rbm.weights.dtype)
     return units if turned is not rbm else kind.draw(key_other, rbm, visible_logits(rbm, units))
 

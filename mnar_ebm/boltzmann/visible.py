@@ -80,8 +80,28 @@ class Visible(NamedTuple):
 
 def draw(key: Key, logits: Array) -> Array:
     """Return bits that are on with these log-odds, as floats: a uniform below a threshold."""
-    on = jax.random.uniform(key, logits.shape, logits.dtype) < jax.nn.sigmoid(logits)
+    rows = logits.reshape(-1, logits.shape[-1])
+    on = _uniforms(key, rows.shape[0], rows.shape[1], logits.dtype).reshape(
+        logits.shape
+    ) < jax.nn.sigmoid(logits)
     return on.astype(logits.dtype)
+
+
+def _uniforms(key: Key, num_rows: int, num_columns: int, dtype: jnp.dtype) -> Array:
+    """Return uniforms of 24 bits, each of which costs half a random word. [R, C].
+
+    The upper 16 bits of each are its own. Those below only decide where the upper ones tie with a
+    threshold, once in 65,536: they are a word of the row plus a word of the column, uniform and
+    independent but for the four at the corners of a rectangle.
+    """
+    num_words, num_more = -(-num_rows // 2), -(-num_rows // num_columns)
+    with jax.threefry_partitionable(False):  # both words of a block are used, not their sum
+        words = jax.random.bits(key, (num_words + 1 + num_more, num_columns), jnp.uint32)
+    words = jax.lax.optimization_barrier(words)  # or they are computed once for either half
+    upper = jnp.concatenate([words[:num_words] >> 16, words[:num_words] & 0xFFFF])[:num_rows]
+    of_row = words[num_words + 1 :].ravel()[:num_rows, None]
+    both = (upper << 16) | ((of_row + words[num_words]) >> 16)
+    return (both >> 8).astype(jnp.int32).astype(dtype) * 2.0**-24
 
 
 def _nothing(rbm: RBM, v: Array) -> Array:

@@ -9,8 +9,6 @@ import functools
 import os
 from collections.abc import Callable
 
-import numpy as np
-
 from mnar_ebm import _checks, moved
 from mnar_ebm.data.atoms import Atoms, find_atoms
 from mnar_ebm.data.csv_files import (
@@ -58,7 +56,6 @@ __all__ = [
     "from_table",
     "hide",
     "is_to_fill",
-    "labels",
     "left_out",
     "load",
     "long_table",
@@ -113,25 +110,6 @@ def load(name: str, data_dir: str | os.PathLike[str] | None = None, seed: int = 
     from mnar_ebm.data.datasets import builders  # imports TFDS
 
     return builders.load(name, data_dir)
-
-
-def labels(name: str, data_dir: str | os.PathLike[str] | None = None) -> np.ndarray | None:
-    """Return the classes of the rows of a named set of images, ``None`` of other sets. [N].
-
-    Args:
-        name: one of :func:`names`.
-        data_dir: the folder of source files, for the sets that scikit-learn does not carry.
-
-    Raises:
-        ValueError: a source file is missing.
-    """
-    if name == "digits":
-        return embedded.labels()
-    if name not in ("mnist", "fashion_mnist") or data_dir is None:
-        return None
-    from mnar_ebm.data.datasets import builders  # imports TFDS
-
-    return builders.load_images(name, data_dir, "train")[1]
 
 
 __getattr__ = functools.partial(moved.find, __name__)

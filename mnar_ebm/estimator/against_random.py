@@ -10,9 +10,6 @@ from mnar_ebm.missingness import MECHANISMS
 from mnar_ebm.screening import Evidence, random_means
 from mnar_ebm.tilted import FittedModel
 
-NUM_SAMPLES = 200
-"""Importance samples behind a row: means over rows need few."""
-
 
 @dataclasses.dataclass(frozen=True)
 class MeanAgainstRandom:
@@ -60,8 +57,7 @@ def compare_with_random(
         return ()
     seed = fitted.config.seed
     random = evidence.random_means if evidence else random_means(table, seed)
-    num_samples = None if fitted.model.vae.encode is None else NUM_SAMPLES  # None: as few as do
-    filled = fitted.impute(table.x, num_samples=num_samples, seed=seed).mean.mean(axis=0)
+    filled = fitted.impute(table.x, seed=seed, is_most=True).mean.mean(axis=0)
     compared = []
     for column, start in numeric:
         own = table.x[table.mask[:, start], start]

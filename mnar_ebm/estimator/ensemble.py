@@ -75,6 +75,6 @@ class Ensemble(NamedTuple):
         self, models: Sequence[FittedModel], x: np.ndarray, num_imputations: int = 0
     ) -> list[Imputation]:
         return [
-            model.impute(x, num_imputations=num_imputations, seed=self.seed + index)
+            model.impute(x, num_imputations=num_imputations, seed=self.seed + index, is_most=True)
             for index, model in enumerate(models)
         ]

@@ -121,6 +121,9 @@ def fit_table(
         tell_step(f"{name} is left out: {error}")
     tilts = [one.tilt for one in fits] if config.model.tilt != "none" else []
     warnings = find_warnings(report, empty, tilts, tuple(lost), described[1:])
+    if not choice.kept.has_converged:
+        steps = choice.kept.num_steps
+        warnings += (f"the bound had not converged after {steps} steps: raise max_iter",)
     tell(1, f"MNARImputer: mechanism {report.mechanism}: {report.reason}")
     return fits, dataclasses.replace(report, warnings=warnings)
 

@@ -44,7 +44,7 @@ def _to_series(column: Any) -> pd.Series:
         return pd.Series(pd.Categorical(cells, dtype.categories.to_list(), ordered=True))
     if str(dtype).startswith("Categorical"):
         return pd.Series(pd.Categorical(cells))
-    return pd.Series(cells, dtype="str" if str(dtype) == "String" else object)
+    return pd.Series(cells, dtype=object)
 
 
 def like(X: Any, frame: pd.DataFrame) -> Any:

@@ -46,13 +46,13 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             of models, no proof. For gaps at random a deep decoder is taken if it fills better.
         tilt: what the energy that corrects the model reads: ``none``, ``data``, ``latent`` or
             ``joint``. It costs as much as the rest, and mends samples more than imputations.
-        max_iter: budget of training steps, half of it for a linear decoder, a third more for the
-            tilt. Training ends where the held-out bound no longer rises; without a tilt, a quarter
-            follows with all rows. ``tilted.start`` tells of short trainings before.
+        max_iter: most training steps, half of it for a linear decoder, whose steps come in rounds
+            until one gains nothing (``selection.train_to_the_end``); a third more for a tilt.
+            Without a tilt, a quarter of the last round follows with all rows.
         num_models: fits of the model that is taken, which are averaged or drawn from in turn: all
             but the first go on from it with rows drawn of the rows, a bootstrap, or, with a tilt,
             are made anew (``estimator.ensemble``).
-        num_samples: importance samples behind every row, of each fit.
+        num_samples: most importance samples behind every row, of each fit; fewer where these do.
         settings: other fields of ``Config``, by name. ``standardise`` is ``yeo_johnson`` by
             default, which holds where the mechanism taken reads no hidden value.
         min_value: least imputed value, or None; a number, or one for each column; not of levels.
@@ -69,7 +69,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         report_: what was learned of why values are missing; ``print`` it.
         mechanism_: the mechanism taken.
         ensemble_: its ``models`` are the fits, each a ``FittedModel`` of the columns with a value.
-        n_iter_: steps of training of the first, with those that chose its start.
+        n_iter_: steps of training of the first; ``report_`` warns if they had not converged.
         indicator_: the ``MissingIndicator``, or ``None``.
         n_features_in_, feature_names_in_: number of columns, and their names if they have any.
 

@@ -11,7 +11,7 @@ Where no weight reads a missing value that was drawn, SIR draws it anew given z_
 K may be any size: draws are made a chunk at a time and only a running log-sum-exp, the weighted
 sum and one reservoir for each imputation are kept. Latents that are proposed at the mode of the
 posterior come with nearly equal weights, so that few draws do: if K is only the most there may be,
-their chunks are short and end once the effective number is enough. A row's randomness comes from
+chunks are short and end once the effective number is enough. A row's randomness comes from
 the row's own values, so its answer does not depend on which rows are beside it, nor on their
 order. Draws of equal rows are independent, for each has randomness of its own; their means are the
 same.
@@ -43,9 +43,9 @@ from mnar_ebm.types import Array, Key
 
 CHUNK_SAMPLES = 1000
 
-MODE_CHUNK_SAMPLES, ENOUGH_SAMPLES = 200, 150.0
-"""Draws of a chunk from the Gaussian at the mode, and their effective number that is enough: the
-error of a mean is then a twelfth of the posterior's standard deviation, and less by pairs."""
+SHORT_CHUNK_SAMPLES, ENOUGH_SAMPLES = 200, 150.0
+"""Draws of a chunk where K is only the most, and their effective number that is enough: the error
+of a mean is then a twelfth of the posterior's standard deviation, and less by pairs."""
 
 EXACT_SHARE = 0.999
 """Effective share of a chunk from which q is the posterior: a mean over pairs of draws is exact."""
@@ -104,20 +104,20 @@ def impute_row(
         num_samples: K, rounded up to whole chunks.
         num_imputations: M.
         bend: of the columns, if they are bent: the mean is then that of values before they were.
-        is_most: whether K is only the most, where fewer from the mode of the posterior do.
+        is_most: whether K is only the most, and fewer are drawn where their effective number is
+            enough.
 
     Returns:
         The imputation of the row, without the batch axis.
     """
-    has_enough = is_most and model.vae.encode is None
-    chunk_samples = min(num_samples, MODE_CHUNK_SAMPLES if has_enough else CHUNK_SAMPLES)
+    chunk_samples = min(num_samples, SHORT_CHUNK_SAMPLES if is_most else CHUNK_SAMPLES)
     num_chunks = -(-num_samples // chunk_samples)
     keys = jax.random.split(key, num_chunks)
     x = not_asked.filled(x, mask)
 
     def is_due(running: _Running) -> Array:
         is_due = running.num_chunks < num_chunks
-        if not has_enough:
+        if not is_most:
             return is_due
         exact = EXACT_SHARE * chunk_samples * running.num_chunks
         has_some = running.num_chunks > 0
@@ -208,7 +208,8 @@ def impute(
         num_samples: K, importance samples for each row; memory does not grow with it.
         num_imputations: M, multiple imputations for each row, independent for equal rows.
         bend: of the columns, if they are bent: the mean is then that of values before they were.
-        is_most: whether K is only the most, where fewer from the mode of the posterior do.
+        is_most: whether K is only the most, and fewer are drawn where their effective number is
+            enough.
 
     Returns:
         The imputation of every row, as NumPy arrays, float32. Draws are in standard units, as ``x``

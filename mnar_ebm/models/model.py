@@ -97,7 +97,14 @@ def _make_model(
         own=tuple(bool(slope) for slope in settings.own_slopes),
     )
     tilt = make_tilt(
-        settings.tilt, num_features, settings.latent_dim, settings.hidden_dim, settings.energy_bound
+        settings.tilt,
+        num_features,
+        settings.latent_dim,
+        settings.hidden_dim,
+        settings.energy_bound,
+        "network" if settings.network == "mlp" else settings.network,
+        settings.channels,
+        settings.spectral_norm,
     )
     if second_energy:
         tilt = compose(tilt, make_second_tilt(settings, num_features, second_energy))

@@ -5,9 +5,11 @@ from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from mnar_ebm import _checks
-from mnar_ebm.nets.energy import AdditiveEnergy, ClusterEnergy, Energy
+from mnar_ebm.nets.convolution import NETWORKS
+from mnar_ebm.nets.energy import AdditiveEnergy, ClusterEnergy, Energy, ImageEnergy
 from mnar_ebm.programs import once
 from mnar_ebm.settings import ENERGIES, TILTS
 from mnar_ebm.types import Array, Key, PyTree
@@ -49,6 +51,8 @@ def make_tilt(
     hidden_dim: int,
     bound: float,
     kind: str = "network",
+    channels: tuple[int, ...] = (),
+    is_normalised: bool = False,
 ) -> Tilt:
     """Return the tilt of ``space``: ``none``, ``data`` E(x), ``latent`` E(z), ``joint`` E(x, z).
 
@@ -58,7 +62,10 @@ def make_tilt(
         latent_dim: L, of the latents that the decoder reads.
         hidden_dim: units in each hidden layer of a network.
         bound: largest absolute value of E, in nats.
-        kind: ``network``; ``additive``, a sum over what is shown; or ``clusters`` of it.
+        kind: ``network``; ``additive``, a sum over what is shown; or ``clusters`` of it; or, of
+            the pixels of square images alone, a network of ``convolution.NETWORKS``.
+        channels: of each convolution, or of each block, of such a network.
+        is_normalised: whether its kernels have spectral norm at most 1.
 
     Returns:
         The tilt; always the same one for equal arguments, so that jit knows it.
@@ -67,15 +74,17 @@ def make_tilt(
         ValueError: space or kind is unknown; the message lists the known ones.
     """
     _checks.check_choice("tilt", space, TILTS)
-    _checks.check_choice("kind", kind, ENERGIES)
+    _checks.check_choice("kind", kind, (*ENERGIES, *NETWORKS))
     if space == "none":
         return no_tilt()
     reads_x, reads_z = space in ("data", "joint"), space in ("latent", "joint")
-    networks = {
+    networks: dict[str, nn.Module] = {
         "network": Energy(hidden_dim, bound),
         "additive": AdditiveEnergy(bound),
         "clusters": ClusterEnergy(bound),
     }
+    if kind in NETWORKS:
+        networks[kind] = ImageEnergy(kind, channels, is_normalised, bound)
     network = networks[kind]
     num_inputs = num_features * reads_x + latent_dim * reads_z
 

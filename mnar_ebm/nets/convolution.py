@@ -15,6 +15,8 @@ References:
     https://arxiv.org/abs/1603.05027, fig. 1b, without the normalisation.
 """
 
+import math
+
 import jax.numpy as jnp
 from flax import linen as nn
 
@@ -93,6 +95,22 @@ class ResidualNet(nn.Module):
 
 
 NETWORKS = {"plain": PlainNet, "residual": ResidualNet}
+
+
+def image_shape(num_columns: int) -> tuple[int, int, int]:
+    """Return height, width and colours of square images, grey or of three colours.
+
+    Raises:
+        ValueError: no such image has so many pixels.
+    """
+    for colours in (1, 3):
+        side = math.isqrt(num_columns // colours)
+        if colours * side**2 == num_columns:
+            return side, side, colours
+    raise ValueError(
+        f"network: expected the columns of square images, grey or in three colours, got "
+        f"{num_columns}; --network=mlp reads any"
+    )
 
 
 def patches(image: Array, stride: int) -> Array:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from mnar_ebm.nets.convolution import NETWORKS, image_shape
 from mnar_ebm.nets.mlp import MLP
 from mnar_ebm.types import Array
 
@@ -42,6 +43,29 @@ class Energy(nn.Module):
         widths = (self.hidden_dim, self.hidden_dim, 1)
         raw = MLP(widths, activation="silu", zero_last=True)(inputs)[..., 0]
         return bounded(raw, self.bound)
+
+
+class ImageEnergy(nn.Module):
+    """E(x) = b tanh(f(x)/b) of the pixels of square images, f convolutional and 0 at first.
+
+    Attributes:
+        kind: of the network, one of ``convolution.NETWORKS``.
+        channels: of each convolution, or of each block.
+        is_normalised: whether kernels have spectral norm at most 1.
+        bound: b, in nats.
+    """
+
+    kind: str
+    channels: tuple[int, ...]
+    is_normalised: bool
+    bound: float
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        """Map rows of pixels ``[..., D]`` to energies ``[...]``, in nats."""
+        image = inputs.reshape(*inputs.shape[:-1], *image_shape(inputs.shape[-1]))
+        network = NETWORKS[self.kind](1, self.channels, self.is_normalised)
+        return bounded(network(image)[..., 0], self.bound)
 
 
 class AdditiveEnergy(nn.Module):

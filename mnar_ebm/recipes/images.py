@@ -1,12 +1,12 @@
 """Rows that are images: their shape, their units, and networks that read them."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from mnar_ebm.data.table import Standardiser
 from mnar_ebm.models.ebm import Network, image_network
+from mnar_ebm.nets.convolution import image_shape
 
 
 class ImageSettings(NamedTuple):
@@ -25,23 +25,12 @@ class ImageSettings(NamedTuple):
     def network(self, kind: str, num_columns: int, num_outputs: int = 1) -> Network:
         """Return the network of rows of so many pixels, always the same for equal arguments."""
         channels = (self.num_channels, *[2 * self.num_channels] * (self.num_halvings - 1))
-        return image_network(kind, shape(num_columns), channels, num_outputs, self.is_normalised)
+        return image_network(
+            kind, image_shape(num_columns), channels, num_outputs, self.is_normalised
+        )
 
 
-def shape(num_columns: int) -> tuple[int, int, int]:
-    """Return height, width and colours of square images, grey or of three colours.
-
-    Raises:
-        ValueError: no such image has so many pixels.
-    """
-    for colours in (1, 3):
-        side = math.isqrt(num_columns // colours)
-        if colours * side**2 == num_columns:
-            return side, side, colours
-    raise ValueError(
-        f"network: expected the columns of square images, grey or in three colours, got "
-        f"{num_columns}; --network=mlp reads any"
-    )
+shape = image_shape
 
 
 def standardiser(x: np.ndarray) -> Standardiser:

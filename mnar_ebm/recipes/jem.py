@@ -136,7 +136,10 @@ class Config(DensityConfig):
         0.1, "Of log p(x) beside log p(y|x); 0: a classifier alone.", at_least=0
     )
     num_labels: int = setting(
-        0, "Rows whose class is told, as many of each; 0: of all that are trained on.", at_least=0
+        0,
+        "Rows trained on whose class is told, as many of each; 0: of all. Those held out have "
+        "theirs, and choose the step that is kept.",
+        at_least=0,
     )
 
 

@@ -83,6 +83,7 @@ class FittedModel(NamedTuple):
         num_imputations: int = 0,
         num_samples: int | None = None,
         seed: int = 0,
+        is_most: bool = False,
     ) -> Imputation:
         """Impute rows in their original units; new rows are as good as old ones.
 
@@ -90,11 +91,11 @@ class FittedModel(NamedTuple):
             x: rows with NaN in missing cells, which may tell reasons (``data.reasons``); a row may
                 be all missing. [N, D]
             num_imputations: M, draws of the completed row, beside its mean.
-            num_samples: K, importance samples for each row; by default the config's, which are
-                the most there are: latents from the mode of a row's posterior, as those of a
-                linear decoder, take fewer once their effective number is enough.
+            num_samples: K, importance samples for each row; the config's by default.
             seed: of the draws. A row's answer depends on the seed and on the row alone, but for
                 the draws of equal rows, which are independent.
+            is_most: whether K is only the most: draws of a row end once their effective number is
+                ``inference.imputation.ENOUGH_SAMPLES``, a few hundred of a linear decoder's.
 
         Returns:
             The imputation in original units, float64; observed cells are ``x``, bit for bit. The
@@ -119,7 +120,7 @@ class FittedModel(NamedTuple):
             num_samples=self.config.num_imputation_samples if num_samples is None else num_samples,
             num_imputations=num_imputations,
             bend=self.facts.standardiser.bend,
-            is_most=num_samples is None,
+            is_most=is_most,
         )
         self._check_bounds(imputed.bound, x, standard)
         standardiser, cut = self.facts.standardiser, self.facts.beside_atoms

@@ -11,6 +11,7 @@ from scipy import special, stats
 
 from mnar_ebm import boltzmann
 from mnar_ebm.boltzmann import BINARY, GAUSSIAN, RBM, multinomial, rbm
+from mnar_ebm.boltzmann.visible import draw
 from mnar_ebm.training import Loop, Pace, pad_rows, run_stages
 
 H = 3
@@ -54,6 +55,29 @@ def law_of_levels(one):
     b, c, w = (np.asarray(part, float) for part in one[:3])
     joint = (STATES @ b)[:, None] + HIDDEN @ c + STATES @ w @ HIDDEN.T
     return special.logsumexp(joint, axis=1)
+
+
+def test_bits_that_are_seldom_on_are_so_as_often_as_they_should():
+    """Once in 2^17, below what 16 random bits tell apart; with their complements, and at p = 1."""
+    count = jax.jit(lambda key, logits: draw(key, jnp.full((20_001, 1000), logits)).sum())
+    expected = 20_001_000 * 2.0**-17
+    logits = special.logit(2.0**-17)
+    for number, sign in enumerate((1, -1)):
+        on = float(count(jax.random.key(number), sign * logits))
+        assert abs((on if sign > 0 else 20_001_000 - on) - expected) < 5 * np.sqrt(expected) + 2
+    assert draw(jax.random.key(2), jnp.full((3, 5), 100.0)).all()
+    assert not draw(jax.random.key(2), jnp.full((3, 5), -100.0)).any()
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 1), (1, 3), (5, 3, 4)])
+def test_bits_of_any_shape_are_independent(shape):
+    """Means and products of pairs of even bits, over many keys."""
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    seen = jax.vmap(lambda key: draw(key, jnp.zeros(shape)))(keys).reshape(len(keys), -1)
+    spins = 2.0 * seen - 1.0
+    assert (np.abs(spins.mean(axis=0)) < 5 / np.sqrt(len(keys))).all()
+    products = np.asarray(spins.T @ spins) / len(keys) - np.eye(seen.shape[1])
+    assert (np.abs(products) < 5 / np.sqrt(len(keys))).all()
 
 
 def test_gaussian_units_are_a_mixture():

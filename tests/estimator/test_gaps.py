@@ -17,7 +17,9 @@ def hidden(mask, seed):
     return data.make_table("t", map(str, range(11)), np.where(observed, truth, np.nan))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 8))]
+)
 def test_gaps_completely_at_random_are_not_predicted(seed):
     """Whatever the shape of a column: a chance of 1 in 40 each, were the gains not below 0."""
     assert not gaps.are_predictable(hidden("mcar", seed))

@@ -61,3 +61,15 @@ def test_models_are_fitted_and_drawn(load, monkeypatch, tmp_path):
     done = runner.done(tmp_path / "energies.jsonl")
     assert len(done) == 4 and (tmp_path / "f.png").stat().st_size > 0
     assert max(one["kl"] for one in done.values()) < 1.0
+
+
+def test_the_tables_of_images_are_of_their_records(load):
+    """To the letter; a piece of work that has no record is not in them."""
+    command = load(COMMAND)
+    images = command.energies_images
+    done = runner.done(RECORDS.with_name("energies_images.jsonl"))
+    bench = images.Bench(None, ROOT, ROOT)
+    names = [job.name for job in images.make_jobs(bench, range(3))]
+    assert done and set(done) <= set(names)
+    text = images.make_text([done[name] for name in names if name in done])
+    assert text in (ROOT / "experiments/README.md").read_text()

@@ -481,3 +481,27 @@ def test_rmse_is_in_units_of_each_column():
         metrics.imputation_rmse(imputed, truth, np.ones((2, 2), bool))
     with pytest.raises(ValueError, match=r"expected one shape, got \(2, 2\), \(1, 2\), \(2, 2\)"):
         metrics.imputation_rmse(imputed, truth[:1], mask)
+
+
+def test_fewer_draws_where_their_effective_number_is_enough():
+    """One short chunk from the exact posterior has the exact mean; a wide encoder's rows go on."""
+    x, mask, laws = rows_with(MASKS[0])
+    wide, wide_params = tilted_model()
+    model, params = oracles.make_linear_model(LINEAR)
+    exact = model._replace(vae=model.vae._replace(encode=None)), params
+    found = {
+        name: imputation.impute(jax.random.key(0), *one, x, mask, num_samples=2000, is_most=is_most)
+        for name, one, is_most in (
+            ("exact", exact, True),
+            ("wide", (wide, wide_params), True),
+            ("all", (wide, wide_params), False),
+        )
+    }
+    np.testing.assert_allclose(found["exact"].ess, imputation.SHORT_CHUNK_SAMPLES, rtol=1e-4)
+    law = oracles.rows_of(LINEAR, oracles.joint(LINEAR))
+    means = [law.given(mask[0], row[mask[0]]).mean for row in x]
+    np.testing.assert_allclose(found["exact"].mean[:, ~mask[0]], means, rtol=1e-3, atol=1e-4)
+    enough = imputation.ENOUGH_SAMPLES
+    assert (found["wide"].ess >= min(enough, found["all"].ess.min())).all()
+    assert found["wide"].ess.mean() < found["all"].ess.mean()
+    assert_row_means(found["wide"].mean[:, ~mask[0]], laws)

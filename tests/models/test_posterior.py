@@ -10,8 +10,9 @@ from scipy import special, stats
 
 from mnar_ebm import Config, models
 from mnar_ebm.models import make_model, posterior
+from mnar_ebm.models.posterior import NUM_NEWTON_STEPS
 from mnar_ebm.objectives import bounds
-from mnar_ebm.samplers import Laplace, effective_sample_size
+from mnar_ebm.samplers import Laplace, effective_sample_size, laplace
 from mnar_ebm.samplers.importance import log_mean_exp_standard_error
 from mnar_ebm.types import Batch
 from tests import oracles
@@ -120,3 +121,28 @@ def test_no_encoder_is_made_and_others_are_refused():
     for wrong in ({"decoder": "mlp"}, {"decoder_scale": "per_latent"}):
         with pytest.raises(ValueError, match="proposal: expected encoder"):
             Config(proposal="laplace", **wrong)
+
+
+def test_curvature_by_columns_is_that_of_all_latents():
+    """Two derivatives of a sum over columns give what one for each latent does: mode and shape."""
+    slopes, thresholds = np.array([2.0, -3.0, 0.0, 1.0]), np.full(4, 0.4)
+    model, params = without_encoder(
+        *oracles.make_self_masked_model(LINEAR, "collapsed", slopes, thresholds)
+    )
+
+    def log_joint(x, mask, z):
+        eta = model.vae.decode(params.base, z)
+        log_m = model.mechanism.complete(jax.random.key(0), params.mechanism, eta, x, mask)[1]
+        log_p = model.vae.likelihood.log_prob(eta, jnp.where(mask, x, 0.0))
+        return models.log_prior(z) + jnp.where(mask, log_p, 0.0).sum() + log_m
+
+    @jax.jit
+    @jax.vmap
+    def both(x, mask):
+        filled = jnp.where(mask, x, 0.0)
+        generic = laplace(lambda z: log_joint(filled, mask, z), jnp.zeros(2), NUM_NEWTON_STEPS)
+        return posterior(model, params, x, mask), generic
+
+    by_columns, generic = both(X, MASK)
+    np.testing.assert_allclose(by_columns.mode, generic.mode, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(by_columns.cholesky, generic.cholesky, rtol=1e-3, atol=1e-3)

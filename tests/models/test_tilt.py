@@ -306,3 +306,27 @@ def test_an_unknown_space_is_refused():
     """The known ones are listed."""
     with pytest.raises(ValueError, match="tilt: expected one of none, data, latent, joint, got"):
         models.make_tilt("pixel", 4, 2, 8, 20.0)
+
+
+@pytest.mark.parametrize("is_normalised", [False, True])
+def test_a_convolutional_energy_reads_rows_as_images(is_normalised):
+    """It starts at 0 and keeps its bound; a batch of rows is as each of them; z is not read."""
+    tilt = models.make_tilt("data", 36, 2, 8, 3.0, "plain", (3, 4), is_normalised)
+    start = tilt.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (2, 3, 36))
+    assert not np.any(tilt.energy(start, x, jnp.zeros((2, 3, 2))))
+    moved = jax.tree.map(lambda leaf: leaf + 0.05, start)
+    energies = np.asarray(tilt.energy(moved, x, jnp.ones((2, 3, 2))))
+    assert energies.shape == (2, 3) and np.ptp(energies) > 0
+    assert np.abs(tilt.energy(moved, 1e4 * x, jnp.ones((2, 3, 2)))).max() <= 3.0
+    one = tilt.energy(moved, x[1, 2], jnp.zeros(2))
+    np.testing.assert_allclose(one, energies[1, 2], rtol=1e-4)
+
+
+def test_a_convolutional_energy_is_of_images_alone():
+    """Neither of a latent, nor of rows that fill no square."""
+    with pytest.raises(ValueError, match="network: expected mlp for a tilt that reads the latent"):
+        Config(tilt="joint", network="plain")
+    tilt = models.make_tilt("data", 7, 2, 8, 3.0, "plain", (3,))
+    with pytest.raises(ValueError, match="expected the columns of square images, .* got 7"):
+        tilt.init(jax.random.key(0))

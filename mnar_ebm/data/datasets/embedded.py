@@ -1,6 +1,5 @@
 """Complete tables that scikit-learn carries, masked by the benchmark protocol."""
 
-import numpy as np
 from sklearn import datasets
 
 from mnar_ebm.data.table import Table, benchmark_table
@@ -17,8 +16,3 @@ def load(name: str) -> Table:
     """Return the features of one of :data:`LOADERS` in their original units."""
     bunch = LOADERS[name]()
     return benchmark_table(name, map(str, bunch.feature_names), bunch.data)
-
-
-def labels() -> np.ndarray:
-    """Return which digit each row of ``digits`` shows. [N]."""
-    return np.asarray(datasets.load_digits().target)

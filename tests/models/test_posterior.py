@@ -132,7 +132,7 @@ def test_curvature_by_columns_is_that_of_all_latents():
 
     def log_joint(x, mask, z):
         eta = model.vae.decode(params.base, z)
-        log_m = model.mechanism.complete(jax.random.key(0), params.mechanism, eta, x, mask)[1]
+        log_m = model.mechanism.complete(jax.random.key(0), params.mechanism, eta, x, mask, z)[1]
         log_p = model.vae.likelihood.log_prob(eta, jnp.where(mask, x, 0.0))
         return models.log_prior(z) + jnp.where(mask, log_p, 0.0).sum() + log_m
 

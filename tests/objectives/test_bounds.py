@@ -326,7 +326,7 @@ def test_the_bound_of_steep_slopes_is_tight(monkeypatch):
     params = params._replace(mechanism=slopes)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 2)) @ loadings.T + rng.normal(size=(60, 10)) * linear.noise
-    mask = model.mechanism.sample(jax.random.key(0), slopes, x)
+    mask = model.mechanism.own.sample(jax.random.key(0), slopes, x)
     batch = Batch(jnp.where(mask, x, jnp.nan), mask)
 
     def bound(seed, num_samples):

@@ -34,7 +34,7 @@ def pytest_runtest_setup(item):
 
     Most programs run once, for less time than it takes to optimise them.
     """
-    is_short = item.get_closest_marker("slow") is None
+    is_short = item.get_closest_marker("slow") is None and "well_compiled" not in item.fixturenames
     asks = not {"quick_compile", "quick_compile_all"}.isdisjoint(item.fixturenames)
     jax.config.update("jax_disable_most_optimizations", is_short or asks)
 
@@ -44,6 +44,11 @@ def forget_programs():
     """Let go of a module's programs: a process has room for some ten thousands of memory maps."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture
+def well_compiled():
+    """Compile well in a test that is not slow: one that runs for longer than it compiles."""
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def brackets(one, num_runs, draws=None, num_paths=100, **settings):
     return jax.lax.map(run, jax.random.split(jax.random.key(1), num_runs))
 
 
-def test_both_sides_are_within_their_errors():
+def test_both_sides_are_within_their_errors(well_compiled):
     """Of 20 runs with 1000 temperatures, all; the bracket is narrow."""
     one = machine()
     exact = rbm.log_z(one)
@@ -124,7 +124,7 @@ def test_a_wrong_setting_is_refused():
         boltzmann.make_stage(settings, Pace(), jnp.zeros(30), followed=machine())
 
 
-def test_resampled_paths_bracket_too():
+def test_resampled_paths_bracket_too(well_compiled):
     """Paths are drawn anew by their weights; the error knows whose heirs they are."""
     one = machine(scale=1.0)
     exact = rbm.log_z(one)

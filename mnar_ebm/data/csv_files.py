@@ -144,7 +144,13 @@ def to_numbers(path: Path, columns: Names, lines: list[int], text: np.ndarray) -
 
 
 def to_table(csv: Csv, name: str) -> Table:
-    """Return the numbers as a table to train on, in the order of ``csv.columns``."""
+    """Return the numbers as a table to train on, in the order of ``csv.columns``.
+
+    Raises:
+        TypeError: what is given is no ``Csv``.
+    """
+    if not isinstance(csv, Csv):
+        raise TypeError(f"csv: expected a Csv, as read_csv returns, got {type(csv).__name__}")
     return make_table(name, csv.columns, csv.x)
 
 

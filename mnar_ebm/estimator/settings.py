@@ -41,6 +41,8 @@ def check_parameters(imputer: Any) -> None:
     _checks.check_choice("tilt", imputer.tilt, TILTS)
     _checks.check_choice("handle_unknown", imputer.handle_unknown, ("error", "missing"))
     _checks.check_choice("two_valued", imputer.two_valued, ("binary", "numeric"))
+    for name in ("sample_posterior", "add_indicator", "keep_empty_features"):
+        _checks.check_type(name, getattr(imputer, name), bool)
     for name in ("max_iter", "num_models", "num_samples"):
         _checks.check_whole(name, getattr(imputer, name), 1)
 

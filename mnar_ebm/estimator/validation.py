@@ -40,6 +40,8 @@ def validate(imputer: Any, X: Any, *, is_fit: bool) -> tuple[np.ndarray, np.ndar
         X: any table.
         is_fit: whether the columns are to be learned.
     """
+    if getattr(X, "dtype", np.dtype(float)).kind == "c":
+        raise ValueError(f"X: expected real numbers, got {X.dtype}. Complex data not supported")
     if is_fit:
         imputer._columns = columns.learn(X, imputer.missing_values, imputer.two_valued)
         imputer._is_mixed = bool(imputer._columns)

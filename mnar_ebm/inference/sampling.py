@@ -73,8 +73,9 @@ def sample(
             weights are asked for at a temperature.
     """
     _checks.check_choice("method", method, ("auto", "snis", *chains.METHODS))
-    _checks.check_at_least("num_samples", num_samples, 1)
-    _checks.check_at_least("num_chains", num_chains, 1)
+    counts = {"num_samples": num_samples, "num_chains": num_chains, "num_proposals": num_proposals}
+    for name, count in counts.items():
+        _checks.check_at_least(name, count, 1)
     width = 4.0 * (model.vae.latent_dim + model.vae.num_features)  # bytes of a draw
     check_memory({"num_samples": width * num_samples})
     if method in ("auto", "snis"):

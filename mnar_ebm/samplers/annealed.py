@@ -13,11 +13,16 @@ log-weights of their paths on one scale, and ``bridge`` joins the two into a sha
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm.samplers.base import LogDensityFn, SamplingAlgorithm, check_at_least, sample
+from mnar_ebm.samplers.base import (
+    LogDensityFn,
+    SamplingAlgorithm,
+    check_at_least,
+    check_rank,
+    sample,
+)
 from mnar_ebm.samplers.importance import (
     effective_sample_size,
     log_mean_exp,
@@ -243,7 +248,7 @@ def _anneal(
     check_at_least("num_steps", walk.num_steps)
     _check_inverse_temperatures(inverse_temperatures)
     log_weights = jax.eval_shape(jax.vmap(walk.log_weight_fn), start)
-    chex.assert_rank(log_weights, 1)
+    check_rank("log_weight_fn", log_weights)
     betas = jnp.asarray(inverse_temperatures, log_weights.dtype)
 
     def move_one(key: Key, position: PyTree, beta: Array) -> tuple[PyTree, Array]:
@@ -278,7 +283,7 @@ def _estimate(log_w: Array, log_ratio: Array, draws: PyTree, rates: Array) -> An
 
 def _check_inverse_temperatures(inverse_temperatures: Sequence[float] | Array) -> None:
     """Raise ``ValueError`` unless they increase from 0 to 1; a traced array passes."""
-    chex.assert_rank(jnp.asarray(inverse_temperatures), 1)
+    check_rank("inverse_temperatures", inverse_temperatures)
     if isinstance(inverse_temperatures, jax.core.Tracer):
         return
     betas = [float(beta) for beta in jax.device_get(inverse_temperatures)]

@@ -5,7 +5,9 @@ step needs; the info holds diagnostics. The contract is positional and is that o
 kernels run in this loop and ours in theirs.
 """
 
+import math
 import numbers
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -21,7 +23,10 @@ __all__ = [
     "SamplingAlgorithm",
     "StepFn",
     "check_at_least",
+    "check_no_nan",
     "check_positive",
+    "check_rank",
+    "check_start",
     "sample",
 ]
 
@@ -100,7 +105,9 @@ def sample(
         with a leading axis of draws. [N, ...]
 
     Raises:
-        ValueError: ``num_steps`` or ``thin`` is below 1, or ``burn_in`` below 0.
+        TypeError: one of the numbers is not whole.
+        ValueError: ``num_steps`` or ``thin`` is below 1, or ``burn_in`` below 0; or the chain
+            starts where the density is 0 or not known, and would stay there.
 
     Example:
         >>> import jax
@@ -135,12 +142,14 @@ def sample(
         state, info = step(state, first + thin - 1)
         return state, transform(state, info)
 
-    state = skip(algorithm.init(position, key_init), 0, burn_in)
+    state = algorithm.init(position, key_init)
+    check_start(getattr(state, "logdensity", None))
+    state = skip(state, 0, burn_in)
     return jax.lax.scan(draw, state, burn_in + thin * jnp.arange(num_steps))
 
 
 def check_at_least(name: str, value: int, minimum: int = 1) -> None:
-    """Raise ``ValueError`` for a number of things that is too small.
+    """Raise ``ValueError`` for a number of things that is too small, ``TypeError`` if not whole.
 
     Args:
         name: the argument's name, for the message.
@@ -148,14 +157,19 @@ def check_at_least(name: str, value: int, minimum: int = 1) -> None:
         minimum: the smallest that is allowed.
 
     Raises:
+        TypeError: ``value`` is no whole number.
         ValueError: ``value`` is below ``minimum``.
     """
+    try:
+        operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a whole number, got {value!r}") from None
     if value < minimum:
         raise ValueError(f"{name}: expected at least {minimum}, got {value}")
 
 
 def check_positive(name: str, value: float | Array, *, or_zero: bool = False) -> None:
-    """Raise ``ValueError`` for a setting that is not positive and finite.
+    """Raise ``ValueError`` for a setting that is not positive and finite, ``TypeError`` for none.
 
     Only a plain number is looked at. An array may be traced, and passes: a step size can be
     adapted, mapped over or differentiated.
@@ -166,9 +180,61 @@ def check_positive(name: str, value: float | Array, *, or_zero: bool = False) ->
         or_zero: whether zero is allowed too.
 
     Raises:
+        TypeError: ``value`` is neither a number nor an array.
         ValueError: ``value`` is a number and is negative, zero (unless allowed), infinite or NaN.
     """
+    if not isinstance(value, numbers.Real) and not hasattr(value, "dtype"):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
     if isinstance(value, numbers.Real):
         if not (0 < value < float("inf") or (or_zero and value == 0)):
             allowed = "a positive number or zero" if or_zero else "a positive number"
             raise ValueError(f"{name}: expected {allowed}, got {value}")
+
+
+def check_rank(name: str, value: Any, rank: int = 1) -> None:
+    """Raise ``ValueError`` unless an array has so many axes.
+
+    Args:
+        name: the argument's name, for the message.
+        value: the array.
+        rank: how many axes are expected.
+
+    Raises:
+        ValueError: it has more or fewer.
+    """
+    shape = jnp.shape(value)
+    if len(shape) != rank:
+        raise ValueError(f"{name}: expected an array of {rank} axes, got one of shape {shape}")
+
+
+def check_no_nan(name: str, log_w: Array) -> None:
+    """Raise ``ValueError`` if a log-weight is NaN; traced ones pass.
+
+    Args:
+        name: the argument's name, for the message.
+        log_w: log-weights. [N]
+
+    Raises:
+        ValueError: one is NaN.
+    """
+    if isinstance(log_w, jax.core.Tracer):
+        return
+    told = jax.device_get(log_w)  # what jnp makes of it within a jit would be traced
+    if (told != told).any():
+        raise ValueError(f"{name}: expected no NaN, got {(told != told).sum()} among {told.size}")
+
+
+def check_start(logdensity: Any) -> None:
+    """Raise ``ValueError`` if a chain starts where log p is not finite; a traced one passes.
+
+    Args:
+        logdensity: log p where chains start, an array [...]; what is none passes.
+
+    Raises:
+        ValueError: one of them is infinite or NaN.
+    """
+    if isinstance(logdensity, jax.core.Tracer) or not hasattr(logdensity, "dtype"):
+        return
+    for told in jax.device_get(logdensity).ravel().tolist():  # jnp would trace within a jit
+        if not math.isfinite(told):
+            raise ValueError(f"position: expected a start of finite log-density, got {told}")

@@ -8,11 +8,10 @@ reads both and needs only that the two laws overlap.
 import math
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
-from mnar_ebm.samplers.base import check_at_least, check_positive
+from mnar_ebm.samplers.base import check_at_least, check_no_nan, check_positive, check_rank
 from mnar_ebm.samplers.importance import log_mean_exp
 from mnar_ebm.types import Array
 
@@ -67,8 +66,8 @@ def bridge(
         The estimate.
 
     Raises:
-        ValueError: ``max_num_iterations`` is below 1, or ``target_inefficiency`` is a number and
-            not positive.
+        ValueError: ``max_num_iterations`` is below 1, ``target_inefficiency`` is a number and not
+            positive, or a weight is NaN.
 
     Example:
         >>> key_base, key_target = jax.random.split(jax.random.key(0))
@@ -86,7 +85,9 @@ def bridge(
         switching models using bridge sampling techniques", The Econometrics Journal 7(1), 2004,
         https://doi.org/10.1111/j.1368-423X.2004.00125.x (the error).
     """
-    chex.assert_rank([log_w_base, log_w_target], 1)
+    for name, log_w in (("log_w_base", log_w_base), ("log_w_target", log_w_target)):
+        check_rank(name, log_w)
+        check_no_nan(name, log_w)
     check_at_least("max_num_iterations", max_num_iterations)
     check_positive("target_inefficiency", target_inefficiency)
     centre = jnp.median(log_w_target)  # near log Z there is more precision to iterate with

@@ -30,7 +30,13 @@ import jax
 from jax.tree_util import Partial
 
 from mnar_ebm.samplers.adaptation import adapt_step_size
-from mnar_ebm.samplers.base import LogDensityFn, check_at_least, check_positive, sample
+from mnar_ebm.samplers.base import (
+    LogDensityFn,
+    check_at_least,
+    check_positive,
+    check_start,
+    sample,
+)
 from mnar_ebm.samplers.hmc import hmc
 from mnar_ebm.samplers.langevin import mala, ula
 from mnar_ebm.samplers.trajectory import adapt_trajectory
@@ -83,14 +89,15 @@ def langevin(
         The draws.
 
     Raises:
-        ValueError: a setting is out of range, or the leaves of ``x0`` have no common first axis.
+        ValueError: a setting is out of range, the leaves of ``x0`` have no common first axis, or
+            a chain starts where log p is not finite.
 
     References:
         As for ``ula``.
     """
     check_positive("step_size", step_size)
     check_positive("temperature", temperature, or_zero=True)
-    _check_chains(x0, batch_size)
+    _check_chains(logdensity_fn, x0, batch_size)
     static = (num_steps, burn_in, thin, batch_size)
     return _langevin(key, _partial(logdensity_fn), x0, step_size, temperature, *static)
 
@@ -140,12 +147,13 @@ def adjusted_langevin(
         The draws.
 
     Raises:
-        ValueError: a setting is out of range, or the leaves of ``x0`` have no common first axis.
+        ValueError: a setting is out of range, the leaves of ``x0`` have no common first axis, or
+            a chain starts where log p is not finite.
 
     References:
         As for ``mala`` and ``adapt_step_size``.
     """
-    _check_chains(x0, batch_size)
+    _check_chains(logdensity_fn, x0, batch_size)
     static = (num_steps, num_adaptation_steps, thin, batch_size)
     return _adjusted_langevin(key, _partial(logdensity_fn), x0, *static)
 
@@ -203,12 +211,13 @@ def hamiltonian(
         The draws.
 
     Raises:
-        ValueError: a setting is out of range, or the leaves of ``x0`` have no common first axis.
+        ValueError: a setting is out of range, the leaves of ``x0`` have no common first axis, or
+            a chain starts where log p is not finite.
 
     References:
         As for ``hmc`` and ``window_adaptation``.
     """
-    _check_chains(x0, batch_size)
+    _check_chains(logdensity_fn, x0, batch_size)
     if num_integration_steps is None:  # two thirds for the windows, the rest for the length
         check_at_least("num_adaptation_steps", num_adaptation_steps, 30)
     static = (num_steps, num_adaptation_steps, num_integration_steps, thin, batch_size)
@@ -264,9 +273,11 @@ def _partial(logdensity_fn: LogDensityFn) -> Partial:
     return logdensity_fn if isinstance(logdensity_fn, Partial) else Partial(logdensity_fn)
 
 
-def _check_chains(x0: PyTree, batch_size: int | None) -> None:
+def _check_chains(logdensity_fn: LogDensityFn, x0: PyTree, batch_size: int | None) -> None:
     shapes = [jax.numpy.shape(leaf) for leaf in jax.tree.leaves(x0)]
-    if len({shape[:1] for shape in shapes}) != 1 or shapes[0] == ():
+    if len({shape[:1] for shape in shapes}) != 1 or shapes[0] == () or shapes[0][0] == 0:
         raise ValueError(f"x0: expected leaves with one first axis of chains, got shapes {shapes}")
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((x0, logdensity_fn))):
+        check_start(jax.vmap(logdensity_fn)(x0))
     if batch_size is not None:
         check_at_least("batch_size", batch_size)

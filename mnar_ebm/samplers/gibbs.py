@@ -49,6 +49,7 @@ def gibbs(updates: Mapping[str, BlockUpdate]) -> SamplingAlgorithm:
         The sampler, for positions that are dicts with the keys of ``updates``.
 
     Raises:
+        TypeError: ``updates`` is no mapping.
         ValueError: ``updates`` is empty or, from ``init``, its names are not those of the position.
 
     Example:
@@ -66,6 +67,8 @@ def gibbs(updates: Mapping[str, BlockUpdate]) -> SamplingAlgorithm:
         Restoration of Images", IEEE Transactions on Pattern Analysis and Machine Intelligence 6,
         1984, https://doi.org/10.1109/TPAMI.1984.4767596.
     """
+    if not isinstance(updates, Mapping):
+        raise TypeError(f"updates: expected a mapping of blocks, got {type(updates).__name__}")
     if not updates:
         raise ValueError("updates: expected at least one block, got none")
 

@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from mnar_ebm.samplers.base import check_no_nan, check_rank
 from mnar_ebm.types import Array, Key, PyTree
 
 __all__ = [
@@ -72,7 +72,7 @@ def normalise(log_w: Array) -> Array:
     References:
         As for ``snis``.
     """
-    chex.assert_rank(log_w, 1)
+    check_rank("log_w", log_w)
     largest = jnp.max(log_w)
     log_w = log_w - jnp.where(jnp.isneginf(largest), 0, largest)  # -inf less -inf would be NaN
     return log_w - jnp.maximum(jax.nn.logsumexp(log_w), 0)  # Σ w >= 1, or all w are zero
@@ -152,7 +152,7 @@ def snis(
         raise ValueError(f"num_samples: expected at least 1, got {num_samples}")
     samples = jax.vmap(sample_fn)(jax.random.split(key, num_samples))
     log_w = jax.vmap(log_weight_fn)(samples)
-    chex.assert_shape(log_w, (num_samples,))
+    check_rank("log_weight_fn", log_w)
     log_z, error = log_mean_exp(log_w), log_mean_exp_standard_error(log_w)
     return samples, normalise(log_w), SNISInfo(log_z, error, effective_sample_size(log_w))
 
@@ -175,7 +175,7 @@ def sir(key: Key, log_w: Array, num_draws: int, method: str = "multinomial") -> 
         Indices in 0..N-1; all 0 if all weights are zero. [M]
 
     Raises:
-        ValueError: ``num_draws`` is below 1 or ``method`` is not known.
+        ValueError: ``num_draws`` is below 1, ``method`` is not known, or a weight is NaN.
 
     Example:
         >>> log_w = jnp.log(jnp.array([0.5, 0.0, 0.25, 0.25]))
@@ -188,7 +188,8 @@ def sir(key: Key, log_w: Array, num_draws: int, method: str = "multinomial") -> 
         Genshiro Kitagawa, "Monte Carlo filter and smoother for non-Gaussian nonlinear state space
         models", JCGS 5(1), 1996, https://doi.org/10.1080/10618600.1996.10474692 (the comb).
     """
-    chex.assert_rank(log_w, 1)
+    check_rank("log_w", log_w)
+    check_no_nan("log_w", log_w)
     if num_draws < 1:
         raise ValueError(f"num_draws: expected at least 1, got {num_draws}")
     weights = jnp.exp(normalise(log_w))

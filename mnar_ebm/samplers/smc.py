@@ -7,12 +7,11 @@ to keep the effective sample size at its target, so the path need not be known b
 from collections.abc import Callable
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from mnar_ebm.samplers.annealed import BuildFn, move, tempered
-from mnar_ebm.samplers.base import LogDensityFn, check_at_least
+from mnar_ebm.samplers.base import LogDensityFn, check_at_least, check_rank
 from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp, normalise, sir
 from mnar_ebm.types import Array, Key, PyTree
 
@@ -155,7 +154,7 @@ def smc(
 
     position = jax.vmap(sample_fn)(jax.random.split(key_base, num_samples))
     log_weight = jax.vmap(log_weight_fn)(position)
-    chex.assert_shape(log_weight, (num_samples,))
+    check_rank("log_weight_fn", log_weight)
     zero = jnp.zeros((), log_weight.dtype)
     crowd = jax.lax.while_loop(
         goes_on,

@@ -193,6 +193,12 @@ def test_read_csv_needs_a_file(tmp_path):
         data.read_csv(tmp_path)
 
 
+def test_a_table_is_made_of_what_was_read():
+    """A path is no CSV that was read."""
+    with pytest.raises(TypeError, match="csv: expected a Csv, as read_csv returns, got str"):
+        data.to_table("t.csv", "t")
+
+
 def test_a_column_without_a_value_is_refused_for_training_only(write):
     """To impute, it is fine."""
     path = write("a,b\n1,NA\n2,\n")

@@ -423,6 +423,11 @@ def test_a_wrong_table_is_told_in_one_line():
         quick_fit().plot(0)
     with pytest.raises(TypeError, match="num_samples: expected a whole number, got 1000.0"):
         MNARImputer(**QUICK | {"num_samples": 1e3}).fit(hide("random"))
+    for name in ("sample_posterior", "add_indicator", "keep_empty_features"):
+        with pytest.raises(TypeError, match=f"{name}: expected True or False, got 'yes'"):
+            MNARImputer(**QUICK | {name: "yes"}).fit(hide("random"))
+    with pytest.raises(ValueError, match="^X: expected real numbers, got complex128[^\\n]*$"):
+        MNARImputer(**QUICK).fit(hide("random") + 1j)
     with pytest.raises(TypeError, match="latent_dim: expected a whole number, got 2.5"):
         MNARImputer(**QUICK, settings={"latent_dim": 2.5}).fit(hide("random"))
 

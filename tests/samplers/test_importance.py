@@ -267,8 +267,19 @@ def test_wrong_ranks():
         lambda log_w: samplers.sir(jax.random.key(0), log_w, 2),
         lambda log_w: samplers.snis(jax.random.key(0), jax.random.normal, lambda x: log_w, 2),
     ):
-        with pytest.raises(AssertionError):
+        with pytest.raises(ValueError, match=r"expected an array of 1 axes, got one of shape \("):
             function(batch)
+
+
+def test_weights_that_are_not_numbers_are_refused():
+    """By what would answer without a word; zeros are weights."""
+    bad = jnp.array([0.0, jnp.nan, -jnp.inf])
+    with pytest.raises(ValueError, match="log_w: expected no NaN, got 1 among 3"):
+        samplers.sir(jax.random.key(0), bad, 2)
+    with pytest.raises(ValueError, match="log_w_base: expected no NaN, got 1 among 3"):
+        samplers.bridge(bad, jnp.zeros(2))
+    with pytest.raises(ValueError, match="log_w_target: expected no NaN"):
+        samplers.bridge(jnp.zeros(2), bad)
 
 
 @pytest.mark.parametrize("size", [10**6, pytest.param(3 * 10**7, marks=pytest.mark.slow)])

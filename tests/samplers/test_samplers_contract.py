@@ -267,3 +267,39 @@ def test_a_traced_step_size_passes():
     base.check_positive("step_size", jnp.asarray(-1.0))  # an array is not looked at
     for builder in (samplers.ula, samplers.mala):
         jax.eval_shape(lambda size, build=builder: build(logdensity_fn, size).init(start()), 0.3)
+
+
+def log_normal(x):
+    """Log N(0, I), where x_1 is above 0 alone."""
+    return jnp.where(x[0] > 0, -0.5 * jnp.sum(x**2), -jnp.inf)
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: samplers.ula(log_normal, "a"), TypeError, "step_size: expected a number, got 'a'"),
+        (lambda: samplers.mala(log_normal, None), TypeError, "step_size: expected a number"),
+        (lambda: samplers.hmc(log_normal, [0.1]), TypeError, "step_size: expected a number"),
+        (lambda: run_from(jnp.ones(2), 1.5), TypeError, "num_steps: expected a whole number, got"),
+        (lambda: run_from(-jnp.ones(2)), ValueError, "position: expected a start of finite log-"),
+        (lambda: chains_from(-jnp.ones((3, 2))), ValueError, "a start of finite .* got -inf"),
+        (lambda: chains_from(jnp.ones((0, 2))), ValueError, "x0: expected leaves with one first"),
+        (lambda: samplers.gibbs([log_normal]), TypeError, "updates: expected a mapping of blocks"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(call, error, message):
+    """Before any work, by an error of the right kind."""
+    with pytest.raises(error, match=message) as raised:
+        call()
+    assert "\n" not in str(raised.value)
+
+
+def run_from(position, num_steps=3):
+    """Run MALA from a position."""
+    algorithm = samplers.mala(log_normal, 0.1)
+    return samplers.sample(jax.random.key(0), algorithm, position, num_steps)
+
+
+def chains_from(x0):
+    """Run chains from positions."""
+    return samplers.langevin(jax.random.key(0), log_normal, x0, 3, step_size=0.1)

@@ -273,11 +273,16 @@ def _partial(logdensity_fn: LogDensityFn) -> Partial:
     return logdensity_fn if isinstance(logdensity_fn, Partial) else Partial(logdensity_fn)
 
 
+@jax.jit
+def _logdensities(logdensity_fn: LogDensityFn, x0: PyTree) -> Array:
+    return jax.vmap(logdensity_fn)(x0)
+
+
 def _check_chains(logdensity_fn: LogDensityFn, x0: PyTree, batch_size: int | None) -> None:
     shapes = [jax.numpy.shape(leaf) for leaf in jax.tree.leaves(x0)]
     if len({shape[:1] for shape in shapes}) != 1 or shapes[0] == () or shapes[0][0] == 0:
         raise ValueError(f"x0: expected leaves with one first axis of chains, got shapes {shapes}")
     if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((x0, logdensity_fn))):
-        check_start(jax.vmap(logdensity_fn)(x0))
+        check_start(_logdensities(_partial(logdensity_fn), x0))
     if batch_size is not None:
         check_at_least("batch_size", batch_size)

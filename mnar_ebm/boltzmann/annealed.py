@@ -17,6 +17,16 @@ and downwards from draws of the machine E 1/w = Z_0 / Z: of the logs, the first 
 expectation and the second above, so that together they bracket it. **The second holds only for
 exact draws of the machine**: from chains that have not crossed, it may be below log Z too.
 
+**What paths did not see their own error does not know of**: a mode that one path in a thousand
+reaches may have half of Z. Paths of the other direction know. The laws of a path and of its reverse
+differ by its weight, so that paths of both are one sample, with Z by the optimal bridge,
+
+    p_up ∝ 1 / (N_up + N_down w Z_0/Z),      p_down ∝ (w Z_0/Z) / (N_up + N_down w Z_0/Z)
+
+of which sets of N_up and of N_down weights are drawn anew, many times. A side's error is the root
+of the mean squared distance of their estimates from the bridge's, where paths are not resampled.
+It holds, as the upper side does, for exact draws alone.
+
 Paths may be resampled on the way, by their weights, whenever these have become uneven (``keep``).
 The mean weight is as unbiased as before, and paths that count for nothing give way to others.
 
@@ -31,6 +41,10 @@ References:
     https://doi.org/10.1145/1390156.1390266, sec. 4.
     R. Grosse, Z. Ghahramani, R. Adams, "Sandwiching the Marginal Likelihood Using Bidirectional
     Monte Carlo", 2015, https://arxiv.org/abs/1511.02543.
+    G. E. Crooks, "Entropy production fluctuation theorem and the nonequilibrium work relation for
+    free energy differences", Physical Review E 60, 1999, eq. 2 (paths and their reverses).
+    M. R. Shirts, J. D. Chodera, "Statistically optimal analysis of samples from multiple
+    equilibrium states", Journal of Chemical Physics 129, 2008, eqs. 9 and 11 (one sample of both).
     H. P. Chan, T. L. Lai, "A general theory of particle filters in hidden Markov models and some
     applications", Annals of Statistics 41(6), 2013, https://doi.org/10.1214/13-AOS1172 (the error).
     N. Béreux, A. Decelle, C. Furtlehner, L. Rosset, B. Seoane, "Fast training and sampling of
@@ -38,6 +52,7 @@ References:
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -47,8 +62,12 @@ import jax.numpy as jnp
 from mnar_ebm.boltzmann import rbm as machines
 from mnar_ebm.boltzmann.visible import BINARY, RBM, Visible
 from mnar_ebm.samplers.annealed import Bracket
+from mnar_ebm.samplers.bridge import bridge
 from mnar_ebm.samplers.importance import effective_sample_size, log_mean_exp, normalise, sir
 from mnar_ebm.types import Array, Key
+
+NUM_SETS = 200
+"""Sets of weights that are drawn anew, for an error."""
 
 
 class Side(NamedTuple):
@@ -56,7 +75,8 @@ class Side(NamedTuple):
 
     Attributes:
         log_z: the estimate, in nats. []
-        standard_error: of it, as far as the paths reach. []
+        standard_error: root of its mean squared error, as far as the paths of both directions
+            reach; with ``keep``, as far as those of its own. []
         effective_sample_size: 1 / Σ_n S_n², S_n the share of the weight that the heirs of start n
             have; if it is near 1, trust nothing. []
     """
@@ -114,14 +134,20 @@ def bracket_along(
         kind: of the visible units.
         keep: as in ``bracket``.
     """
-    key_start, key_up, key_down = jax.random.split(key, 3)
+    key_start, key_up, key_down, *keys = jax.random.split(key, 5)
     first = jax.tree.map(lambda leaf: leaf[0], ladder)
     start = machines.sample_independent(key_start, first, num_paths, kind)
     walk = functools.partial(_walk, ladder=ladder, num=num_temperatures, kind=kind, keep=keep)
     log_z_first = machines.log_z_independent(first, kind)
     up, down = walk(key_up, start, upwards=True), walk(key_down, target_draws, upwards=False)
+    lower, upper = _side(up), _side(down)
+    if not keep:
+        below, above = _errors(keys, up.log_w, -down.log_w)
+        lower = lower._replace(standard_error=jnp.where(num_paths == 1, jnp.inf, below))
+        upper = upper._replace(standard_error=jnp.where(len(target_draws) == 1, jnp.inf, above))
     return Bracket(
-        up._replace(log_z=log_z_first + up.log_z), down._replace(log_z=log_z_first - down.log_z)
+        lower._replace(log_z=log_z_first + lower.log_z),
+        upper._replace(log_z=log_z_first - upper.log_z),
     )
 
 
@@ -154,8 +180,8 @@ class _Paths(NamedTuple):
 @functools.partial(jax.jit, static_argnames=("num", "kind", "keep", "upwards"))
 def _walk(
     key: Key, start: Array, ladder: RBM, num: int, kind: Visible, keep: float, upwards: bool
-) -> Side:
-    """Return log of the mean weight of paths along a ladder, which begin at ``start`` [N, V]."""
+) -> _Paths:
+    """Return paths along a ladder, which began at ``start`` [N, V]."""
     size, top = start.shape[0], ladder.hidden.shape[0] - 1
 
     def step(paths: _Paths, now: tuple[Key, Array]) -> tuple[_Paths, None]:
@@ -178,11 +204,31 @@ def _walk(
     zero = jnp.zeros((), start.dtype)
     paths = _Paths(start, jnp.zeros(size, start.dtype), jnp.arange(size), zero)
     order = jax.random.split(key, num), jnp.arange(1, num + 1, dtype=start.dtype)
-    paths, _ = jax.lax.scan(step, paths, order, reverse=not upwards)
+    return jax.lax.scan(step, paths, order, reverse=not upwards)[0]
+
+
+def _side(paths: _Paths) -> Side:
+    """Return log of the mean weight of paths, and its error as far as they reach."""
+    size = paths.log_w.size
     shares = jax.ops.segment_sum(jnp.exp(normalise(paths.log_w)), paths.ancestor, size)
     error = jnp.sqrt(((shares - 1 / size) ** 2).sum() * size / max(size - 1, 1))
     log_z = paths.log_ratio + log_mean_exp(paths.log_w)
     return Side(log_z, jnp.where(size == 1, jnp.inf, error), 1 / (shares**2).sum())
+
+
+def _errors(keys: Sequence[Key], up: Array, down: Array) -> list[Array]:
+    """Return errors of both sides by sets of weights drawn anew, from log w of both. [N], [M]."""
+    log_z = bridge(up, down).log_z
+    pooled = jnp.concatenate([up, down]) - log_z
+    log_up = -jnp.logaddexp(math.log(up.size), math.log(down.size) + pooled)
+    errors = []
+    for key, log_law, log_w, size in (
+        (keys[0], log_up, pooled, up.size),
+        (keys[1], log_up + pooled, -pooled, down.size),
+    ):
+        drawn = log_w[sir(key, log_law, NUM_SETS * size)].reshape(NUM_SETS, size)
+        errors.append(jnp.sqrt((log_mean_exp(drawn) ** 2).mean()))
+    return errors
 
 
 def _resample(key: Key, paths: _Paths, keep: float) -> _Paths:

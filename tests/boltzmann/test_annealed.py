@@ -61,6 +61,23 @@ def test_a_machine_of_independent_bits_needs_no_path():
         np.testing.assert_allclose(side.log_z, rbm.log_z(one), rtol=1e-6)
 
 
+def test_errors_know_of_a_mode_that_paths_missed():
+    """It has half of Z and few of the paths; those back from exact draws know of it."""
+    one = RBM(
+        jnp.zeros(30),
+        jnp.full(1, -30 * (np.log1p(np.exp(4.0)) - np.log(2))),
+        jnp.full((30, 1), 4.0),
+    )
+    exact = rbm.log_z(one)
+    found = brackets(one, 20)
+    for side in found:
+        assert (np.abs(side.log_z - exact) <= 3 * side.standard_error).all()
+    own = np.sqrt(1 / found.lower.effective_sample_size - 1 / 100)
+    assert (np.abs(found.lower.log_z - exact) > 3 * own).mean() > 0.1  # of 20, honest ones: none
+    short = brackets(one, 20, draws=rbm.draw(jax.random.key(2), jnp.zeros((100, 30))))
+    assert (np.abs(short.lower.log_z - exact) > 3 * short.lower.standard_error).any()  # inexact
+
+
 def test_guards_bite(monkeypatch):
     """A wrong sign in the free energy, and a bracket from draws that are not the machine's."""
     one = machine(scale=1.0)

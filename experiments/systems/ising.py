@@ -138,9 +138,9 @@ def sample(workdir: str, options: dict[str, Any]) -> Drawn:
     """Return rows of bits: ends of chains."""
     words = f"Gibbs by colours, {options['num_steps']} sweeps each"
     notes = [shared.MAY_NOT_HAVE_CROSSED]
-    return shared.drawn_bits(recipe.load(workdir), options, words, notes)
+    return shared.drawn_units(recipe.load(workdir), options, words, notes)
 
 
 def impute(workdir: str, read: Read, options: dict[str, Any]) -> Completed:
     """Return the rows of a CSV file: gaps hold how likely a node is up, draws hold bits."""
-    return shared.impute_bits(recipe.load(workdir), read, options)
+    return shared.impute_units(recipe.load(workdir), read, options)

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from mnar_ebm.boltzmann import rbm
+from mnar_ebm.recipes import coding
 from mnar_ebm.recipes.rbm import FittedMachine
 
 from .. import figures  # its settings of matplotlib
@@ -16,12 +17,18 @@ from .. import figures  # its settings of matplotlib
 _SWEEPS = (0, 1, 3, 10, 30, 100, 300, 1000)
 
 
-def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
-    """Draw the score of held-out rows, their likelihood where it was taken, and the energy gap."""
+def draw_training(log: list[dict[str, Any]], epoch: float, path: pathlib.Path) -> None:
+    """Draw the score of held-out rows, their likelihood where it was taken, and the energy gap.
+
+    Args:
+        log: records of the run.
+        epoch: steps in a pass over the rows.
+        path: file to write.
+    """
     figure, (top, bottom) = plt.subplots(
         2, 1, sharex=True, figsize=(7, 4.5), height_ratios=(3, 1), layout="constrained"
     )
-    steps = [record["step"] for record in log]
+    epochs = [record["step"] / epoch for record in log]
     is_exact = "pseudo_likelihood" in log[0]
     labels = {
         "held_out": "held out, likelihood" if is_exact else "held out, pseudo-likelihood",
@@ -29,7 +36,7 @@ def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
     }
     for name, label in labels.items():
         if name in log[0]:
-            top.plot(steps, [record[name] for record in log], "-o", ms=2, label=label)
+            top.plot(epochs, [record[name] for record in log], "-o", ms=2, label=label)
     taken = [record for record in log if "log_likelihood_lower" in record]
     if taken:
         low, high = (
@@ -37,7 +44,7 @@ def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
             for side in ("lower", "upper")
         )
         top.errorbar(
-            [record["step"] for record in taken],
+            [record["step"] / epoch for record in taken],
             (low + high) / 2,
             abs(high - low) / 2,
             fmt="s",
@@ -47,9 +54,9 @@ def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
         )
     top.set_ylabel("nats a row")
     top.legend(loc="lower right")
-    bottom.plot(steps, [record["energy_gap"] for record in log], "-o", ms=2, color="#888888")
+    bottom.plot(epochs, [record["energy_gap"] for record in log], "-o", ms=2, color="#888888")
     bottom.axhline(0.0, color="#222222", linewidth=0.5)
-    bottom.set(xlabel="step", ylabel="energy gap")
+    bottom.set(xlabel="epoch", ylabel="energy gap")
     figures.save(figure, path)
 
 
@@ -66,15 +73,35 @@ def draw_filters(fitted: FittedMachine, path: pathlib.Path) -> None:
     )
 
 
-def draw_chain(fitted: FittedMachine, bits: np.ndarray, path: pathlib.Path) -> None:
+def draw_fields(fields: dict[int, np.ndarray], epoch: float, path: pathlib.Path) -> None:
+    """Draw how weights of the first hidden units came to be, a column each, epochs downwards.
+
+    Args:
+        fields: weights by the step after which they were kept. [16, V] each
+        epoch: steps in a pass over the rows.
+        path: file to write.
+    """
+    if not fields:
+        return
+    weights = np.stack(list(fields.values()))
+    largest = np.abs(weights[-1]).max()
+    labels = [f"epoch {step / epoch:.3g}" for step in fields]
+    style = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest}
+    figures.draw_images(
+        weights.reshape(-1, weights.shape[-1]), path, weights.shape[1], style, labels
+    )
+
+
+def draw_chain(fitted: FittedMachine, rows: np.ndarray, path: pathlib.Path) -> None:
     """Draw eight chains from data, a column each, after so many sweeps of Gibbs, row by row."""
-    key = jax.random.key(fitted.config.seed)
-    now = jnp.asarray(bits[np.linspace(0, len(bits) - 1, 8).astype(int)])
+    key, facts = jax.random.key(fitted.config.seed), fitted.facts
+    now = jnp.asarray(rows[np.linspace(0, len(rows) - 1, 8).astype(int)])
     seen = [np.asarray(now)]
     for number, (before, after) in enumerate(zip(_SWEEPS, _SWEEPS[1:], strict=False)):
-        now = rbm.gibbs(jax.random.fold_in(key, number), fitted.machine, now, after - before)
+        key_now = jax.random.fold_in(key, number)
+        now = rbm.gibbs(key_now, fitted.machine, now, after - before, facts.kind)
         seen.append(np.asarray(now))
     labels = [f"{count} sweeps" for count in _SWEEPS]
-    figures.draw_images(
-        np.concatenate(seen), path, 8, {"cmap": "gray_r", "vmin": 0, "vmax": 1}, labels
-    )
+    values = coding.decode(facts, np.concatenate(seen))
+    least, most = np.quantile(values, (0.0, 1.0))
+    figures.draw_images(values, path, 8, {"cmap": "gray_r", "vmin": least, "vmax": most}, labels)

@@ -4,8 +4,8 @@ import pathlib
 from typing import Any
 
 from mnar_ebm.recipes import rbm as recipe
+from mnar_ebm.recipes.coding import independent_log_likelihood, table_facts
 from mnar_ebm.recipes.rbm import Config, FittedMachine
-from mnar_ebm.recipes.units import table_facts
 
 from .. import report
 from ..given import Given
@@ -20,7 +20,7 @@ def label(config: Config) -> str:
 def check(config: Config, given: Given) -> None:
     """Raise what training would raise of such arguments, before anything is written."""
     shared.check(recipe.SYSTEM, given)
-    table_facts(config.threshold, given.table)
+    table_facts(config.visible, config.threshold, given.table)
 
 
 def train(config: Config, given: Given, workdir: pathlib.Path, **how: Any) -> FittedMachine:
@@ -30,28 +30,34 @@ def train(config: Config, given: Given, workdir: pathlib.Path, **how: Any) -> Fi
 
 def headline(record: dict[str, Any]) -> str:
     """Return the score of held-out rows, and both sides of their likelihood when it was taken."""
-    exact = "log_likelihood" in record or "pseudo_likelihood" in record
-    name = "likelihood" if exact else "pseudo-likelihood"
-    score = f"held-out {name} {record['held_out']:.2f}" if "held_out" in record else ""
+    pseudo = record.get("pseudo_likelihood", record.get("held_out"))
+    told = {"likelihood": record.get("held_out")} if "pseudo_likelihood" in record else {}
+    told["pseudo-likelihood"] = pseudo
+    score = ", ".join(f"{name} {value:.2f}" for name, value in told.items() if value is not None)
     if "log_likelihood_lower" in record:
         low, high = record["log_likelihood_lower"], record["log_likelihood_upper"]
         score += f", likelihood {low:.2f} to {high:.2f}"
-    return score or f"energy gap {record['energy_gap']:.2f}"
+    return f"held-out {score}" if score else f"energy gap {record['energy_gap']:.2f}"
 
 
 def evaluate(fitted: FittedMachine, given: Given, workdir: pathlib.Path, started: float) -> None:
     """Fill the run folder: ``metrics.json`` and figures; print what a person reads."""
-    parts = shared.parts_as_bits(fitted, given)
-    rate = fitted.facts.rate
+    config, facts = fitted.config, fitted.facts
+    _, rows = table_facts(config.visible, config.threshold, given.table)
+    parts = shared.parts_of(fitted, rows)
     found = {
         "rows": {name: len(rows) for name, rows in parts.items()},
         "likelihood": {name: recipe.likelihood(fitted, rows) for name, rows in parts.items()},
-        "independent_units": {name: shared.independent(rows, rate) for name, rows in parts.items()},
+        "independent_units": {
+            name: independent_log_likelihood(facts, rows) for name, rows in parts.items()
+        },
         "is_exact": fitted.is_exact,
     }
     log = report.read_log(workdir)
-    machine_figures.draw_training(log, workdir / "training.png")
+    epoch = len(parts["train"]) / config.batch_size
+    machine_figures.draw_training(log, epoch, workdir / "training.png")
     machine_figures.draw_filters(fitted, workdir / "filters.png")
+    machine_figures.draw_fields(recipe.read_fields(workdir), epoch, workdir / "fields.png")
     machine_figures.draw_chain(fitted, parts["train"], workdir / "chain.png")
     metrics = shared.write_metrics(recipe.SYSTEM, fitted, given, workdir, started, found)
     _print_report(metrics, fitted, workdir)
@@ -85,14 +91,15 @@ def check_told(command: str, told: list[str]) -> None:
 
 
 def sample(workdir: str, options: dict[str, Any]) -> Drawn:
-    """Return rows of bits, exactly where the machine can be enumerated, else by chains."""
+    """Return rows, exactly where the machine can be enumerated, else by chains."""
     fitted = recipe.load(workdir)
-    if fitted.is_exact:
-        return shared.drawn_bits(fitted, options, "enumeration, exact and independent", [])
-    words = f"Gibbs, {options['num_steps']} sweeps each"
-    return shared.drawn_bits(fitted, options, words, [shared.MAY_NOT_HAVE_CROSSED])
+    words, notes = "enumeration, exact and independent", []
+    if not fitted.is_exact:
+        words = f"Gibbs, {options['num_steps']} sweeps each"
+        notes = [shared.MAY_NOT_HAVE_CROSSED]
+    return shared.drawn_units(fitted, options, words, notes, fitted.facts.visible != "gaussian")
 
 
 def impute(workdir: str, read: Read, options: dict[str, Any]) -> Completed:
-    """Return the rows of a CSV file: gaps hold how likely a unit is on, draws hold bits."""
-    return shared.impute_bits(recipe.load(workdir), read, options)
+    """Return the rows of a CSV file: gaps hold means, of bits rates, of levels the likeliest."""
+    return shared.impute_units(recipe.load(workdir), read, options)

@@ -97,22 +97,26 @@ def check_told(
             raise ValueError(f"--{name}: expected some of {known} for a run of {system!r}")
 
 
-def drawn_bits(fitted: Any, options: dict[str, Any], words: str, notes: list[str]) -> Drawn:
-    """Return rows of bits of a model of units."""
+def drawn_units(
+    fitted: Any, options: dict[str, Any], words: str, notes: list[str], is_whole: bool = True
+) -> Drawn:
+    """Return rows of a model of units, as whole numbers where these are bits or levels."""
     drawn = fitted.sample(options["num_samples"], options["seed"], options["num_steps"])
-    return Drawn(pd.DataFrame(drawn.astype(int), columns=list(fitted.facts.columns)), words, notes)
+    drawn = drawn.astype(int) if is_whole else drawn
+    return Drawn(pd.DataFrame(drawn, columns=list(fitted.facts.columns)), words, notes)
 
 
-def impute_bits(fitted: Any, read: Read, options: dict[str, Any]) -> Completed:
-    """Return the rows of a CSV file: gaps hold how likely a unit is on, draws hold bits."""
+def impute_units(fitted: Any, read: Read, options: dict[str, Any]) -> Completed:
+    """Return the rows of a CSV file: gaps hold means, of bits how likely they are on; or draws."""
     csv = read(fitted.facts.columns)
     mean, draws = fitted.impute(csv.x, options["num_imputations"], options["seed"])
     notes = []
     if fitted.facts.cut is not None:
         notes.append(f"note: a unit is on where its value is above {fitted.facts.cut:g}")
     is_observed = ~np.isnan(csv.x)
+    scale = np.asarray(getattr(fitted.facts, "scale", ()) or 0.0)
     return Completed(
-        csv, np.where(is_observed, csv.x, mean), np.where(is_observed, csv.x, draws), 0.0, notes
+        csv, np.where(is_observed, csv.x, mean), np.where(is_observed, csv.x, draws), scale, notes
     )
 
 

@@ -1,7 +1,6 @@
 """A restricted Boltzmann machine of a table's rows: settings, training, and what is made of it."""
 
 import dataclasses
-import functools
 import pathlib
 from typing import Any, NamedTuple
 
@@ -13,9 +12,11 @@ from mnar_ebm._settings import setting
 from mnar_ebm.boltzmann import RBM, Bracket, ChainSettings, bracket, clamp, make_stage, rbm
 from mnar_ebm.boltzmann.training import PHASES
 from mnar_ebm.data.table import Table
-from mnar_ebm.recipes import run, units
+from mnar_ebm.files import replacing
+from mnar_ebm.recipes import coding, run, units
+from mnar_ebm.recipes.coding import Facts
 from mnar_ebm.recipes.run import How, split_rows
-from mnar_ebm.recipes.units import Facts, UnitsConfig
+from mnar_ebm.recipes.units import UnitsConfig
 from mnar_ebm.training import Progress, Stage, loop, verdict
 from mnar_ebm.training.run_folder import Record
 from mnar_ebm.types import Array, Key
@@ -31,6 +32,14 @@ NUM_MEAN_DRAWS = 100
 WATCHED, NUM_WATCHED_TEMPERATURES = 10, 200
 """Chunks of steps from one bracket of the held-out likelihood to the next, and its temperatures."""
 
+JUDGES = ("auto", "pseudo", "likelihood")
+
+NUM_JUDGED_SWEEPS, NUM_JUDGED_PATHS = 100, 50
+"""Sweeps of the chains, from held-out rows, and paths of the bracket that stops training."""
+
+FIELDS, NUM_FIELDS = "fields", 16
+"""Folder of a run with the weights of the first units, after chunks of steps 1, 2, 4, 8 ..."""
+
 NUM_SWEEPS = 1000
 """Sweeps of the chains that stand for a machine that cannot be enumerated."""
 
@@ -45,6 +54,41 @@ class Config(UnitsConfig):
     )
     num_chains: int = setting(100, "Chains that pcd carries along.", at_least=1)
     num_sweeps: int = setting(1, "Sweeps of Gibbs in a step.", at_least=1)
+    visible: str = setting(
+        "binary",
+        "What a column is: on or off, a number (gaussian), or a level from 0 up (multinomial).",
+        choices=coding.KINDS,
+    )
+    momentum: float = setting(
+        0.0,
+        "Share of the last step that goes on, of plain gradient steps; 0: Adam.",
+        between=(0, 0.999),
+    )
+    sparsity_price: float = setting(
+        0.0, "Price of hidden units that are on too often or too seldom; 0: none.", at_least=0
+    )
+    sparsity_rate: float = setting(
+        0.1, "How often a hidden unit should be on, if that has a price.", between=(0.001, 0.999)
+    )
+    stop_by: str = setting(
+        "auto",
+        "What held-out rows are judged by, and training is stopped by: their pseudo-likelihood "
+        "(of numbers, Hyvärinen's score), their likelihood, exact or the middle of a bracket; "
+        "auto: the likelihood if one side has 12 units at most.",
+        choices=JUDGES,
+    )
+
+    @property
+    def chains(self) -> ChainSettings:
+        """How the negative phase is estimated, and how parameters move."""
+        return ChainSettings(
+            self.negative_phase,
+            self.num_chains,
+            self.num_sweeps,
+            self.momentum or None,
+            self.sparsity_price,
+            self.sparsity_rate,
+        )
 
 
 class FittedMachine(NamedTuple):
@@ -57,24 +101,22 @@ class FittedMachine(NamedTuple):
     @property
     def is_exact(self) -> bool:
         """Whether log Z and draws are exact, by enumeration of the smaller side."""
-        return min(self.machine.weights.shape) <= rbm.MAX_UNITS
-
-    def bits(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows as bits, 0 in their gaps, and where they are observed. [N, V]."""
-        return units.to_bits(x, self.facts.cut, self.facts.columns)
+        return num_summed(self.facts, self.machine) <= rbm.MAX_UNITS
 
     def sample(self, num_samples: int, seed: int = 0, num_sweeps: int = NUM_SWEEPS) -> np.ndarray:
-        """Return rows of bits: independent, where the machine can be enumerated. [N, V].
+        """Return rows: independent, where the machine can be enumerated. [N, D].
 
         Args:
             num_samples: N.
             seed: of the draws.
-            num_sweeps: of chains from independent bits, where it cannot; a chain for each row.
+            num_sweeps: of chains from independent units, where it cannot; a chain for each row.
         """
-        key = jax.random.key(seed)
+        key, kind = jax.random.key(seed), self.facts.kind
         if self.is_exact:
-            return np.asarray(rbm.sample(key, self.machine, num_samples))
-        return np.asarray(_run_chains(key, self, num_samples, num_sweeps))
+            units = rbm.sample(key, self.machine, num_samples, kind)
+        else:
+            units = _run_chains(key, self, num_samples, num_sweeps)
+        return coding.decode(self.facts, np.asarray(units))
 
     def impute(
         self, x: np.ndarray, num_imputations: int, seed: int = 0, num_sweeps: int = NUM_SWEEPS
@@ -82,44 +124,55 @@ class FittedMachine(NamedTuple):
         """Return rows whose missing units are filled given the others, which are clamped.
 
         Args:
-            x: rows, NaN where missing. [N, V]
+            x: rows, NaN where missing. [N, D]
             num_imputations: M.
             seed: of the draws.
             num_sweeps: of chains, where there are too many hidden units to sum over.
 
         Returns:
-            How likely each unit is on, [N, V], exact where hidden units are few and else the mean
-            of 100 draws at least; and M draws of the rows, [M, N, V]. Observed units as bits.
+            The mean of each column, of a bit how likely it is on, of levels the likeliest, [N, D],
+            exact where hidden units are few and else of 100 draws at least; and M draws of the
+            rows, [M, N, D]. Observed bits as bits.
         """
-        bits, mask = map(jnp.asarray, self.bits(x))
+        kind = self.facts.kind
+        units, mask = map(jnp.asarray, coding.encode(self.facts, x))
         key, is_few = jax.random.key(seed), self.config.num_hidden <= rbm.MAX_UNITS
         num_draws = num_imputations if is_few else max(num_imputations, NUM_MEAN_DRAWS)
-        draws = clamp.impute(key, self.machine, bits, mask, num_draws, num_sweeps)
-        mean = clamp.mean(self.machine, bits, mask) if is_few else draws.mean(axis=0)
-        return np.asarray(mean), np.asarray(draws[:num_imputations])
+        draws = clamp.impute(key, self.machine, units, mask, num_draws, num_sweeps, kind)
+        mean = clamp.mean(self.machine, units, mask, kind) if is_few else draws.mean(axis=0)
+        decoded = (np.asarray(part) for part in (mean, draws[:num_imputations]))
+        means, rows = (coding.decode(self.facts, part) for part in decoded)
+        return means, rows
 
     def log_z(self, seed: int = 0, num_temperatures: int = 1000) -> Bracket | Array:
-        """Return log Z, or a bracket where the machine cannot be enumerated.
+        """Return log Z of the units, or a bracket where the machine cannot be enumerated.
 
         The upper side rests on chains then, which may not have crossed: see ``boltzmann.bracket``.
         """
+        kind = self.facts.kind
         if self.is_exact:
-            return rbm.log_z(self.machine)
+            return rbm.log_z(self.machine, kind)
         key_draws, key_paths = jax.random.split(jax.random.key(seed))
         draws = _run_chains(key_draws, self, 100, NUM_SWEEPS)
-        base = jax.scipy.special.logit(jnp.asarray(self.facts.rate))
-        return bracket(key_paths, self.machine, base, draws, num_temperatures)
+        base = self.facts.base_bias
+        return bracket(key_paths, self.machine, base, draws, num_temperatures, kind=kind)
+
+
+def num_summed(facts: Facts, machine: RBM) -> int:
+    """Return how many units log Z is summed over: hidden ones, or fewer visible bits."""
+    num_visible, num_hidden = machine.weights.shape
+    return min(num_visible, num_hidden) if facts.visible == "binary" else num_hidden
 
 
 def _run_chains(key: Key, fitted: FittedMachine, num_chains: int, num_sweeps: int) -> Array:
-    """Return chains from independent bits as often on as the data. [C, V]."""
+    """Return chains from independent units with the laws of the columns. [C, V]."""
     key_start, key_chains = jax.random.split(key)
-    logits = jax.scipy.special.logit(jnp.asarray(fitted.facts.rate))
-    start = rbm.draw(key_start, jnp.broadcast_to(logits, (num_chains, logits.shape[0])))
-    return _gibbs(key_chains, fitted.machine, start, num_sweeps)
+    kind, first = fitted.facts.kind, coding.independent(fitted.facts, 1)
+    start = rbm.sample_independent(key_start, first, num_chains, kind)
+    return _gibbs(key_chains, fitted.machine, start, num_sweeps, kind)
 
 
-_gibbs = jax.jit(rbm.gibbs, static_argnums=3)
+_gibbs = jax.jit(rbm.gibbs, static_argnums=(3, 4))
 
 
 def train(
@@ -141,60 +194,102 @@ def train(
         NonFiniteLossError: the loss became NaN or infinite; the last checkpoint is kept.
         InterruptedTraining: ``should_stop`` said so; the state was saved first.
     """
-    facts, bits = units.table_facts(config.threshold, table)
-    rate = jnp.asarray(facts.rate)
-    held_out = jnp.asarray(bits[split_rows(config, len(bits))[1]])
+    facts, rows = coding.table_facts(config.visible, config.threshold, table)
+    held_out = jnp.asarray(rows[split_rows(config, len(rows))[1]])
     machine = units.train(
         SYSTEM,
         config,
         facts,
-        bits,
-        _stage(config, rate),
+        rows,
+        _stage(config, facts),
         _start(config, facts),
         How(workdir, **how),
-        watch=lambda now: _watch(config, facts, held_out, now),
+        watch=lambda now: _watch(config, facts, held_out, workdir, now),
     )
     return FittedMachine(config, facts, machine)
 
 
 def _start(config: Config, facts: Facts) -> RBM:
     key = jax.random.fold_in(jax.random.key(config.seed), 0)
-    return rbm.init(key, jnp.asarray(facts.rate), config.num_hidden)
+    return coding.start(key, facts, config.num_hidden)
 
 
-def _stage(config: Config, rate: Array) -> Stage:
-    """Return the stage that trains a machine, judged by its likelihood where that is cheap."""
-    chains = ChainSettings(config.negative_phase, config.num_chains, config.num_sweeps)
-    stage = make_stage(chains, config.pace, rate)
-    if min(config.num_hidden, rate.shape[0]) > FEW_UNITS:
+def _stage(config: Config, facts: Facts) -> Stage:
+    """Return the stage that trains a machine, and how held-out rows judge it."""
+    kind = facts.kind
+    stage = make_stage(config.chains, config.pace, coding.mean_units(facts), kind)
+    summed = num_summed(facts, coding.independent(facts, config.num_hidden))
+    if config.stop_by == "pseudo" or (config.stop_by == "auto" and summed > FEW_UNITS):
         return stage
 
     def evaluate(key: Key, machine: RBM, batch: Array, is_row: Array) -> Any:
-        scores = rbm.log_likelihood(machine, batch, rbm.log_z(machine))
-        pseudo = stage.evaluate(key, machine, batch, is_row)
-        return verdict(jnp.mean(scores, where=is_row), pseudo_likelihood=pseudo.score)
+        pseudo = stage.evaluate(key, machine, batch, is_row).score
+        free = jnp.mean(rbm.free_energy(machine, batch, kind), where=is_row) + facts.log_volume
+        if summed <= rbm.MAX_UNITS:
+            score = -free - rbm.log_z(machine, kind)
+            return verdict(score, pseudo_likelihood=pseudo)
+        key_chains, key_paths = jax.random.split(key)
+        draws = rbm.gibbs(key_chains, machine, batch[:NUM_JUDGED_PATHS], NUM_JUDGED_SWEEPS, kind)
+        sides = bracket(
+            key_paths,
+            machine,
+            facts.base_bias,
+            draws,
+            NUM_WATCHED_TEMPERATURES,
+            NUM_JUDGED_PATHS,
+            kind,
+        )
+        low, high = -free - sides.upper.log_z, -free - sides.lower.log_z
+        return verdict(
+            (low + high) / 2, pseudo_likelihood=pseudo, judged_lower=low, judged_upper=high
+        )
 
     return stage._replace(evaluate=evaluate)
 
 
-def _watch(config: Config, facts: Facts, held_out: Array, now: Progress) -> Record:
-    """Return a bracket of the held-out likelihood, every so often, if it is not exact anyway."""
+def _watch(
+    config: Config,
+    facts: Facts,
+    held_out: Array,
+    workdir: str | pathlib.Path | None,
+    now: Progress,
+) -> Record:
+    """Keep some weights, and return a bracket of the held-out likelihood, every so often."""
     step, fitted = now.record["step"], FittedMachine(config, facts, now.params)
+    number = -(-step // loop.CHUNK_STEPS)
+    if workdir is not None and (number & (number - 1) == 0 or step == config.num_steps):
+        keep_fields(pathlib.Path(workdir), step, fitted.machine)
     is_due = step % (WATCHED * loop.CHUNK_STEPS) == 0 or step == config.num_steps
     if not is_due or fitted.is_exact or not len(held_out):
         return {}
     return likelihood(fitted, held_out, NUM_WATCHED_TEMPERATURES)
 
 
+def keep_fields(workdir: pathlib.Path, step: int, machine: RBM) -> None:
+    """Write the weights of the first hidden units after a step."""
+    folder = workdir / FIELDS
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / f"{step:09}.npy") as part, part.open("wb") as file:
+        np.save(file, np.asarray(machine.weights[:, :NUM_FIELDS].T))
+
+
+def read_fields(workdir: pathlib.Path) -> dict[int, np.ndarray]:
+    """Return the weights that were kept, by step. [16, V] each."""
+    found = sorted((workdir / FIELDS).glob("*.npy"))
+    return {int(path.stem): np.load(path) for path in found}
+
+
 def likelihood(fitted: FittedMachine, v: Array, num_temperatures: int = 1000) -> Record:
-    """Return the mean log-likelihood of rows of bits, in nats: exactly, or both of its sides.
+    """Return the mean log-likelihood of rows, in nats: exactly, or both of its sides.
 
     Args:
         fitted: the machine.
-        v: rows of bits. [N, V]
+        v: rows of units. [N, V]
         num_temperatures: of a bracket.
     """
-    mean_free = float(rbm.free_energy(fitted.machine, jnp.asarray(v)).mean())
+    facts = fitted.facts
+    energies = rbm.free_energy(fitted.machine, jnp.asarray(v), facts.kind)
+    mean_free = float(energies.mean()) + facts.log_volume
     log_z = fitted.log_z(fitted.config.seed, num_temperatures)
     if not isinstance(log_z, Bracket):
         return {"log_likelihood": -mean_free - float(log_z)}
@@ -216,5 +311,8 @@ def load(workdir: str | pathlib.Path) -> FittedMachine:
         ValueError: the folder has no checkpoint, an unfinished or a damaged one, or one of
             another system.
     """
-    describe = functools.partial(units.describe, Config)
+
+    def describe(record: Record) -> tuple[Config, Facts]:
+        return Config(**record["config"]), Facts.from_json(record["facts"])
+
     return FittedMachine(*run.load(workdir, SYSTEM, describe, _start))

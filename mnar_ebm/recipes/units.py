@@ -93,7 +93,7 @@ def table_facts(threshold: float, table: Table) -> tuple[Facts, np.ndarray]:
 def train(
     system: str,
     config: UnitsConfig,
-    facts: Facts,
+    facts: Any,
     bits: np.ndarray,
     stage: Stage,
     start: PyTree,
@@ -105,7 +105,7 @@ def train(
     Args:
         system: which system it is.
         config: settings.
-        facts: of the table.
+        facts: of the table, a tuple with names.
         bits: its rows. [N, V]
         stage: what to do.
         start: parameters to start from.

@@ -28,8 +28,8 @@ def test_train_sample_evaluate(call, units_csv):
     assert "run folder runs/units-rbm-seed0" in said.out
     run = units_csv.parent / "cwd" / "runs" / "units-rbm-seed0"
     names = {path.name for path in run.iterdir()}
-    figures = {"training.png", "filters.png", "chain.png"}
-    assert names == {"checkpoints", "run.cfg", "metrics.json", "log.jsonl", *figures}
+    figures = {"training.png", "filters.png", "fields.png", "chain.png"}
+    assert names == {"checkpoints", "fields", "run.cfg", "metrics.json", "log.jsonl", *figures}
 
     first = json.loads((run / "metrics.json").read_text())
     assert first["is_exact"] and first["rows"] == {"train": 54, "held_out": 6}
@@ -44,6 +44,23 @@ def test_train_sample_evaluate(call, units_csv):
     assert said.out == f"7 rows by enumeration, exact and independent; wrote {output}\n"
     drawn = pd.read_csv(output)
     assert drawn.shape == (7, 9) and set(drawn.to_numpy().ravel()) <= {0, 1}
+
+
+@pytest.mark.parametrize("visible", ["gaussian", "multinomial"])
+def test_numbers_and_levels_have_commands_too(call, visible, units_csv):
+    """Trained, drawn in the table's units, and gaps filled."""
+    args = (*TINY, f"--visible={visible}", f"--data_path={units_csv}", "--workdir=run")
+    said = call("train", "--flagfile=rbm_small.cfg", *args, "--momentum=0.5")
+    assert said.status == 0, said.err
+    assert call("sample", "--workdir=run", "--output=drawn.csv", "--num_samples=7").status == 0
+    drawn = pd.read_csv("drawn.csv")
+    is_level = set(drawn.to_numpy().ravel()) <= {0, 1}
+    assert drawn.shape == (7, 9) and is_level == (visible == "multinomial")
+    names = ",".join(f"u{unit}" for unit in range(9))
+    units_csv.with_name("gaps.csv").write_text(f"{names}\n1,,1,1,1,1,1,1,1\n")
+    files = (f"--input={units_csv.with_name('gaps.csv')}", "--output=out.csv")
+    assert call("impute", "--workdir=run", *files).status == 0
+    assert np.isfinite(pd.read_csv("out.csv").to_numpy()).all()
 
 
 def test_gaps_of_other_rows_are_filled(call, refused, units_csv):

@@ -31,7 +31,7 @@ def cache_compilations(folder: str | os.PathLike[str] | None = None) -> pathlib.
     Raises:
         OSError: the folder cannot be made.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from mnar_ebm import cache_compilations
         >>> folder = cache_compilations(tempfile.mkdtemp())

@@ -31,7 +31,7 @@ def split(tree: PyTree) -> PyTree:
     Args:
         tree: rows or chains, each leaf [C, ...].
 
-    Example:
+    Examples:
         >>> import jax
         >>> from mnar_ebm import devices, samplers
         >>> starts = devices.split(jax.numpy.zeros((64, 2)))

@@ -83,7 +83,7 @@ def diagnose(draws: PyTree) -> Diagnosis:
     Raises:
         ValueError: a leaf has fewer than two axes, or fewer than 4 draws a chain.
 
-    Example:
+    Examples:
         >>> draws = np.random.default_rng(0).normal(size=(4, 500, 3))
         >>> diagnosis = diagnose({"x": draws})
         >>> diagnosis.ess_bulk["x"].shape, bool((diagnosis.rhat["x"] < 1.01).all())
@@ -196,7 +196,7 @@ def in_words(summary: dict[str, float]) -> list[str]:
     Returns:
         Warnings, a line each.
 
-    Example:
+    Examples:
         >>> bad = {"num_chains": 4, "num_draws": 4000, "ess_bulk": 5.0, "ess_tail": 9.0}
         >>> for warning in in_words(bad | {"rhat": 1.8}):
         ...     print(warning)
@@ -250,7 +250,7 @@ def pareto_k(log_w: Any) -> float:
         than half of all weight. NaN where nothing can be told: a log-weight is NaN, or fewer than
         25 are left.
 
-    Example:
+    Examples:
         >>> x = np.random.default_rng(0).normal(size=100_000)
         >>> abs(pareto_k(0.5 * 0.3 * x**2) - 0.3) < 0.1  # w = exp(a x²/2) has shape a
         True
@@ -283,7 +283,7 @@ def is_degenerate(ess_fraction: float, pareto_k: float | None = None) -> bool:
         ess_fraction: effective share of the draws, ESS / N.
         pareto_k: what ``pareto_k`` returned; ``None`` if there is no tail.
 
-    Example:
+    Examples:
         >>> is_degenerate(0.5, 0.2), is_degenerate(0.04), is_degenerate(0.5, 0.8)
         (False, True, True)
     """

@@ -29,7 +29,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     Raises:
         OSError: as writing does; its message names ``path``.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.csv"
         >>> with replacing(path) as part:

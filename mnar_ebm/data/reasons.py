@@ -33,7 +33,7 @@ WORDS = {
 def reason_of(label: str) -> str:
     """Return which of :data:`REASONS` a label of a code for missing values names.
 
-    Example:
+    Examples:
         >>> reason_of("Refused to answer"), reason_of("DK"), reason_of("Not applicable")
         ('refused', "don't know", 'not asked')
         >>> reason_of("Interview was broken off")
@@ -90,7 +90,7 @@ def read_codes(text: str) -> dict[str, dict[float, str]]:
     Raises:
         ValueError: a part of it is not of that form.
 
-    Example:
+    Examples:
         >>> read_codes("income: -9 refused, -8 not asked; *: 99")
         {'income': {-9.0: 'refused', -8.0: 'not asked'}, '*': {99.0: 'other'}}
     """

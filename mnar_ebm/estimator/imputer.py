@@ -73,7 +73,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         indicator_: the ``MissingIndicator``, or ``None``.
         n_features_in_, feature_names_in_: number of columns, and their names if they have any.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from mnar_ebm.estimator import MNARImputer
         >>> x = np.random.default_rng(0).normal(size=(50, 2))

@@ -129,7 +129,7 @@ def find_patterns(names: Sequence[str], mask: np.ndarray) -> Patterns:
     Raises:
         ValueError: the mask does not have a column for each name.
 
-    Example:
+    Examples:
         >>> mask = np.ones((100, 3), bool)
         >>> mask[:20, :2] = False
         >>> print(*find_patterns(["a", "b", "c"], mask).sentences)

@@ -37,7 +37,7 @@ def maximal_cliques(
     Raises:
         ValueError: an edge joins a node to itself, or is there twice; or there is no node.
 
-    Example:
+    Examples:
         >>> maximal_cliques([("a", "b"), ("b", "c"), ("a", "c"), ("c", "d")])
         [('a', 'b', 'c'), ('c', 'd')]
     """

@@ -88,7 +88,7 @@ def make_graph(
             the same twice, two cliques have the same nodes, or an energy is not finite or not of
             the shape of its clique.
 
-    Example:
+    Examples:
         >>> bond = Clique(("a", "b"), lambda a, b: -1.0 if a == b else 0.0)
         >>> graph = make_graph({"a": 2, "b": 3}, [bond, Clique(("b",), [0.0, 0.5, 1.0])])
         >>> [float(value) for value in energy(graph, jnp.array([[1, 1], [0, 2]]))]

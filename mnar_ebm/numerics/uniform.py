@@ -19,7 +19,7 @@ def positive_uniform(key: Key, shape: tuple[int, ...] = (), dtype: Any = float) 
         shape: of the draws.
         dtype: a float.
 
-    Example:
+    Examples:
         >>> bool(positive_uniform(jax.random.key(0), (3,)).min() > 0)
         True
     """

@@ -73,7 +73,7 @@ def dual_averaging(
         ValueError: ``initial_step_size`` is a number and not positive, or the target is not
             strictly between 0 and 1.
 
-    Example:
+    Examples:
         >>> search = dual_averaging(0.1)
         >>> state = search.update(search.init(), 1.0)  # accepted: try a longer step
         >>> bool(state.log_step_size > search.init().log_step_size)
@@ -142,7 +142,7 @@ def adapt_step_size(
         ValueError: ``num_steps`` is below 1, ``initial_step_size`` is a number and not positive, or
             the target is not strictly between 0 and 1.
 
-    Example:
+    Examples:
         >>> import functools, jax
         >>> from mnar_ebm.samplers import mala, sample
         >>> make_algorithm = functools.partial(mala, lambda x: -0.5 * x**2)

@@ -107,7 +107,7 @@ def ais(
         ValueError: ``num_samples`` or ``num_steps`` is below 1, or ``inverse_temperatures`` are
             known and do not increase from 0 to 1.
 
-    Example:
+    Examples:
         >>> import functools
         >>> from mnar_ebm.samplers import mala
         >>> args = (lambda x: -0.5 * x**2, lambda x: x, functools.partial(mala, step_size=0.3))
@@ -160,7 +160,7 @@ def reverse_ais(
         ValueError: ``num_steps`` is below 1, or ``inverse_temperatures`` are known and do not
             increase from 0 to 1.
 
-    Example:
+    Examples:
         >>> import functools
         >>> from mnar_ebm.samplers import mala
         >>> args = (lambda x: -0.5 * x**2, lambda x: x, functools.partial(mala, step_size=0.3))

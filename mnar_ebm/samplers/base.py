@@ -109,7 +109,7 @@ def sample(
         ValueError: ``num_steps`` or ``thin`` is below 1, or ``burn_in`` below 0; or the chain
             starts where the density is 0 or not known, and would stay there.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from mnar_ebm.samplers import sample, ula
         >>> normal = ula(lambda x: -0.5 * x**2, step_size=0.1)

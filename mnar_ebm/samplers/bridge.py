@@ -69,7 +69,7 @@ def bridge(
         ValueError: ``max_num_iterations`` is below 1, ``target_inefficiency`` is a number and not
             positive, or a weight is NaN.
 
-    Example:
+    Examples:
         >>> key_base, key_target = jax.random.split(jax.random.key(0))
         >>> base = jax.random.normal(key_base, (1000,))
         >>> target = 1 + jax.random.normal(key_target, (1000,))  # N(0, 1) tilted by exp(x)

@@ -74,7 +74,7 @@ def elliptical_slice(
         ValueError: ``scale`` is a number and not positive, or, from ``step``, ``mean`` or ``scale``
             is not shaped as the position.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from mnar_ebm.samplers import sample
         >>> algorithm = elliptical_slice(lambda x: -jnp.exp(-x))  # a likelihood that pushes up

@@ -52,7 +52,7 @@ def gibbs(updates: Mapping[str, BlockUpdate]) -> SamplingAlgorithm:
         TypeError: ``updates`` is no mapping.
         ValueError: ``updates`` is empty or, from ``init``, its names are not those of the position.
 
-    Example:
+    Examples:
         >>> import jax
         >>> rho, scale = 0.9, (1 - 0.9**2) ** 0.5  # two correlated normals
         >>> def update(other):
@@ -138,7 +138,7 @@ def kernel_update(
     Raises:
         ValueError: ``num_steps`` is below 1.
 
-    Example:
+    Examples:
         >>> import functools, jax
         >>> from mnar_ebm.samplers import mala
         >>> build = functools.partial(mala, step_size=0.3)

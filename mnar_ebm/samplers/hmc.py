@@ -85,7 +85,7 @@ def hmc(
             not positive, ``num_integration_steps`` is below 1 or is given beside it, or, from
             ``step``, ``inverse_mass_matrix`` is not shaped as the position.
 
-    Example:
+    Examples:
         >>> import jax
         >>> algorithm = hmc(lambda x: -0.5 * x**2, step_size=0.1)
         >>> state, info = algorithm.step(jax.random.key(0), algorithm.init(1.0))

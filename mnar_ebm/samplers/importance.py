@@ -139,7 +139,7 @@ def snis(
     Raises:
         ValueError: ``num_samples`` is below 1.
 
-    Example:
+    Examples:
         >>> _, _, info = snis(jax.random.key(0), jax.random.normal, lambda x: x, 10_000)
         >>> abs(float(info.log_z) - 0.5) < 4 * float(info.log_z_standard_error)
         True
@@ -177,7 +177,7 @@ def sir(key: Key, log_w: Array, num_draws: int, method: str = "multinomial") -> 
     Raises:
         ValueError: ``num_draws`` is below 1, ``method`` is not known, or a weight is NaN.
 
-    Example:
+    Examples:
         >>> log_w = jnp.log(jnp.array([0.5, 0.0, 0.25, 0.25]))
         >>> sir(jax.random.key(0), log_w, 4, "systematic").tolist()
         [0, 0, 2, 3]

@@ -72,7 +72,7 @@ def ula(
     Raises:
         ValueError: ``step_size`` is a number and not positive, or ``temperature`` is negative.
 
-    Example:
+    Examples:
         >>> import jax
         >>> algorithm = ula(lambda x: -0.5 * x**2, step_size=0.1, temperature=0.0)
         >>> state, info = algorithm.step(jax.random.key(0), algorithm.init(1.0))
@@ -114,7 +114,7 @@ def mala(logdensity_fn: LogDensityFn, step_size: float | Array) -> SamplingAlgor
     Raises:
         ValueError: ``step_size`` is a number and not positive.
 
-    Example:
+    Examples:
         >>> import jax
         >>> algorithm = mala(lambda x: -0.5 * x**2, step_size=0.01)
         >>> state, info = algorithm.step(jax.random.key(0), algorithm.init(1.0))

@@ -60,7 +60,7 @@ def laplace(
         position: where they start. [L]
         num_steps: steps.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from mnar_ebm.samplers import laplace
         >>> fitted = laplace(lambda x: -2.0 * ((x - 1.0) ** 2).sum(), jnp.zeros(2))

@@ -48,7 +48,7 @@ def init(positions: PyTree) -> Replay:
     Raises:
         ValueError: the leaves have no leading axis in common.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> init({"a": jnp.ones((3, 2))}).ages
         Array([0, 0, 0], dtype=int32)
@@ -76,7 +76,7 @@ def draw(key: Key, replay: Replay, num_rows: int) -> tuple[Array, Replay]:
     Raises:
         ValueError: ``num_rows`` is not from 1 to N.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> buffer = init(10.0 * jnp.arange(4))
         >>> indices, rows = draw(jax.random.key(0), buffer, 2)
@@ -110,7 +110,7 @@ def restart(key: Key, rows: Replay, fresh: PyTree, share: float | Array) -> Repl
     Raises:
         ValueError: ``share`` is a number outside [0, 1].
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> rows = init(jnp.zeros(4))
         >>> restart(jax.random.key(0), rows, jnp.ones(4), share=0.5).positions
@@ -144,7 +144,7 @@ def put_back(replay: Replay, indices: Array, rows: Replay) -> Replay:
     Returns:
         The buffer, N rows as before. [N, ...]
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> rows = Replay(jnp.array([7.0]), jnp.array([30], jnp.int32))
         >>> buffer = put_back(init(jnp.zeros(3)), jnp.array([1]), rows)

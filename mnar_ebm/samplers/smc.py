@@ -101,7 +101,7 @@ def smc(
         ValueError: ``num_samples``, ``num_steps`` or ``max_num_temperatures`` is below 1, or
             ``target_ess`` is not strictly between 0 and 1.
 
-    Example:
+    Examples:
         >>> import functools
         >>> from mnar_ebm.samplers import mala
         >>> args = (lambda x: -0.5 * x**2, lambda x: 3 * x, functools.partial(mala, step_size=0.3))

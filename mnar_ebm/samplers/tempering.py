@@ -85,7 +85,7 @@ def parallel_tempering(
         ValueError: ``num_steps`` is below 1, or ``inverse_temperatures`` are known and do not
             decrease from 1, are negative, or are fewer than 2.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from mnar_ebm.samplers import mala
         >>> def two_modes(x):

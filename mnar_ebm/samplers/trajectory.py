@@ -77,7 +77,7 @@ def adapt_trajectory(
     Raises:
         ValueError: ``num_steps`` is below 1, or ``step_size`` is a number and not positive.
 
-    Example:
+    Examples:
         >>> settings, _ = adapt_trajectory(jax.random.key(0), lambda x: -(x**2) / 2, 0.0, 9, 1.0)
         >>> sorted(settings)
         ['inverse_mass_matrix', 'step_size', 'trajectory_length']

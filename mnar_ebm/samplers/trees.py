@@ -43,7 +43,7 @@ def broadcast_to(position: PyTree, name: str, value: PyTree) -> PyTree:
     Raises:
         ValueError: the setting has another structure, or a leaf of it another shape.
 
-    Example:
+    Examples:
         >>> broadcast_to({"a": jnp.zeros(2), "b": jnp.zeros(3)}, "scale", 0.5)
         {'a': 0.5, 'b': 0.5}
     """

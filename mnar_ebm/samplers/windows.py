@@ -85,7 +85,7 @@ def window_adaptation(
         ValueError: ``num_steps`` is below 20, ``initial_step_size`` is a number and not positive,
             or the target is not strictly between 0 and 1.
 
-    Example:
+    Examples:
         >>> import functools, jax
         >>> from mnar_ebm.samplers import hmc, sample
         >>> make_algorithm = functools.partial(hmc, lambda x: -0.5 * (x / 5.0) ** 2)
@@ -158,7 +158,7 @@ def window_schedule(num_steps: int) -> tuple[Array, Array]:
     Raises:
         ValueError: ``num_steps`` is below 20.
 
-    Example:
+    Examples:
         >>> (jnp.flatnonzero(window_schedule(1000)[1]) + 1).tolist()
         [100, 150, 250, 450, 950]
 

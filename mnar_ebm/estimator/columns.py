@@ -63,7 +63,8 @@ def learn(X: Any, missing_values: float, two_valued: str = "binary") -> tuple[Co
     refused = [one for one in found if isinstance(one, str)]
     if refused:
         raise TypeError(
-            f"X: expected columns of numbers, truth values or levels, got {'; '.join(refused)}"
+            f"X: expected columns of numbers, truth values or levels, got {'; '.join(refused)}; "
+            "passthrough=[...] leaves columns out of the model and in the table"
         )
     columns = tuple(one for one in found if isinstance(one, ColumnType))
     if all(column.kind == "numeric" for column in columns) and not keeps_types:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.impute import MissingIndicator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -15,6 +14,7 @@ from mnar_ebm.data.table import make_table
 from mnar_ebm.estimator import columns, frames, two_valued, validation
 from mnar_ebm.estimator.analysis import analyse_imputer
 from mnar_ebm.estimator.columns import ColumnType
+from mnar_ebm.estimator.contract import Transformer, aside
 from mnar_ebm.estimator.ensemble import Ensemble
 from mnar_ebm.estimator.fit import fit_table
 from mnar_ebm.estimator.limits import make_limits
@@ -23,7 +23,7 @@ from mnar_ebm.estimator.sensitivity import Sensitivity
 from mnar_ebm.estimator.settings import check_parameters, decoders, make_config
 
 
-class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class MNARImputer(Transformer):
     """Impute columns with values missing not at random, or at random: it finds out.
 
     A generative model is fitted to the incomplete rows together with a model of why values are
@@ -62,6 +62,8 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         two_valued: what numbers of only two values are: ``binary``, or ``numeric``.
         handle_unknown: a level that ``fit`` has not seen is an ``error``, or a ``missing`` cell.
         add_indicator: whether columns that mark the missing cells are appended.
+        passthrough: names of columns of a data frame that are no part of the model, as an id or
+            free text: the data frame that is returned has them as they came.
         random_state: of everything random; drawn from in ``fit`` alone.
         verbose: 0 is silent; 1 tells which mechanism was taken; 2 tells how training goes.
 
@@ -115,6 +117,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         two_valued: str = "binary",
         handle_unknown: str = "error",
         add_indicator: bool = False,
+        passthrough: Any = (),
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -132,17 +135,12 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.two_valued = two_valued
         self.handle_unknown = handle_unknown
         self.add_indicator = add_indicator
+        self.passthrough = passthrough
         self.random_state = random_state
         self.verbose = verbose
 
-    def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags: NaN is allowed where it marks what is missing."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = validation.marks_by_nan(self)
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
     @validation.whole_or_not_at_all
+    @aside
     def fit(self, X: Any, y: Any = None, *, unbiased: Any = None) -> "MNARImputer":
         """Fit to incomplete rows; where that fails, a fit of before is as it was.
 
@@ -192,6 +190,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.n_iter_ = fits[0].num_steps
         return self
 
+    @aside
     def transform(self, X: Any) -> Any:
         """Return rows with their missing cells filled; observed ones come as they are. [N, D].
 
@@ -218,6 +217,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         names = self.get_feature_names_out()[filled.shape[1] :]
         return frames.beside(filled, pd.DataFrame(flags, columns=names))
 
+    @aside
     def sample(self, X: Any, num_imputations: int = 5) -> Any:
         """Return several completed tables, drawn from the posterior. [M, N, D].
 
@@ -240,6 +240,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         tables = self._fill(x, mask, num_imputations)
         return [self._to_frame(one, mask, X) for one in tables] if self._is_mixed else tables
 
+    @aside
     def score(self, X: Any, y: Any = None) -> float:
         """Return the mean bound of a row, log p(x_obs, s), in nats, of values as they came.
 
@@ -256,6 +257,7 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self.ensemble_.mean_bound(self._encode(*self._validate(X, is_fit=False)))
 
+    @aside
     def sensitivity(
         self,
         X: Any,
@@ -294,15 +296,6 @@ class MNARImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return a matplotlib figure: P(missing | value) of each column, by the first fit."""
         check_is_fitted(self)
         return plot.draw(self.report_, max_columns)
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return the names of the columns that ``transform`` gives."""
-        check_is_fitted(self)
-        names = super().get_feature_names_out(input_features)
-        kept = names if self.keep_empty_features else names[self._has_value]
-        if self.indicator_ is None:
-            return kept
-        return np.concatenate([kept, self.indicator_.get_feature_names_out(names)])
 
     @property
     def _kept(self) -> tuple[ColumnType, ...]:

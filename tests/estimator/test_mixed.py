@@ -2,6 +2,7 @@
 
 import functools
 import pickle
+import types
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from mnar_ebm import MNARImputer
-from mnar_ebm.estimator import selection
+from mnar_ebm.estimator import contract, selection
 from mnar_ebm.screening import Evidence, Finding, Gain
 
 pytestmark = pytest.mark.usefixtures("quick_compile_all")
@@ -265,3 +266,50 @@ def test_a_wrong_table_or_parameter_is_told_in_one_line():
     assert lenient.transform(new)["colour"].isin(["red", "green", "blue"]).all()
     with pytest.raises(ValueError, match="Input X contains infinity"):
         hardly_trained().transform(rows[:2].assign(income=np.inf))
+
+
+def test_columns_that_are_passed_through_come_back_as_they_were():
+    """An id with a level for each row is no part of the model, and stays where it was."""
+    rows = incomplete_rows().copy()
+    rows.insert(1, "id", [f"person {index}" for index in range(NUM_ROWS)])
+    imputer = quick_fit(rows, passthrough=["id"])
+    without = hardly_trained().transform(incomplete_rows())
+    tables = [imputer.transform(rows), *imputer.sample(rows, 2)]
+    for table in tables:
+        assert list(table.columns) == list(rows.columns) == list(imputer.get_feature_names_out())
+        pd.testing.assert_series_equal(table["id"], rows["id"])
+    pd.testing.assert_frame_equal(tables[0].drop(columns="id"), without)
+    assert imputer.score(rows) == hardly_trained().score(incomplete_rows())
+
+
+def test_a_table_of_numbers_gets_its_columns_back_too():
+    """Beside columns that the table had not, which come last."""
+    given = pd.DataFrame({"a": [1.0, 2.0], "id": ["x", "y"], "b": [3.0, 4.0]}, index=[5, 7])
+    names = np.array(["a", "id", "b", "gap_a"], object)
+    imputer = types.SimpleNamespace(passthrough=["id"], get_feature_names_out=lambda: names)
+    table = contract._together(imputer, np.arange(6.0).reshape(2, 3), given)
+    expected = {"a": [0.0, 3.0], "id": ["x", "y"], "b": [1.0, 4.0], "gap_a": [2.0, 5.0]}
+    pd.testing.assert_frame_equal(table, pd.DataFrame(expected, index=[5, 7]))
+
+
+@pytest.mark.parametrize(
+    "rows, names, error, message",
+    [
+        (pd.DataFrame({"a": [1.0]}), ["b"], ValueError, "passthrough: expected some of a, got 'b'"),
+        (
+            pd.DataFrame({"a": [1.0]}),
+            "a",
+            TypeError,
+            "passthrough: expected a list of column names",
+        ),
+        (
+            np.ones((2, 2)),
+            ["a"],
+            TypeError,
+            "X: expected a data frame with passthrough, got ndarray",
+        ),
+    ],
+)
+def test_wrong_columns_to_pass_through(rows, names, error, message):
+    with pytest.raises(error, match=message):
+        MNARImputer(passthrough=names).fit(rows)

@@ -45,9 +45,12 @@ def test_a_pickled_model_answers_as_then(x):
 
 @pytest.mark.filterwarnings("default:mnar_ebm.* has moved:DeprecationWarning")
 def test_a_pickled_imputer_answers_as_then(x):
-    """It transforms, and tells its report."""
+    """It transforms, up to the error of its draws, which are fewer now, and tells its report."""
     imputer = pickle.loads((FOLDER / "imputer.pickle").read_bytes())
-    assert_answers(imputer.transform(x), "imputer")
+    found, then = imputer.transform(x), np.asarray(expected("imputer"))
+    errors = imputer.sample(x, 100).std(axis=0) * np.sqrt(2 / 150)  # both of at least 150 draws
+    np.testing.assert_array_less(np.abs(found - then), 4 * errors + 1e-5)
+    np.testing.assert_array_equal(found[~np.isnan(x)], x[~np.isnan(x)])
     assert "selfmasking_probit" in str(imputer.report_) and "MNARImputer" in repr(imputer)
 
 

@@ -105,19 +105,20 @@ def impute_row(
         num_imputations: M.
         bend: of the columns, if they are bent: the mean is then that of values before they were.
         is_most: whether K is only the most, and fewer are drawn where their effective number is
-            enough.
+            enough, if they are proposed at the mode; an encoder's draws are always K.
 
     Returns:
         The imputation of the row, without the batch axis.
     """
-    chunk_samples = min(num_samples, SHORT_CHUNK_SAMPLES if is_most else CHUNK_SAMPLES)
+    may_end = is_most and model.vae.encode is None
+    chunk_samples = min(num_samples, SHORT_CHUNK_SAMPLES if may_end else CHUNK_SAMPLES)
     num_chunks = -(-num_samples // chunk_samples)
     keys = jax.random.split(key, num_chunks)
     x = not_asked.filled(x, mask)
 
     def is_due(running: _Running) -> Array:
         is_due = running.num_chunks < num_chunks
-        if not is_most:
+        if not may_end:
             return is_due
         exact = EXACT_SHARE * chunk_samples * running.num_chunks
         has_some = running.num_chunks > 0

@@ -128,7 +128,7 @@ class RunFolder:
             self.start_log()
             return params, 0, None
         record = checkpoints.load_record(self._manager, self._workdir)
-        self._check_same(record, defaults)
+        self._check_same(record, json.loads(json.dumps(defaults)))
         names = [stage.name for stage in stages]
         if record["stage"] == FINISHED:
             return params, len(stages), None

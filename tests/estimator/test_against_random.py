@@ -89,7 +89,7 @@ def test_means_are_in_units_of_the_table():
         np.testing.assert_allclose(one.distance, (mean - RANDOM[column]) / observed.std())
     ((asked, settings),) = fitted.asked
     np.testing.assert_array_equal(asked, table.x)
-    assert settings == {"num_samples": against_random.NUM_SAMPLES, "seed": 5}
+    assert settings == {"seed": 5, "is_most": True}
     assert compared[0].distance > 0 > compared[1].distance
 
 

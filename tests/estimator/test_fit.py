@@ -56,7 +56,7 @@ def test_columns_are_bent_and_decoders_compared_where_no_hidden_value_is_read(mo
     assert [one.model.decoder for one in trained] == names
     assert {(one.model.mechanism, one.standardise) for one in trained} == {(name, bend)}
     assert choice.kept.fitted.config.model.decoder == "linear"
-    assert choice.reason.startswith("decoder linear; its squared" if is_ignorable else "") and (
+    assert choice.reason.startswith("decoder linear; its ranked" if is_ignorable else "") and (
         bool(choice.reason) == is_ignorable
     )
 

@@ -5,12 +5,11 @@ import shutil
 
 import pytest
 
-from experiments.benchmark import kills
-
 
 @pytest.mark.slow
-def test_five_runs_killed_come_out_the_same(tmp_path):
+def test_five_runs_killed_come_out_the_same(load, tmp_path):
     """As they start, in the first stage and in the second, of both plans; the last one twice."""
+    kills = load("benchmark.kills")
     found = kills.campaign(tmp_path, 5, seed=0)
     assert [one["differences"] for one in found] == [[]] * 5
     assert len(found[4]["died"]) == 2 and "ended" not in found[0]["died"]
@@ -23,8 +22,9 @@ def test_five_runs_killed_come_out_the_same(tmp_path):
     assert [one.split(":")[0] for one in told] == ["checkpoints", "metrics"]
 
 
-def test_what_a_run_is_at_is_read_off_its_folder(tmp_path):
+def test_what_a_run_is_at_is_read_off_its_folder(load, tmp_path):
     """From before it has a log to its report."""
+    kills = load("benchmark.kills")
     assert kills.phase_of(tmp_path) == "start"
     log, saved = tmp_path / "log.jsonl", tmp_path / "checkpoints"
     log.write_text("")

@@ -90,4 +90,4 @@ def test_run_cfg_says_everything(load, trained, metrics, tmp_path, monkeypatch):
     text = (trained.workdir / "run.cfg").read_text()
     assert "--matmul_precision=float32\n" in text
     untold = {name for name in every - others if f"--{name}=" not in text}
-    assert untold == {"data_dir", "unbiased"}
+    assert untold == {"data_dir", "missing_codes", "pixels", "unbiased"}  # none of which it has

@@ -102,7 +102,7 @@ def test_a_share_of_the_rows_is_followed_up(call):
 @pytest.mark.parametrize(
     "value, expected",
     [
-        ("nowhere.csv", "--unbiased: expected a CSV file, a named data set, a share from 0 to 1"),
+        ("nowhere.csv", "--unbiased: expected a file, a named data set, a share from 0 to 1"),
         ("0.1", "expected the true values of its gaps, to follow up rows, got none"),
         ("two_moons", "unbiased: expected the columns a, b, got x0, x1"),
         ("other.csv", "expected the model's 2 columns, got 1; missing: b"),

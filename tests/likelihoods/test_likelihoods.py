@@ -238,6 +238,6 @@ def test_masked_log_prob_has_free_leading_axes():
 
 def test_an_unknown_likelihood_is_refused():
     """The known ones are listed."""
-    known = "gaussian, two_part, student_t, bernoulli"
+    known = "gaussian, two_part, student_t, bernoulli, continuous_bernoulli, discretised_logistic"
     with pytest.raises(ValueError, match=f"likelihood: expected one of {known}, got 'poisson'"):
         likelihoods.make_likelihood("poisson")

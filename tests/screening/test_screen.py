@@ -203,8 +203,8 @@ def test_the_likelihood_is_that_of_the_closed_form(bench, hides_itself):
     rows = [row for row in range(NUM_ROWS) if (~mask[row]).sum() <= 1][:60]
     exact = [exact_log_p(fitted.params, fitted.reads, x[row], mask[row]) for row in rows]
     found, ess = np.asarray(fitted.score.log_p)[rows], np.asarray(fitted.score.ess)[rows]
-    share = ess / fit.NUM_SCORING_DRAWS
-    error = np.sqrt((1 / share - 1) / fit.NUM_SCORING_DRAWS)
+    share = ess / fit.TUNING.num_scoring_draws
+    error = np.sqrt((1 / share - 1) / fit.TUNING.num_scoring_draws)
     assert (np.abs(found - exact) < 5.0 * error + 2e-3).all()
     assert np.median(share) > 0.9
 

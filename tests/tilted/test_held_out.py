@@ -18,7 +18,7 @@ def fill_with(value, scale=1.0):
     return SimpleNamespace(
         config=Config(validation_fraction=0.5),
         facts=SimpleNamespace(standardiser=data.Standardiser(np.zeros(4), np.full(4, scale))),
-        impute=lambda x, num_imputations, seed: SimpleNamespace(
+        impute=lambda x, num_imputations, seed, is_most: SimpleNamespace(
             draws=np.repeat(np.where(np.isnan(x), value, x)[:, None], num_imputations, axis=1)
         ),
     )
@@ -72,7 +72,7 @@ def test_draws_that_are_too_narrow_cost_more():
     for spread in (0.0, 0.5, 1.0, 2.0):
         model = fill_with(0.0)
 
-        def draw(x, num_imputations, seed, spread=spread):
+        def draw(x, num_imputations, seed, is_most, spread=spread):
             noise = spread * rng.normal(size=(len(x), num_imputations, 4))
             return SimpleNamespace(draws=np.where(np.isnan(x)[:, None], noise, x[:, None]))
 

@@ -394,7 +394,7 @@ def test_one_column_alone(capsys):
         ({"max_value": [1, 2]}, r"max_value: expected a number or 3 of them, got shape \(2,\)"),
         (
             {"settings": {"latent": 3}},
-            "settings: expected some of gap_terms, own_slopes, sign, likelihood, .*, got 'latent'",
+            "settings: expected some of gap_terms, gap_latents, own_slopes, .*, got 'latent'",
         ),
         ({"settings": {"seed": 3}}, "settings: expected some of .*, got 'seed'"),
         (

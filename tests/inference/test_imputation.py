@@ -484,7 +484,7 @@ def test_rmse_is_in_units_of_each_column():
 
 
 def test_fewer_draws_where_their_effective_number_is_enough():
-    """One short chunk from the exact posterior has the exact mean; a wide encoder's rows go on."""
+    """One short chunk from the exact posterior has the exact mean; an encoder's draws are all."""
     x, mask, laws = rows_with(MASKS[0])
     wide, wide_params = tilted_model()
     model, params = oracles.make_linear_model(LINEAR)
@@ -501,7 +501,5 @@ def test_fewer_draws_where_their_effective_number_is_enough():
     law = oracles.rows_of(LINEAR, oracles.joint(LINEAR))
     means = [law.given(mask[0], row[mask[0]]).mean for row in x]
     np.testing.assert_allclose(found["exact"].mean[:, ~mask[0]], means, rtol=1e-3, atol=1e-4)
-    enough = imputation.ENOUGH_SAMPLES
-    assert (found["wide"].ess >= min(enough, found["all"].ess.min())).all()
-    assert found["wide"].ess.mean() < found["all"].ess.mean()
+    np.testing.assert_array_equal(found["wide"].mean, found["all"].mean)
     assert_row_means(found["wide"].mean[:, ~mask[0]], laws)

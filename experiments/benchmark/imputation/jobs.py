@@ -145,7 +145,8 @@ def check_done(
     Raises:
         ValueError: a record is there that was made with other settings.
     """
-    defaults = json.loads(json.dumps(Config().flat() | {"two_valued": MNARImputer().two_valued}))
+    later = {name: str(getattr(MNARImputer(), name)) for name in ("two_valued", "passthrough")}
+    defaults = json.loads(json.dumps(Config().flat() | later))
     for job in todo:
         if job.name not in done:
             continue

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from mnar_ebm.recipes.images import shape
+from mnar_ebm.nets.convolution import image_shape
 from mnar_ebm.types import Array, PyTree
 
 BATCH_SIZE = 128
@@ -30,7 +30,7 @@ class Network(nn.Module):
     @nn.compact
     def __call__(self, images: Array) -> tuple[Array, Array]:
         """Map square images [B, D] in [0, 1] to logits [B, C] and features [B, F]."""
-        hidden = images.reshape(-1, *shape(images.shape[-1]))
+        hidden = images.reshape(-1, *image_shape(images.shape[-1]))
         for channels in (16, 32):
             hidden = nn.relu(nn.Conv(channels, (5, 5), strides=2)(hidden))
         features = nn.relu(nn.Dense(NUM_FEATURES)(hidden.reshape(len(hidden), -1)))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mnar_ebm import data, metrics
-from mnar_ebm.recipes import images
+from mnar_ebm.nets.convolution import image_shape
 
 from .systems import Completed
 
@@ -21,7 +21,7 @@ def mask_of(part: str, csv: data.Csv) -> np.ndarray:
     Raises:
         ValueError: the columns are not the pixels of such images.
     """
-    height, *rest = images.shape(len(csv.columns))
+    height, *rest = image_shape(len(csv.columns))
     shown = np.ones((height, int(np.prod(rest))), bool)
     half = slice(height // 2, None) if part == "lower_half" else slice(None, height // 2)
     shown[half] = False

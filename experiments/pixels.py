@@ -1,11 +1,10 @@
 """Rows as images: values from 0 to 1, grey or on and off."""
 
-import math
-
 import numpy as np
 
 from mnar_ebm import data
 from mnar_ebm.data.datasets.labelled import Labelled, Parts
+from mnar_ebm.nets.convolution import image_shape
 
 KINDS = ("grey", "drawn", "halved")
 """What a value is made of: as it is, on with its probability, or on above one half."""
@@ -57,11 +56,11 @@ def _made(x: np.ndarray, kind: str, seed: int) -> np.ndarray:
 
 def shape(num_columns: int) -> tuple[int, ...]:
     """Return the shape of an image: a square, grey or of three colours, or else a strip."""
-    for colours in (1, 3):
-        side = math.isqrt(num_columns // colours)
-        if colours * side**2 == num_columns:
-            return (side, side) if colours == 1 else (side, side, 3)
-    return (1, num_columns)
+    try:
+        *sides, colours = image_shape(num_columns)
+    except ValueError:
+        return (1, num_columns)
+    return tuple(sides) if colours == 1 else (*sides, colours)
 
 
 def tile(rows: np.ndarray, num_across: int) -> np.ndarray:

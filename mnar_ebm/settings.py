@@ -1,6 +1,7 @@
 """The groups of settings: model, optimisation, negative phase, unbiased rows."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,6 +27,25 @@ UNBIASED_ENERGIES = ("none", *ENERGIES, "best")
 CHAIN_STARTS = ("base", "data")
 SCHEDULES = ("cosine", "constant")
 STANDARDISERS = ("observed", "yeo_johnson", "none")
+
+CONVOLUTION = {
+    "num_channels": functools.partial(
+        setting,
+        16,
+        "Channels of the first convolution; the others have twice as many.",
+        at_least=1,
+    ),
+    "num_halvings": functools.partial(
+        setting,
+        2,
+        "Convolutions, or residual blocks, each of which halves the image.",
+        at_least=1,
+    ),
+    "spectral_norm": functools.partial(
+        setting, False, "Keep kernels of convolutions to spectral norm 1."
+    ),
+}
+"""Settings of convolutional energies, by name: those of a tilt are those of a density."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,13 +128,9 @@ class ModelSettings:
         "of a data tilt alone.",
         choices=("mlp", *NETWORKS),
     )
-    num_channels: int = setting(
-        16, "Channels of the first convolution; the others have twice as many.", at_least=1
-    )
-    num_halvings: int = setting(
-        2, "Convolutions, or residual blocks, each of which halves the image.", at_least=1
-    )
-    spectral_norm: bool = setting(False, "Keep kernels of convolutions to spectral norm 1.")
+    num_channels: int = CONVOLUTION["num_channels"]()
+    num_halvings: int = CONVOLUTION["num_halvings"]()
+    spectral_norm: bool = CONVOLUTION["spectral_norm"]()
     energy_bound: float = setting(
         20.0,
         "Largest absolute value b of an energy, in nats: base draws weighted by it keep an "

@@ -9,9 +9,7 @@ importance-weighted bound with 5000 draws of q(z|x), of test images, by one prog
 
 import functools
 import json
-import os
 import pathlib
-import subprocess
 import sys
 from typing import Any
 
@@ -21,7 +19,7 @@ from absl import flags
 
 from experiments import cli, markdown, pixels, settings
 from experiments.benchmark import runner
-from experiments.benchmark.samplers.timing import environment
+from experiments.benchmark.samplers import timing
 from mnar_ebm import data
 from mnar_ebm.data.datasets import labelled
 from mnar_ebm.recipes import vae
@@ -148,15 +146,7 @@ def measure(library: str, python: str, seed: int) -> dict[str, Any]:
     weights, told = workdir / f"{library}-{seed}.npz", settings_of(seed)
     worker = pathlib.Path(__file__).with_name("images_worker.py")
     command = [python, str(worker), library, str(bits), str(weights), json.dumps(told)]
-    core = max(os.sched_getaffinity(0))
-    done = subprocess.run(
-        command,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-    )
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = timing.answer(command)
     test = np.load(bits)["test"]
     test = test[some_rows(len(test), NUM_TEST.value)].astype(np.float64)
     with np.load(weights) as arrays:

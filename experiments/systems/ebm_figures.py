@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from mnar_ebm.data.datasets.labelled import Labelled
+from mnar_ebm.nets.convolution import image_shape
 from mnar_ebm.recipes.fitted import FittedDensity
-from mnar_ebm.recipes.images import shape
 from mnar_ebm.types import Array
 
 from .. import figures  # its settings of matplotlib
@@ -75,7 +75,7 @@ def draw_classes(rows: Labelled, draws: dict[int, np.ndarray], path: pathlib.Pat
 
 def _draw_images(images: np.ndarray, path: pathlib.Path, labels: list[str]) -> None:
     """Draw images, eight across, the brightest pixel of all in black, or colours as they are."""
-    *sides, colours = shape(images.shape[1])
+    *sides, colours = image_shape(images.shape[1])
     if colours == 3:
         images = (images - images.min()) / np.ptp(images)
         figures.draw_images(images, path, 8, {}, labels, (*sides, colours))

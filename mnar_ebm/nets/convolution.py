@@ -50,18 +50,22 @@ class Convolution(nn.Module):
         return patches(image, self.stride) @ kernel.reshape(-1, self.width) + bias
 
 
-class PlainNet(nn.Module):
-    """Convolutions of 3 x 3 pixels, each of which halves the sides, and a linear map of all.
+class ImageNet(nn.Module):
+    """What a net of images is made with.
 
     Attributes:
         num_outputs: O.
-        channels: of each convolution.
+        channels: at each halving of the sides.
         is_normalised: whether kernels have spectral norm at most 1.
     """
 
     num_outputs: int
     channels: tuple[int, ...]
     is_normalised: bool = False
+
+
+class PlainNet(ImageNet):
+    """Convolutions of 3 x 3 pixels, each of which halves the sides, and a linear map of all."""
 
     @nn.compact
     def __call__(self, image: Array) -> Array:
@@ -71,18 +75,8 @@ class PlainNet(nn.Module):
         return _last(self.num_outputs, image)
 
 
-class ResidualNet(nn.Module):
-    """At each width a convolution that halves the sides, and h + f(h) of two more.
-
-    Attributes:
-        num_outputs: O.
-        channels: of each block.
-        is_normalised: whether kernels have spectral norm at most 1.
-    """
-
-    num_outputs: int
-    channels: tuple[int, ...]
-    is_normalised: bool = False
+class ResidualNet(ImageNet):
+    """At each width a convolution that halves the sides, and h + f(h) of two more."""
 
     @nn.compact
     def __call__(self, image: Array) -> Array:

@@ -19,12 +19,13 @@ from mnar_ebm._settings import setting
 from mnar_ebm.data.table import Standardiser, Table
 from mnar_ebm.models import ebm as models
 from mnar_ebm.models.ebm import EBM, EBMParams
-from mnar_ebm.nets.convolution import NETWORKS
+from mnar_ebm.nets.convolution import NETWORKS, image_shape
 from mnar_ebm.recipes import density, images, negatives, noise, run
 from mnar_ebm.recipes.images import ImageSettings
 from mnar_ebm.recipes.negatives import ChainSettings
 from mnar_ebm.recipes.run import RunConfig
 from mnar_ebm.samplers.smc import SMCEstimate
+from mnar_ebm.settings import CONVOLUTION
 from mnar_ebm.training.run_folder import Record
 from mnar_ebm.types import Array
 
@@ -49,13 +50,9 @@ class DensityConfig(RunConfig):
         "columns have one mean and one standard deviation.",
         choices=("mlp", *NETWORKS),
     )
-    num_channels: int = setting(
-        16, "Channels of the first convolution; the others have twice as many.", at_least=1
-    )
-    num_halvings: int = setting(
-        2, "Convolutions, or residual blocks, each of which halves the image.", at_least=1
-    )
-    spectral_norm: bool = setting(False, "Keep kernels of convolutions to spectral norm 1.")
+    num_channels: int = CONVOLUTION["num_channels"]()
+    num_halvings: int = CONVOLUTION["num_halvings"]()
+    spectral_norm: bool = CONVOLUTION["spectral_norm"]()
     reference_scale: float = setting(
         1.5, "Standard deviation of the reference, in those of the columns.", is_positive=True
     )
@@ -255,7 +252,7 @@ def table_facts(config: DensityConfig, table: Table) -> tuple[Facts, np.ndarray]
     spread = x + config.jitter * noise
     standardiser = Standardiser.fit(spread, np.ones(x.shape, bool))
     if config.network != "mlp":
-        images.shape(x.shape[1])
+        image_shape(x.shape[1])
         standardiser = images.standardiser(spread)
     ends = (tuple(map(float, end)) for end in (x.min(axis=0), x.max(axis=0)))
     rows = standardiser.apply(spread).astype(np.float32)

@@ -30,9 +30,6 @@ class ImageSettings(NamedTuple):
         )
 
 
-shape = image_shape
-
-
 def standardiser(x: np.ndarray) -> Standardiser:
     """Return the map to mean 0 and sd 1 of all pixels together: an edge stays darker. [N, D]."""
     num_columns = x.shape[1]

@@ -94,8 +94,8 @@ class FittedModel(NamedTuple):
             num_samples: K, importance samples for each row; the config's by default.
             seed: of the draws. A row's answer depends on the seed and on the row alone, but for
                 the draws of equal rows, which are independent.
-            is_most: whether K is only the most: draws of a row end once their effective number is
-                ``inference.imputation.ENOUGH_SAMPLES``, a few hundred of a linear decoder's.
+            is_most: whether K is only the most: draws that are proposed at the mode end once their
+                effective number is ``inference.imputation.ENOUGH_SAMPLES``.
 
         Returns:
             The imputation in original units, float64; observed cells are ``x``, bit for bit. The

@@ -8,8 +8,9 @@ import pytest
 
 from mnar_ebm import data
 from mnar_ebm.models.ebm import EBM, EBMParams, normal_reference
+from mnar_ebm.nets.convolution import image_shape
 from mnar_ebm.recipes import ebm as recipe
-from mnar_ebm.recipes import images, noise, points
+from mnar_ebm.recipes import noise, points
 from mnar_ebm.training import InterruptedTraining, Loop, Pace, loop, pad_rows
 
 CONFIG = points.Config(
@@ -35,7 +36,7 @@ def table(num_rows=80, side=6):
 
 @pytest.mark.parametrize(("num", "shape"), [(64, (8, 8, 1)), (3072, (32, 32, 3)), (3, (1, 1, 3))])
 def test_the_shape_is_read_off_the_number_of_columns(num, shape):
-    assert images.shape(num) == shape
+    assert image_shape(num) == shape
 
 
 def test_what_is_no_image_is_refused():

@@ -10,8 +10,6 @@ library whose draws have another law is not timed. The libraries take turns with
 """
 
 import functools
-import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -21,7 +19,7 @@ from absl import flags
 
 from experiments import cli, markdown
 from experiments.benchmark import runner
-from experiments.benchmark.samplers.timing import environment
+from experiments.benchmark.samplers import timing
 
 PEERS = flags.DEFINE_multi_string("peers", [], "NAME=PYTHON: in which interpreter a library is.")
 WORKDIR = flags.DEFINE_string("workdir", "runs/boltzmann", "Folder of the records.")
@@ -80,15 +78,7 @@ def measure(python: str, library: str, case: str) -> dict[str, Any]:
     """Return what the worker says of a case, on one core."""
     worker = pathlib.Path(__file__).with_name("speed_worker.py")
     command = [python, str(worker), library, *map(str, CASES[case])]
-    core = max(os.sched_getaffinity(0))
-    done = subprocess.run(
-        command,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-    )
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = timing.answer(command)
     if found.get("p_value", 1.0) < MIN_P_VALUE:
         raise ValueError(f"{library}: its draws have another law, p = {found['p_value']:.1e}")
     return {"library": library, "case": case, **found}

@@ -9,10 +9,10 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-__all__ = ["Child", "environment", "measure"]
+__all__ = ["Child", "answer", "environment", "measure"]
 
 OURS = "mnar_ebm"
 
@@ -27,6 +27,19 @@ def environment() -> dict[str, str]:
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
     }
+
+
+def answer(command: Sequence[str]) -> dict[str, Any]:
+    """Return the line of JSON that a command prints last, run on one core with one thread."""
+    core = max(os.sched_getaffinity(0))
+    done = subprocess.run(
+        command,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 class Child:

@@ -112,7 +112,7 @@ class Report:
         num_held_out: rows that decoders were compared on, before the one that was taken was
             trained with them too.
         median_ess: median number of effective draws behind a held-out row with a gap.
-        num_samples: draws behind each row, of each fit.
+        num_samples: most draws behind each row, of each fit.
         num_models: fits that are averaged; all but ``warnings`` is of the first.
         tilt_scale: lambda of the tilt, 0 without one.
         unbiased: what the fit of a second tilt to unbiased rows found, if it was made.
@@ -148,7 +148,8 @@ class Report:
         lines.append("columns")
         lines += [f"  {column}" for column in self.columns]
         lines.append(
-            f"effective draws behind a row: median {self.median_ess:.0f} of {self.num_samples}"
+            f"effective draws behind a row: median {self.median_ess:.0f} of at most "
+            f"{self.num_samples}"
         )
         lines += [] if self.unbiased is None else [str(self.unbiased)]
         if self.num_models > 1:

@@ -39,10 +39,17 @@ def save(figure: Any, path: pathlib.Path) -> None:
 
 
 def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
-    """Draw the bound, in training and held out, and the effective share of base draws."""
-    figure, (top, bottom) = plt.subplots(
-        2, 1, sharex=True, figsize=(7, 4.5), height_ratios=(3, 1), layout="constrained"
+    """Draw the bound, in training and held out, and of tilts the effective share of base draws."""
+    ratios = (3, 1)[: 1 + any(record["stage"] != "base" for record in log)]
+    figure, axes = plt.subplots(
+        len(ratios),
+        squeeze=False,
+        sharex=True,
+        figsize=(7, 4.5),
+        height_ratios=ratios,
+        layout="constrained",
     )
+    top, bottom = axes[0, 0], axes[-1, 0]
     offset = 0
     for stage in dict.fromkeys(record["stage"] for record in log):
         records = [record for record in log if record["stage"] == stage]
@@ -63,7 +70,9 @@ def draw_training(log: list[dict[str, Any]], path: pathlib.Path) -> None:
     top.set_ylim(low - 0.1 * abs(low), max(*watched, *batch) + 0.05 * abs(low))
     top.set_ylabel("bound (nats a row)")
     top.legend(loc="lower right")
-    bottom.set(ylim=(0, 1), xlabel="step", ylabel="ESS / N")
+    bottom.set_xlabel("step")
+    if bottom is not top:
+        bottom.set(ylim=(0, 1), ylabel="ESS / N")
     save(figure, path)
 
 
